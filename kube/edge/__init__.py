@@ -1,0 +1,1 @@
+"""What every program needs at its own edge: settings, logs, problem documents, serving."""

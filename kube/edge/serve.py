@@ -1,0 +1,84 @@
+"""Serving a Flask application from a thread of this process, by waitress."""
+
+import threading
+from collections.abc import Callable
+from typing import Self
+
+import prometheus_client
+from flask import Flask, Response
+from waitress.server import create_server
+
+from kube.edge.settings import ServerSettings
+
+JSON = "application/json"
+
+
+class Server:
+    """A running HTTP server; a context manager that stops it.
+
+    Args:
+        app: What to serve.
+        settings: Where; port 0 takes a free one.
+        threads: How many requests are worked on at once.
+
+    Raises:
+        OSError: The address is taken.
+    """
+
+    def __init__(self, app: Flask, *, settings: ServerSettings, threads: int = 8) -> None:
+        self._server = create_server(
+            app,
+            host=settings.host,
+            port=settings.port,
+            threads=threads,
+            channel_timeout=max(1, int(settings.read_timeout + settings.write_timeout)),
+            ident=None,
+        )
+        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+        self.host = settings.host
+        self.port = int(self._server.effective_port)
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def __enter__(self) -> Self:
+        """Start serving."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop serving; requests under way are dropped."""
+        self._server.close()
+        self._thread.join(timeout=5)
+        self._server.task_dispatcher.shutdown()
+
+
+def install_health(
+    app: Flask, *, registry: prometheus_client.CollectorRegistry, not_ready: Callable[[], str]
+) -> None:
+    """Add ``/healthz`` (alive), ``/readyz`` (able to serve) and ``/metrics``.
+
+    Args:
+        app: Where to add them.
+        registry: What ``/metrics`` shows.
+        not_ready: Says why the program cannot serve yet; an empty text when it can.
+    """
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return Response("ok", mimetype="text/plain")
+
+    @app.get("/readyz")
+    def readyz() -> Response:
+        reason = not_ready()
+        return Response(reason or "ok", status=503 if reason else 200, mimetype="text/plain")
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(
+            prometheus_client.generate_latest(registry),
+            content_type=prometheus_client.CONTENT_TYPE_LATEST,
+        )

@@ -1,0 +1,158 @@
+"""Settings: a YAML file into msgspec structs, then the environment on top; strict about both.
+
+A key that nobody reads is a typo, so it stops the program with the key's name and line. The
+environment overrides single values: ``COLLECTOR__SERVER__HOST=0.0.0.0`` sets ``server.host`` of the
+collector. Two underscores, because Kubernetes itself injects variables such as ``COLLECTOR_PORT``.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+import yaml
+
+S = TypeVar("S", bound="Settings")
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class SettingsError(Exception):
+    """The configuration is unusable; the message names file, line and key. Exit code 2."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A group of settings; unknown keys are refused."""
+
+
+class Duration(float):
+    """Seconds, written as ``30s``, ``10m``, ``168h`` or ``1h30m``."""
+
+    @classmethod
+    def parse(cls, text: str | float) -> "Duration":
+        """Read a duration; a bare number is seconds.
+
+        Raises:
+            ValueError: The text is no duration, or it is negative.
+        """
+        if isinstance(text, (int, float)) and not isinstance(text, bool):
+            seconds = float(text)
+        else:
+            parts = _DURATION.findall(str(text))
+            if not parts or "".join(n + u for n, u in parts) != text:
+                raise ValueError(f"{text!r} is not a duration (like 30s, 10m, 168h)")
+            seconds = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(f"{text!r} is not a usable duration")
+        return cls(seconds)
+
+
+class ServerSettings(Settings, frozen=True):
+    """Where a program listens."""
+
+    host: str = "127.0.0.1"
+    """Loopback unless told otherwise."""
+    port: int = 0
+    """0 takes any free port."""
+    read_timeout: Duration = Duration(30)
+    """How long a client may take to send its request."""
+    write_timeout: Duration = Duration(30)
+    """How long a client may take to read the answer."""
+
+
+def load_settings(
+    settings_type: type[S], *, path: Path | None, env: Mapping[str, str], prefix: str
+) -> S:
+    """Read settings from *path* (defaults alone if ``None``) and the environment.
+
+    Args:
+        settings_type: The struct to fill.
+        path: A YAML file.
+        env: Usually ``os.environ``.
+        prefix: The program's name in upper case; ``PREFIX__SECTION__KEY`` overrides a value.
+
+    Raises:
+        SettingsError: The file cannot be read, or a key or value is wrong.
+    """
+    node: yaml.Node | None = None
+    data: Any = {}
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8")
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            data = yaml.safe_load(text) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SettingsError(f"{path}: {error}") from error
+    if not isinstance(data, dict):
+        raise SettingsError(f"{path}: the top level must be a mapping")
+    settings = _convert(data, settings_type, source=lambda keys: f"{path}{_line(node, keys)}")
+    overrides = _from_env(env, prefix)
+    if not overrides:
+        return settings
+    return _convert(
+        _merge(data, overrides),
+        settings_type,
+        source=lambda keys: "environment variable " + "__".join([prefix, *keys]).upper(),
+    )
+
+
+def _convert(data: Any, settings_type: type[S], *, source: Any) -> S:
+    try:
+        return msgspec.convert(data, settings_type, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        message = str(error)
+        match = re.fullmatch(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", message, re.DOTALL)
+        what, where = (match["what"], match["path"] or "") if match else (message, "")
+        keys = [key for key in re.split(r"[.\[\]]+", where) if key]
+        unknown = re.search(r"unknown field `(.+?)`", what)
+        if unknown:
+            keys.append(unknown[1])
+            what = "unknown key"
+        raise SettingsError(f"{source(keys)}: {'.'.join(keys)}: {what}") from error
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Duration:
+        return Duration.parse(value)
+    raise NotImplementedError(f"no reading for {kind}")
+
+
+def _line(node: yaml.Node | None, keys: list[str]) -> str:
+    """Find the line (``:12``) of the key that *keys* leads to, or of the last one found."""
+    line = None
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == key), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            node = node.value[int(key)]
+            line = node.start_mark.line + 1
+    return "" if line is None else f":{line}"
+
+
+def _from_env(env: Mapping[str, str], prefix: str) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    for name, value in env.items():
+        head, *keys = name.split("__")
+        if head != prefix or not keys:
+            continue
+        group = overrides
+        for key in keys[:-1]:
+            group = group.setdefault(key.lower(), {})
+        group[keys[-1].lower()] = value
+    return overrides
+
+
+def _merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            merged[key] = _merge(below, value)
+        else:
+            merged[key] = value
+    return merged

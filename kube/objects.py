@@ -1,0 +1,352 @@
+"""The Kubernetes objects that the programs read, with just the fields that they use.
+
+Unknown fields are ignored and absent ones have Kubernetes' defaults. Decoding is strict about
+types: what is malformed raises ``msgspec.ValidationError`` at the edge and goes no further.
+"""
+
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from kube.quantity import effective_requests, parse_amounts
+
+Labels = dict[str, str]
+
+
+class Struct(msgspec.Struct, frozen=True, gc=False, rename="camel", kw_only=True):
+    """A wire object: immutable, camel case on the wire, invisible to the garbage collector."""
+
+
+class OwnerReference(Struct, frozen=True):
+    """Who made this object."""
+
+    kind: str
+    name: str
+    uid: str = ""
+    controller: bool | None = None
+
+
+class ObjectMeta(Struct, frozen=True):
+    """What every object carries."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: Labels | None = None
+    annotations: dict[str, str] | None = None
+    owner_references: list[OwnerReference] | None = None
+
+
+class Taint(Struct, frozen=True):
+    """A mark on a node that repels pods without a matching toleration."""
+
+    key: str
+    effect: str
+    value: str | None = None
+
+
+class Toleration(Struct, frozen=True):
+    """A pod's leave to run in spite of a taint."""
+
+    key: str | None = None
+    operator: str | None = None
+    value: str | None = None
+    effect: str | None = None
+    toleration_seconds: int | None = None
+
+
+class NodeSelectorRequirement(Struct, frozen=True):
+    """One condition on a node's labels or fields."""
+
+    key: str
+    operator: str
+    values: list[str] | None = None
+
+
+class NodeSelectorTerm(Struct, frozen=True):
+    """Conditions that must all hold."""
+
+    match_expressions: list[NodeSelectorRequirement] | None = None
+    match_fields: list[NodeSelectorRequirement] | None = None
+
+
+class NodeSelector(Struct, frozen=True):
+    """Terms of which one must hold."""
+
+    node_selector_terms: list[NodeSelectorTerm] | None = None
+
+
+class PreferredSchedulingTerm(Struct, frozen=True):
+    """A term that earns a node *weight* points."""
+
+    weight: int
+    preference: NodeSelectorTerm
+
+
+class NodeAffinity(Struct, frozen=True):
+    """Which nodes a pod must, or would rather, run on."""
+
+    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+    preferred_during_scheduling_ignored_during_execution: list[PreferredSchedulingTerm] | None = (
+        None
+    )
+
+
+class Affinity(Struct, frozen=True):
+    """A pod's likings."""
+
+    node_affinity: NodeAffinity | None = None
+
+
+class ResourceRequirements(Struct, frozen=True):
+    """Requests and limits as quantities."""
+
+    requests: dict[str, str] | None = None
+    limits: dict[str, str] | None = None
+
+
+class ContainerPort(Struct, frozen=True):
+    """A port that a container opens."""
+
+    container_port: int = 0
+    host_port: int | None = None
+    host_ip: str | None = msgspec.field(name="hostIP", default=None)
+    protocol: str | None = None
+
+
+class Container(Struct, frozen=True):
+    """A container, or an init container, of a pod."""
+
+    name: str = ""
+    image: str | None = None
+    resources: ResourceRequirements | None = None
+    ports: list[ContainerPort] | None = None
+    restart_policy: str | None = None
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """Requested amounts by resource; a limit without a request counts as one."""
+        if self.resources is None:
+            return {}
+        limits, requests = self.resources.limits or {}, self.resources.requests or {}
+        return parse_amounts({**limits, **requests})
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Limits by resource."""
+        return parse_amounts((self.resources and self.resources.limits) or {})
+
+    @property
+    def is_sidecar(self) -> bool:
+        """Whether this is an init container that keeps running."""
+        return self.restart_policy == "Always"
+
+
+class SchedulingGate(Struct, frozen=True):
+    """Something that must happen before the pod may be scheduled."""
+
+    name: str
+
+
+class PodSpec(Struct, frozen=True):
+    """What is asked for."""
+
+    containers: list[Container] | None = None
+    init_containers: list[Container] | None = None
+    node_name: str = ""
+    scheduler_name: str = "default-scheduler"
+    priority: int | None = None
+    priority_class_name: str | None = None
+    preemption_policy: str | None = None
+    node_selector: dict[str, str] | None = None
+    affinity: Affinity | None = None
+    tolerations: list[Toleration] | None = None
+    resources: ResourceRequirements | None = None
+    overhead: dict[str, str] | None = None
+    scheduling_gates: list[SchedulingGate] | None = None
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """What the pod needs at once (``kube.quantity.effective_requests``)."""
+        pod_level = (self.resources and self.resources.requests) or {}
+        return effective_requests(
+            self.containers or [],
+            init_containers=self.init_containers or [],
+            pod_level=parse_amounts(pod_level),
+            overhead=parse_amounts(self.overhead or {}),
+        )
+
+
+class Condition(Struct, frozen=True):
+    """One thing that is true, false or unknown of an object."""
+
+    type: str
+    status: str
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: datetime | None = None
+
+
+class ContainerStateWaiting(Struct, frozen=True):
+    """Why a container does not run yet."""
+
+    reason: str | None = None
+
+
+class ContainerStateRunning(Struct, frozen=True):
+    """Since when a container runs."""
+
+    started_at: datetime | None = None
+
+
+class ContainerStateTerminated(Struct, frozen=True):
+    """How a container ended."""
+
+    exit_code: int = 0
+    reason: str | None = None
+    finished_at: datetime | None = None
+
+
+class ContainerState(Struct, frozen=True):
+    """One of the three."""
+
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
+
+
+class ContainerStatus(Struct, frozen=True):
+    """How a container fares."""
+
+    name: str = ""
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState | None = None
+    last_state: ContainerState | None = None
+
+
+class PodStatus(Struct, frozen=True):
+    """How the pod fares."""
+
+    phase: str = "Pending"
+    reason: str | None = None
+    message: str | None = None
+    conditions: list[Condition] | None = None
+    nominated_node_name: str | None = None
+    container_statuses: list[ContainerStatus] | None = None
+    start_time: datetime | None = None
+
+
+class Pod(Struct, frozen=True):
+    """A pod."""
+
+    metadata: ObjectMeta
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+
+class NodeSpec(Struct, frozen=True):
+    """What an operator says of a node."""
+
+    unschedulable: bool | None = None
+    taints: list[Taint] | None = None
+
+
+class ContainerImage(Struct, frozen=True):
+    """An image that a node holds already."""
+
+    names: list[str] | None = None
+    size_bytes: int = 0
+
+
+class NodeStatus(Struct, frozen=True):
+    """What the kubelet says of a node."""
+
+    capacity: dict[str, str] | None = None
+    allocatable: dict[str, str] | None = None
+    conditions: list[Condition] | None = None
+    images: list[ContainerImage] | None = None
+
+    @property
+    def allocatable_amounts(self) -> dict[str, int]:
+        """Allocatable amounts by resource; capacity where the kubelet gives none."""
+        return parse_amounts(self.allocatable or self.capacity or {})
+
+
+class Node(Struct, frozen=True):
+    """A node."""
+
+    metadata: ObjectMeta
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the condition Ready is true."""
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions or [])
+
+
+class ContainerMetrics(Struct, frozen=True):
+    """A container's usage as quantities."""
+
+    name: str = ""
+    usage: dict[str, str] = {}
+
+
+class PodMetrics(Struct, frozen=True):
+    """A pod's usage (``metrics.k8s.io/v1beta1``)."""
+
+    metadata: ObjectMeta
+    timestamp: datetime
+    containers: list[ContainerMetrics] | None = None
+
+
+class NodeMetrics(Struct, frozen=True):
+    """A node's usage (``metrics.k8s.io/v1beta1``)."""
+
+    metadata: ObjectMeta
+    timestamp: datetime
+    usage: dict[str, str] = {}
+
+
+class ListMeta(Struct, frozen=True):
+    """Where a list stands, and whether there is more."""
+
+    resource_version: str = ""
+    continue_: str | None = msgspec.field(name="continue", default=None)
+
+
+T = TypeVar("T")
+
+
+class ObjectList(Struct, Generic[T], frozen=True):
+    """One page of a list."""
+
+    metadata: ListMeta = ListMeta()
+    items: list[T] | None = None
+
+
+class WatchError(Struct, frozen=True):
+    """The Status that a watch sends as an event of type ERROR."""
+
+    code: int = 0
+    reason: str | None = None
+    message: str | None = None
+
+
+MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
+"""Carried by static pods' mirrors."""
+
+
+def controller_of(meta: ObjectMeta) -> OwnerReference | None:
+    """Tell which controller manages an object, if one does."""
+    return next((o for o in meta.owner_references or [] if o.controller), None)
