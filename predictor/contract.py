@@ -1,0 +1,182 @@
+"""What the predictor promises to those who ask it.
+
+Requests with unknown fields are refused, except inside ``pod_spec``, which may be any Kubernetes
+pod spec.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Algorithm = Literal["ml_prediction", "enhanced_scoring"]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+MAX_NODES = 20_000
+MAX_SHAPES = 500
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request body of ours."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """An answer body; clients ignore fields they do not know."""
+
+
+class ContainerResources(msgspec.Struct, frozen=True):
+    """Requests and limits as quantities; the only part of a container that matters here."""
+
+    requests: dict[str, str | int | float] | None = None
+    limits: dict[str, str | int | float] | None = None
+
+
+class PodContainer(msgspec.Struct, frozen=True, rename="camel"):
+    """A container of a pod spec."""
+
+    name: str = ""
+    resources: ContainerResources | None = None
+    restart_policy: str | None = None
+
+
+class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """A Kubernetes pod spec; other fields are ignored."""
+
+    containers: Annotated[list[PodContainer], msgspec.Meta(min_length=1, max_length=1000)]
+    init_containers: list[PodContainer] | None = None
+    resources: ContainerResources | None = None
+    overhead: dict[str, str | int | float] | None = None
+
+
+class PredictRequest(Request, frozen=True, kw_only=True):
+    """``POST /predict``."""
+
+    pod_name: Name
+    pod_namespace: Name = "default"
+    pod_spec: PodSpec
+    workload: str = ""
+    """``namespace/kind/name``, if the pod belongs to one."""
+    candidate_nodes: Annotated[list[Name], msgspec.Meta(max_length=MAX_NODES)] | None = None
+    """All ready nodes when absent."""
+
+
+class PodRequirements(Answer, frozen=True, kw_only=True):
+    """What the pod asks for: cores and MiB."""
+
+    cpu_request: float
+    memory_request: float
+
+
+class ClusterSummary(Answer, frozen=True, kw_only=True):
+    """The cluster in percent."""
+
+    avg_cpu_usage: float
+    avg_memory_usage: float
+    health_score: float
+    resource_pressure: float
+
+
+class AiFeatures(Answer, frozen=True, kw_only=True):
+    """What the prediction rests on."""
+
+    pod_requirements: PodRequirements
+    cluster_state: ClusterSummary
+
+
+class NodePrediction(Answer, frozen=True, kw_only=True, omit_defaults=True):
+    """One node's rating."""
+
+    node_name: str
+    resource_score: float
+    readiness_score: float
+    stability_score: float
+    ml_confidence: float | None
+    """p(success) by the forest; ``null`` without a trusted model."""
+    score: int
+    """0–100."""
+    contributions: dict[str, float] | None = None
+    """With ``?explain=true``: what each feature adds to the score; sums up to it."""
+
+
+class PredictResponse(Answer, frozen=True, kw_only=True):
+    """The answer of ``POST /predict``; nodes are sorted best first."""
+
+    prediction_id: str
+    predicted_node: str
+    confidence: float
+    algorithm: Algorithm
+    model_version: int
+    """0: no model."""
+    ai_features: AiFeatures
+    node_predictions: list[NodePrediction]
+
+
+class Shape(Request, frozen=True, kw_only=True):
+    """Pods that need the same and belong to the same workload: one question."""
+
+    cpu_milli: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    memory_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    pod_namespace: Name = "default"
+    workload: str = ""
+
+
+class BatchRequest(Request, frozen=True, kw_only=True):
+    """``POST /predict/batch``: every shape on every node."""
+
+    shapes: Annotated[list[Shape], msgspec.Meta(min_length=1, max_length=MAX_SHAPES)]
+    candidate_nodes: Annotated[list[Name], msgspec.Meta(max_length=MAX_NODES)] | None = None
+    """All ready nodes when absent."""
+
+
+class ShapePrediction(Answer, frozen=True, kw_only=True):
+    """One shape's rating; lists are aligned with ``BatchResponse.nodes``."""
+
+    prediction_id: str
+    scores: list[int]
+    """0–100."""
+    p_success: list[float] | None
+    """``null`` without a trusted model."""
+
+
+class BatchResponse(Answer, frozen=True, kw_only=True):
+    """The answer of ``POST /predict/batch``."""
+
+    algorithm: Algorithm
+    model_version: int
+    snapshot_version: int
+    snapshot_at_s: float
+    nodes: list[str]
+    predictions: list[ShapePrediction]
+    """Aligned with the shapes asked."""
+
+
+class Feedback(Request, frozen=True, kw_only=True):
+    """``POST /feedback``: how a placement went.
+
+    ``prediction_result`` is the ``PredictResponse`` as the original service took it back; only its
+    ``prediction_id`` and ``predicted_node`` are read.
+    """
+
+    actual_node: Name
+    success: bool
+    pod_status: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    prediction_id: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    prediction_result: dict[str, msgspec.Raw] | None = None
+    pod_uid: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """One outcome per pod: a second feedback for it replaces the first."""
+    pod_namespace: str = ""
+    pod_name: str = ""
+    reason: Annotated[str, msgspec.Meta(max_length=256)] = ""
+    """A word of ``collector.contract.OutcomeReason``, or the reporter's own."""
+    observed_at_s: float | None = None
+    """Unix seconds of the cluster's clock; the newest snapshot's time if absent."""
+
+
+class FeedbackAnswer(Answer, frozen=True, kw_only=True):
+    """What became of it."""
+
+    accepted: bool
+    n_feedback: int
+    """Feedback since the model in service was trained."""
+    retraining: bool
+    """Whether this one started a retraining."""
