@@ -1,0 +1,1 @@
+"""A cluster in memory: virtual time, nodes, kubelets, true usage and faults."""
