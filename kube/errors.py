@@ -53,7 +53,7 @@ class RejectedError(KubeError):
 
     Args:
         message: The server's words.
-        code: The HTTP status, 400 to 499.
+        code: The HTTP status, 300 to 499 (a redirect is a wrong address).
     """
 
     def __init__(self, message: str, *, code: int) -> None:

@@ -5,7 +5,7 @@ types: what is malformed raises ``msgspec.ValidationError`` at the edge and goes
 """
 
 from datetime import datetime
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -39,6 +39,19 @@ class ObjectMeta(Struct, frozen=True):
     labels: Labels | None = None
     annotations: dict[str, str] | None = None
     owner_references: list[OwnerReference] | None = None
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``, or just ``name`` where there are no namespaces."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class KubeObject(Protocol):
+    """What all objects have in common."""
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        """Name, version and the like."""
 
 
 class Taint(Struct, frozen=True):
@@ -251,7 +264,7 @@ class Pod(Struct, frozen=True):
     @property
     def key(self) -> str:
         """``namespace/name``."""
-        return f"{self.metadata.namespace}/{self.metadata.name}"
+        return self.metadata.key
 
 
 class NodeSpec(Struct, frozen=True):
@@ -333,14 +346,6 @@ class ObjectList(Struct, Generic[T], frozen=True):
 
     metadata: ListMeta = ListMeta()
     items: list[T] | None = None
-
-
-class WatchError(Struct, frozen=True):
-    """The Status that a watch sends as an event of type ERROR."""
-
-    code: int = 0
-    reason: str | None = None
-    message: str | None = None
 
 
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
