@@ -1,4 +1,4 @@
-"""Refuse what must not enter the repository: private keys, large files, sloppy endings, broken YAML.
+"""Refuse what must not enter the repository: keys, large files, sloppy endings, broken YAML.
 
 Usage: ``scripts/hygiene.py FILE…``; prints what is wrong and exits 1.
 """
