@@ -150,9 +150,10 @@ class BatchResponse(Answer, frozen=True, kw_only=True):
     """Aligned with the shapes asked."""
 
 
-class Feedback(Request, frozen=True, kw_only=True):
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     """``POST /feedback``: how a placement went.
 
+    Unlike the other requests it may carry more than is read, as the original service's did.
     ``prediction_result`` is the ``PredictResponse`` as the original service took it back; only its
     ``prediction_id`` and ``predicted_node`` are read.
     """
@@ -180,3 +181,133 @@ class FeedbackAnswer(Answer, frozen=True, kw_only=True):
     """Feedback since the model in service was trained."""
     retraining: bool
     """Whether this one started a retraining."""
+
+
+class RollbackRequest(Request, frozen=True, kw_only=True):
+    """``POST /model/rollback``; the trusted version before the active one if absent."""
+
+    version: Annotated[int, msgspec.Meta(ge=1, le=2**53)] | None = None
+
+
+class RetrainRequest(Request, frozen=True, kw_only=True):
+    """``POST /model/retrain``; the body may be left out."""
+
+
+class RetrainAnswer(Answer, frozen=True, kw_only=True):
+    """A retraining has begun."""
+
+    status: Literal["started"] = "started"
+
+
+class Quality(Answer, frozen=True, kw_only=True):
+    """How well an estimator told success from failure on rows later than those it learnt from."""
+
+    roc_auc: float | None
+    """``null`` if the rows held one outcome only."""
+    brier: float
+    """Mean squared error of p(success); lower is better."""
+    expected_calibration_error: float
+
+
+class Validation(Answer, frozen=True, kw_only=True):
+    """A model beside its baselines, all on the same rows, none of which they had learnt from."""
+
+    n_rows: int
+    n_failures: int
+    n_folds: int
+    outcomes_known_in_time: bool
+    """Whether every fold learnt only from outcomes known when its first row was decided."""
+    model: Quality
+    base_rate: Quality
+    """Answers the share of successes seen so far, whatever the node."""
+    enhanced_scoring: Quality
+
+
+class ModelVersion(Answer, frozen=True, kw_only=True):
+    """A trained model."""
+
+    version: int
+    trained_at_s: float
+    """Unix seconds of the cluster's clock."""
+    n_rows: int
+    n_failures: int
+    base_rate: float
+    """Share of successes among the rows."""
+    is_trusted: bool
+    why_not_trusted: str
+    """Empty if it is."""
+    validation: Validation | None
+    """``null`` if the rows were too few to validate on."""
+    importances: dict[str, float]
+    hyperparameters: dict[str, int]
+
+
+class ModelVersions(Answer, frozen=True, kw_only=True):
+    """``GET /model/versions``, newest first."""
+
+    active: int
+    """0: no model is in service."""
+    versions: list[ModelVersion]
+
+
+class TrainingReport(Answer, frozen=True, kw_only=True):
+    """How the last attempt to train ended."""
+
+    at_s: float
+    trigger: str
+    result: Literal["activated", "not_trusted", "skipped", "failed"]
+    detail: str
+
+
+class ModelInfo(Answer, frozen=True, kw_only=True):
+    """``GET /model/info``."""
+
+    type: Literal["random_forest"]
+    algorithm: Algorithm
+    version: int
+    """0: no model is in service."""
+    features: list[str]
+    importances: dict[str, float]
+    rows: int
+    base_rate: float | None
+    trained_at_s: float | None
+    scores: Validation | None
+    is_trusted: bool
+    why_not_trusted: str
+    """Of the newest candidate, or why there is none; empty if the model in service is newest."""
+    is_training: bool
+    last_training: TrainingReport | None
+
+
+class DailyPerformance(Answer, frozen=True, kw_only=True):
+    """A day (UTC) of the cluster's clock."""
+
+    day: str
+    """``2026-01-31``."""
+    n_predictions: int
+    n_feedback: int
+    n_successes: int
+    success_rate: float | None
+    """``null`` without feedback."""
+    brier: float | None
+    """Of the model's p(success); ``null`` without feedback on a prediction by a model."""
+
+
+class Performance(Answer, frozen=True, kw_only=True):
+    """``GET /performance``, oldest day first."""
+
+    days: list[DailyPerformance]
+
+
+class Health(Answer, frozen=True, kw_only=True):
+    """``GET /health``."""
+
+    status: Literal["healthy", "degraded"]
+    accuracy: float | None
+    """Share of reported placements that stayed healthy; ``null`` before the first report."""
+    total_predictions: int
+    successful_predictions: int
+    collector_reachable: bool
+    snapshot_age_s: float | None
+    algorithm: Algorithm
+    model_version: int

@@ -102,8 +102,10 @@ def test_the_same_services_serve_a_cluster_on_the_hosts_loopback(compose, tmp_pa
     )
     kubeconfig.chmod(0o600)
     simulator = subprocess.Popen(
-        [sys.executable, "-m", "scheduler.simulator", "serve", f"--port={unused_port}"]
-        + ["--speed=30", f"--token-file={tmp_path / 'token'}"],
+        [
+            *(sys.executable, "-m", "scheduler.simulator", "serve", "--speed=30"),
+            *(f"--port={unused_port}", f"--token-file={tmp_path / 'token'}"),
+        ],
         cwd=ROOT,
     )
     try:
