@@ -1,0 +1,157 @@
+"""The laws of a node, each a pure function over columns.
+
+Arrays are aligned: one element a container, or one a node; ``node`` holds each container's node as
+an index. Amounts are millicores and bytes.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.simulator.chance import triangular, uniform
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+DAY_S: Final = 86_400.0
+BURST_WINDOW_S: Final = 300.0
+WARM_UP_S: Final = 60.0
+"""Memory fills up during this time after a start."""
+MIN_CPU_WEIGHT: Final = 2.0
+"""The least cpu shares that the kernel gives, which is also what no request gets."""
+MAX_UTILIZATION: Final = 0.95
+"""Beyond this, queues would grow without bound; the slow-down stays at that of 0.95."""
+CACHE_PENALTY: Final = 0.5
+"""How much slower the hungriest container runs among nothing but hungry neighbours."""
+
+_BURST, _FAST, _SLOW, _MEMORY = 1, 2, 3, 4
+
+
+def cpu_demand(
+    *,
+    now_s: float,
+    mean_milli: Floats,
+    amplitude: Floats,
+    phase_s: Floats,
+    bursts: tuple[Floats, Floats],
+    keys: NDArray[np.uint64],
+) -> Floats:
+    """Say what containers would use if nothing held them back.
+
+    Args:
+        now_s: The time.
+        mean_milli: The mean over a day, bursts aside.
+        amplitude: Of the swing within a day, as a ratio of the mean.
+        phase_s: When in the day the swing goes upward.
+        bursts: The share of windows with a burst, and the multiple used in them.
+        keys: The containers' luck.
+    """
+    day = 1.0 + amplitude * np.sin((now_s - phase_s) * (2.0 * np.pi / DAY_S))
+    noise = 1.0 + 0.15 * triangular(keys, index=int(now_s // 60), salt=_SLOW)
+    noise += 0.10 * triangular(keys, index=int(now_s), salt=_FAST)
+    burst_ratio, burst_factor = bursts
+    is_burst = uniform(keys, index=int(now_s // BURST_WINDOW_S), salt=_BURST) < burst_ratio
+    return mean_milli * day * noise * np.where(is_burst, burst_factor, 1.0)
+
+
+def memory_demand(
+    *,
+    now_s: float,
+    age_s: Floats,
+    base_bytes: Floats,
+    growth: tuple[Floats, Floats],
+    keys: NDArray[np.uint64],
+) -> Floats:
+    """Say what working sets containers would have if nothing held them back.
+
+    Args:
+        now_s: The time.
+        age_s: Since the container's start.
+        base_bytes: After warming up.
+        growth: Bytes per second, and where growth ends.
+        keys: The containers' luck.
+    """
+    warm = 0.5 + 0.5 * np.minimum(1.0, age_s / WARM_UP_S)
+    noise = 1.0 + 0.02 * triangular(keys, index=int(now_s // 60), salt=_MEMORY)
+    per_s, limit = growth
+    return base_bytes * warm * noise + np.minimum(per_s * age_s, limit)
+
+
+def share_cpu(demand: Floats, *, weight: Floats, node: Indices, free: Floats) -> Floats:
+    """Share each node's cpu among containers in proportion to weight; nobody gets unused shares.
+
+    What one container leaves of its share goes to the others (max-min fairness, as CFS gives it).
+
+    Args:
+        demand: What each container would use.
+        weight: Each container's cpu shares, above zero.
+        node: Each container's node.
+        free: What each node has for containers.
+
+    Returns:
+        What each container gets: at most its demand, and on each node at most ``free`` in all.
+    """
+    n_nodes = len(free)
+    granted = demand.copy()
+    used = np.bincount(node, weights=demand, minlength=n_nodes)
+    hungry = (used > free)[node]
+    left = free.astype(np.float64, copy=True)
+    while hungry.any():
+        weights = np.bincount(node[hungry], weights=weight[hungry], minlength=n_nodes)
+        per_weight = np.divide(left, weights, out=np.zeros(n_nodes), where=weights > 0)
+        share = weight * per_weight[node]
+        sated = hungry & (demand <= share)
+        if not sated.any():
+            granted[hungry] = share[hungry]
+            break
+        left -= np.bincount(node[sated], weights=demand[sated], minlength=n_nodes)
+        np.maximum(left, 0.0, out=left)
+        hungry &= ~sated
+    return granted
+
+
+def slow_down(utilization: Floats, *, hunger: Floats | float = 0.0, neighbours: Floats) -> Floats:
+    """Say how many times longer work takes than on an idle node (a queue's 1/(1-u)).
+
+    Args:
+        utilization: Of the node's cpu, 0 to 1.
+        hunger: The container's own hunger for cache, 0 to 1.
+        neighbours: The neighbours' hunger, weighted by their part of the node's cpu, 0 to 1.
+    """
+    queueing = 1.0 / (1.0 - np.minimum(utilization, MAX_UTILIZATION))
+    return queueing * (1.0 + CACHE_PENALTY * hunger * neighbours)
+
+
+def badness(memory_bytes: Floats, *, capacity_bytes: float, oom_score_adj: Floats) -> Floats:
+    """Rate containers as the kernel does when it must kill one: the highest goes first."""
+    return np.maximum(1000.0 * memory_bytes / capacity_bytes + oom_score_adj, 0.0)
+
+
+def oom_score_adj(
+    *, qos: str, is_critical: bool, memory_request_bytes: int, capacity_bytes: int
+) -> int:
+    """Say how the kubelet biases the kernel's choice.
+
+    Source: ``pkg/kubelet/qos/policy.go``.
+    """
+    if is_critical or qos == "Guaranteed":
+        return -997
+    if qos == "BestEffort":
+        return 1000
+    return max(3, min(999, 1000 - 1000 * memory_request_bytes // capacity_bytes))
+
+
+def eviction_order(*, used_bytes: Floats, requested_bytes: Floats, priority: Floats) -> Indices:
+    """Rank pods as the kubelet does when memory runs short, the first to go first.
+
+    Those above their request first, then the lower priority, then the most above the request.
+    Source: ``rankMemoryPressure`` in ``pkg/kubelet/eviction/helpers.go``.
+    """
+    above = used_bytes - requested_bytes
+    return np.lexsort((-above, priority, above <= 0))
+
+
+def chance_of(per_s: Floats, *, passed_s: float) -> Floats:
+    """Turn a hazard into the chance that it strikes within *passed_s*."""
+    return -np.expm1(-per_s * passed_s)
