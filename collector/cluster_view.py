@@ -178,8 +178,8 @@ class ClusterView:
             now_s: The cluster's time, for histories to age.
         """
         return [
-            self._state(name, entry, now_s=now_s)
-            for name, entry in sorted(self._entries.items())
+            self._state(entry.facts, entry, now_s=now_s)
+            for _, entry in sorted(self._entries.items())
             if entry.facts is not None
         ]
 
@@ -198,7 +198,7 @@ class ClusterView:
             return None
         if self._newest_sample_s <= until_s:
             states = self.node_states(now_s=until_s)
-            return self._state(name, entry, now_s=until_s), cluster_state(states)
+            return self._state(entry.facts, entry, now_s=until_s), cluster_state(states)
         states = [
             self._make_state(entry.facts, entry, now_s=until_s, until_s=until_s)
             for entry in self._entries.values()
@@ -227,27 +227,24 @@ class ClusterView:
         )
 
     def _rebind(self, old: PodFacts | None, new: PodFacts | None) -> None:
+        """Move what a pod holds from where it was to where it is."""
         if old is not None and old.node:
-            self._release(old)
+            entry = self._entries[old.node]
+            if entry.pods.pop(old.uid, None) is not None:
+                entry.requested_cpu_milli -= old.cpu_milli
+                entry.requested_memory_bytes -= old.memory_bytes
+                if new is None or new.is_terminal:
+                    self._note_gone(entry, old)
+            self.touch(old.node)
         if new is not None and new.node:
             entry = self._entries.setdefault(new.node, _Entry())
             if not new.is_terminal:
                 entry.pods[new.uid] = new
                 entry.requested_cpu_milli += new.cpu_milli
                 entry.requested_memory_bytes += new.memory_bytes
-            elif old is not None and not old.is_terminal:
-                self._note_gone(entry, old)
             self.touch(new.node)
-        elif new is None and old is not None and old.node and not old.is_terminal:
-            self._note_gone(self._entries[old.node], old)
+        if old is not None and old.node:
             self._drop_if_empty(old.node)
-
-    def _release(self, pod: PodFacts) -> None:
-        entry = self._entries[pod.node]
-        if entry.pods.pop(pod.uid, None) is not None:
-            entry.requested_cpu_milli -= pod.cpu_milli
-            entry.requested_memory_bytes -= pod.memory_bytes
-        self.touch(pod.node)
 
     def _note_gone(self, entry: _Entry, pod: PodFacts) -> None:
         """Remember that the node's newest sample holds usage that has ended since."""
@@ -258,17 +255,15 @@ class ClusterView:
         entry.gone_memory_bytes += sample.memory_bytes
 
     def _drop_if_empty(self, name: str) -> None:
-        entry = self._entries[name]
-        if entry.facts is None and not entry.pods:
+        entry = self._entries.get(name)
+        if entry is not None and entry.facts is None and not entry.pods:
             del self._entries[name]
 
-    def _state(self, name: str, entry: _Entry, *, now_s: float) -> NodeState:
-        state = self._states.get(name)
-        if state is None and entry.facts is not None:
-            state = self._make_state(entry.facts, entry, now_s=now_s, until_s=None)
-            self._states[name] = state
+    def _state(self, facts: NodeFacts, entry: _Entry, *, now_s: float) -> NodeState:
+        state = self._states.get(facts.name)
         if state is None:
-            raise LookupError(name)
+            state = self._make_state(facts, entry, now_s=now_s, until_s=None)
+            self._states[facts.name] = state
         return state
 
     def _make_state(

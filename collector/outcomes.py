@@ -88,6 +88,7 @@ def judge(
     failure = _failure(pod, is_node_lost=is_node_lost)
     if failure is not None:
         failed_at_s = now_s if pod.ended_at_s is None else min(now_s, pod.ended_at_s)
+        failed_at_s = max(trial.placed_at_s, failed_at_s)
         # Judged late, a failure may lie behind the window's end.
         if trial.ready_at_s is None or failed_at_s <= due_s:
             return Outcome(success=False, reason=failure, decided_at_s=failed_at_s)

@@ -1,0 +1,230 @@
+"""The past in five-minute rollups: making them, reading them, and letting go of what is old.
+
+Whatever is done here is done in small transactions, so that neither readers nor the next batch of
+samples wait.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import Column, Row, Table, delete, func, select
+
+from collector.database import Database
+from collector.history import HOUR_S, Subject
+from collector.schema import PLACEMENTS, ROLLUPS, SAMPLES, SERIES, TALLIES
+from collector.windows import ROLLUP_S, Rollup, decode_buckets, encode_buckets
+
+_GRACE_S: Final = 120.0
+"""How late a sample may come and still be part of its rollup, in seconds."""
+_SLICE_MS: Final = ROLLUP_S * 1000
+_ROWS_A_BATCH: Final = 500
+_ROLLUP_FIELDS: Final = tuple(column.name for column in ROLLUPS.columns if not column.primary_key)
+
+Window = tuple[Rollup, Rollup]
+"""CPU in millicores, memory in bytes."""
+
+
+class Archive:
+    """Rollups of nodes and workloads, and the retention of everything.
+
+    Args:
+        database: Where all is.
+        raw_s: How long single samples are kept, in seconds of the cluster's clock.
+        keep_s: How long everything else is kept.
+
+    Raises:
+        StoreError: The database does not answer; so for all methods.
+    """
+
+    def __init__(self, database: Database, *, raw_s: float, keep_s: float) -> None:
+        self._database = database
+        self._raw_s = raw_s
+        self._keep_s = keep_s
+
+    def roll_up(self, *, now_s: float) -> int:
+        """Roll up every window that has ended a while ago; tell how many."""
+        end_s = int((now_s - _GRACE_S) // ROLLUP_S) * ROLLUP_S
+        from_s = self._rolled_until(end_s=end_s)
+        n_windows = 0
+        while True:
+            start_s = self._next_window(from_s=from_s, end_s=end_s)
+            if start_s is None:
+                return n_windows
+            self._roll_up_window(start_s)
+            from_s = start_s + ROLLUP_S
+            n_windows += 1
+
+    def windows(
+        self, series_id: int, *, start_s: float, end_s: float, step_s: int
+    ) -> dict[int, Window]:
+        """Sum up a node's or a workload's usage.
+
+        Args:
+            series_id: Whose.
+            start_s: From when; windows are aligned to multiples of *step_s*.
+            end_s: Until when, exclusive.
+            step_s: Width of the answer's windows, in seconds; under five minutes only single
+                samples are looked at, which are not kept as long.
+
+        Returns:
+            Windows by their start; those without a sample are left out.
+        """
+        rolled_until_s = self._rolled_until(end_s=end_s) if step_s >= ROLLUP_S else start_s
+        windows: dict[int, Window] = {}
+        for window_s, cpu, memory in self._rollups(series_id, start_s=start_s, end_s=end_s):
+            if step_s >= ROLLUP_S:
+                _merge(windows, window_s // step_s * step_s, (cpu, memory))
+        from_s = max(start_s, rolled_until_s)
+        for at_ms, cpu_milli, memory_bytes in self._raw(series_id, start_s=from_s, end_s=end_s):
+            single = (Rollup.of([cpu_milli]), Rollup.of([memory_bytes]))
+            _merge(windows, at_ms // 1000 // step_s * step_s, single)
+        return windows
+
+    def expire(self, *, now_s: float) -> int:
+        """Delete what is too old, in small batches; tell how many rows."""
+        keep_from_s = now_s - self._keep_s
+        return (
+            self._delete_slices(
+                SAMPLES, SAMPLES.c.at_ms, before=int((now_s - self._raw_s) * 1000), width=_SLICE_MS
+            )
+            + self._delete_slices(
+                ROLLUPS, ROLLUPS.c.start_s, before=int(keep_from_s), width=ROLLUP_S
+            )
+            + self._delete_slices(
+                TALLIES, TALLIES.c.hour, before=int(keep_from_s // HOUR_S), width=1
+            )
+            + self._delete_placements(before_s=keep_from_s)
+        )
+
+    def _rolled_until(self, *, end_s: float) -> int:
+        """Tell up to when all is rolled up, as far as that matters before *end_s*."""
+        with self._database.reading() as connection:
+            last = connection.execute(
+                select(func.max(ROLLUPS.c.start_s)).where(ROLLUPS.c.start_s <= int(end_s))
+            ).scalar()
+        return 0 if last is None else int(last) + ROLLUP_S
+
+    def _next_window(self, *, from_s: int, end_s: int) -> int | None:
+        with self._database.reading() as connection:
+            at_ms = connection.execute(
+                select(func.min(SAMPLES.c.at_ms)).where(
+                    SAMPLES.c.at_ms >= from_s * 1000, SAMPLES.c.at_ms < end_s * 1000
+                )
+            ).scalar()
+        return None if at_ms is None else int(at_ms) // 1000 // ROLLUP_S * ROLLUP_S
+
+    def _roll_up_window(self, start_s: int) -> None:
+        with self._database.reading() as connection:
+            samples = connection.execute(
+                select(
+                    SERIES.c.subject,
+                    SERIES.c.id,
+                    SERIES.c.workload_id,
+                    SAMPLES.c.cpu_milli,
+                    SAMPLES.c.memory_bytes,
+                )
+                .join(SERIES, SERIES.c.id == SAMPLES.c.series_id)
+                .where(
+                    SAMPLES.c.at_ms >= start_s * 1000,
+                    SAMPLES.c.at_ms < (start_s + ROLLUP_S) * 1000,
+                )
+            ).all()
+        windows: dict[int, Window] = {}
+        for subject, series_id, workload_id, cpu_milli, memory_bytes in samples:
+            owner = workload_id if subject == Subject.POD else series_id
+            if owner is None:
+                continue
+            cpu, memory = windows.setdefault(owner, (Rollup(), Rollup()))
+            cpu.add(cpu_milli)
+            memory.add(memory_bytes)
+        rows = [_row(series_id, start_s, window) for series_id, window in windows.items()]
+        with self._database.writing() as connection:
+            self._database.upsert(connection, ROLLUPS, rows=rows, update=_ROLLUP_FIELDS)
+
+    def _rollups(
+        self, series_id: int, *, start_s: float, end_s: float
+    ) -> Iterator[tuple[int, Rollup, Rollup]]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(ROLLUPS)
+                .where(
+                    ROLLUPS.c.series_id == series_id,
+                    ROLLUPS.c.start_s >= start_s,
+                    ROLLUPS.c.start_s < end_s,
+                )
+                .order_by(ROLLUPS.c.start_s)
+            ).all()
+        for row in rows:
+            yield row.start_s, _rollup(row, "cpu"), _rollup(row, "memory")
+
+    def _raw(self, series_id: int, *, start_s: float, end_s: float) -> Iterator[Row[int, int, int]]:
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(SAMPLES.c.at_ms, SAMPLES.c.cpu_milli, SAMPLES.c.memory_bytes).where(
+                    SAMPLES.c.at_ms >= int(start_s * 1000),
+                    SAMPLES.c.at_ms < int(end_s * 1000),
+                    SAMPLES.c.series_id == series_id,
+                )
+            ).all()
+        yield from rows
+
+    def _delete_slices(self, table: Table, column: Column[int], *, before: int, width: int) -> int:
+        n_rows = 0
+        while True:
+            with self._database.writing() as connection:
+                oldest = connection.execute(select(func.min(column))).scalar()
+                if oldest is None or oldest >= before:
+                    return n_rows
+                n_rows += connection.execute(
+                    delete(table).where(column < min(before, int(oldest) + width))
+                ).rowcount
+
+    def _delete_placements(self, *, before_s: float) -> int:
+        oldest = (
+            select(PLACEMENTS.c.pod_uid)
+            .where(PLACEMENTS.c.placed_at_s < before_s)
+            .limit(_ROWS_A_BATCH)
+        )
+        n_rows = 0
+        while True:
+            with self._database.writing() as connection:
+                n = connection.execute(
+                    delete(PLACEMENTS).where(PLACEMENTS.c.pod_uid.in_(oldest))
+                ).rowcount
+            n_rows += n
+            if n < _ROWS_A_BATCH:
+                return n_rows
+
+
+def _merge(windows: dict[int, Window], start_s: int, more: Window) -> None:
+    cpu, memory = windows.setdefault(start_s, (Rollup(), Rollup()))
+    cpu.merge(more[0])
+    memory.merge(more[1])
+
+
+def _row(series_id: int, start_s: int, window: Window) -> dict[str, Any]:
+    cpu, memory = window
+    return {
+        "series_id": series_id,
+        "start_s": start_s,
+        "n": cpu.count,
+        "cpu_mean": cpu.mean,
+        "cpu_max": cpu.max,
+        "cpu_m2": cpu.m2,
+        "cpu_buckets": encode_buckets(cpu.buckets),
+        "memory_mean": memory.mean,
+        "memory_max": memory.max,
+        "memory_m2": memory.m2,
+        "memory_buckets": encode_buckets(memory.buckets),
+    }
+
+
+def _rollup(row: Row[Any], quantity: str) -> Rollup:
+    fields = row._mapping  # noqa: SLF001 (SQLAlchemy's documented name, with an underscore to leave columns room)
+    return Rollup(
+        count=fields["n"],
+        mean=fields[f"{quantity}_mean"],
+        max=fields[f"{quantity}_max"],
+        m2=fields[f"{quantity}_m2"],
+        buckets=decode_buckets(fields[f"{quantity}_buckets"]),
+    )

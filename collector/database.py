@@ -1,0 +1,202 @@
+"""Opening the database: pragmas, transactions, and what to do about a corrupt file."""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from collector.schema import METADATA
+from kube.edge.logs import facts
+from kube.edge.settings import SettingsError
+
+log = logging.getLogger(__name__)
+
+_CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    # A power failure may cost the last transactions; a killed process costs none.
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA busy_timeout = 5000",
+)
+
+
+class StoreError(Exception):
+    """The database cannot be read or written now (locked, full, gone): keep the data, try again."""
+
+
+class _CorruptError(Exception):
+    """The file is no sound SQLite database."""
+
+
+class Database:
+    """Connections to one database; one writer at a time, readers beside it.
+
+    Args:
+        engine: A connected engine; its tables exist.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._writing = threading.Lock()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Open a transaction that only one thread at a time may have.
+
+        Raises:
+            StoreError: Nothing was written.
+        """
+        with self._writing, self.reading() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a transaction.
+
+        Raises:
+            StoreError: The database does not answer.
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise StoreError(f"database: {reason}") from error
+
+    def upsert(
+        self,
+        connection: Connection,
+        table: Table,
+        *,
+        rows: Sequence[dict[str, Any]],
+        update: Sequence[str],
+    ) -> None:
+        """Insert rows; where the primary key exists, set the columns *update* (none: keep)."""
+        if not rows:
+            return
+        insert = (
+            postgresql.insert(table)
+            if connection.dialect.name == "postgresql"
+            else sqlite.insert(table)
+        )
+        keys = [column.name for column in table.primary_key]
+        if update:
+            insert = insert.on_conflict_do_update(
+                index_elements=keys, set_={name: insert.excluded[name] for name in update}
+            )
+        else:
+            insert = insert.on_conflict_do_nothing(index_elements=keys)
+        connection.execute(insert, rows)
+
+
+def open_database(url: str, *, now_text: str) -> Database:
+    """Open a database and create what is missing.
+
+    A corrupt SQLite file is set aside under another name, and a new one started.
+
+    Args:
+        url: An SQLAlchemy URL of SQLite or PostgreSQL.
+        now_text: The time, as part of the other name.
+
+    Raises:
+        SettingsError: The URL is unusable, or its folder cannot be made.
+        StoreError: The database does not answer.
+    """
+    path = _sqlite_path(url)
+    try:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return Database(_connect(url))
+    except OSError as error:
+        raise SettingsError(f"database.url: {error}") from error
+    except _CorruptError as error:
+        if path is None:
+            raise StoreError(str(error)) from error
+        _set_aside(path, now_text=now_text, reason=str(error))
+    return Database(_connect(url))
+
+
+def _sqlite_path(url: str) -> Path | None:
+    """Find the file of an SQLite URL; ``None`` for other databases.
+
+    Raises:
+        SettingsError: The URL is unusable.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise SettingsError(f"database.url: {error}") from error
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise SettingsError(f"database.url: {backend} is neither sqlite nor postgresql")
+    if backend == "postgresql":
+        return None
+    if not parsed.database or parsed.database == ":memory:":
+        raise SettingsError("database.url: an SQLite database must be a file")
+    return Path(parsed.database)
+
+
+def _connect(url: str) -> Engine:
+    try:
+        engine = create_engine(url)
+    except (ImportError, NoSuchModuleError) as error:
+        raise SettingsError(f"database.url: {error}") from error
+    is_sqlite = engine.dialect.name == "sqlite"
+    if is_sqlite:
+        event.listen(engine, "connect", _set_pragmas)
+    try:
+        with engine.connect() as connection:
+            if is_sqlite:
+                _check(connection)
+        METADATA.create_all(engine)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        if isinstance(error, DBAPIError) and _is_corrupt(error.orig):
+            raise _CorruptError(str(error.orig)) from error
+        raise StoreError(f"database: {error}") from error
+    except _CorruptError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+
+
+def _check(connection: Connection) -> None:
+    found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+    if found != "ok":
+        raise _CorruptError(str(found))
+
+
+def _is_corrupt(error: BaseException | None) -> bool:
+    # The low byte is the error's kind; the rest says more about it.
+    return (
+        isinstance(error, sqlite3.Error)
+        and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _CORRUPT
+    )
+
+
+def _set_aside(path: Path, *, now_text: str, reason: str) -> None:
+    aside = path.with_name(f"{path.name}.corrupt-{now_text}")
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    log.error(
+        "database is corrupt: set aside, starting anew",
+        extra=facts(path=str(path), aside=str(aside), reason=reason),
+    )

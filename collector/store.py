@@ -1,0 +1,331 @@
+"""The collector's memory on disk: one transaction a batch, and what a restart needs to go on."""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from collector.contract import Outcome, Placement, Placements, PlacementState
+from collector.database import Database
+from collector.history import HOUR_S, Subject, Tally
+from collector.outcomes import Fate, Marks
+from collector.records import Batch, PlacementRow, SampleRow, Tick
+from collector.samples import NodeSample
+from collector.schema import MARKS, PLACEMENTS, SAMPLES, SERIES, TALLIES
+
+_TALLY_FIELDS: Final = (
+    "n_observations",
+    "n_unstable",
+    "n_failures",
+    "n_restarts",
+    "n_oom_kills",
+    "n_evictions",
+    "n_samples",
+    "cpu_milli_sum",
+    "memory_bytes_sum",
+)
+_MARK_FIELDS: Final = ("n_restarts", "last_oom_at_s", "is_evicted", "fate")
+_DECISION_FIELDS: Final = ("seq", "fate", "reason", "decided_at_s")
+_DECIDED: Final = frozenset({Fate.SUCCEEDED, Fate.FAILED})
+_ROWS_A_BATCH: Final = 500
+_STATE: Final = msgspec.json.Decoder(PlacementState)
+
+
+class Store:
+    """Writes batches and reads back what was written.
+
+    Args:
+        database: Where to; this store must be its only writer.
+        first_seq: Placements are numbered from here, or from the last number stored. A number that
+            grows with time keeps readers' places valid even if the database was lost.
+
+    Raises:
+        StoreError: The database does not answer; so for all methods.
+    """
+
+    def __init__(self, database: Database, *, first_seq: int) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        with database.reading() as connection:
+            last_seq = connection.execute(select(func.max(PLACEMENTS.c.seq))).scalar()
+            last_id = connection.execute(select(func.max(SERIES.c.id))).scalar()
+            series = connection.execute(
+                select(SERIES.c.subject, SERIES.c.name, SERIES.c.id, SERIES.c.last_at_s)
+            ).all()
+        self._next_seq = max(first_seq, (last_seq or 0) + 1)
+        self._next_id = (last_id or 0) + 1
+        self._ids: dict[tuple[int, str], tuple[int, int]] = {
+            (subject, name): (series_id, last_at_s)
+            for subject, name, series_id, last_at_s in series
+        }
+
+    def write(self, batch: Batch) -> None:
+        """Write all of a batch, or nothing."""
+        with self._lock:
+            self._write(batch)
+
+    def _write(self, batch: Batch) -> None:
+        names = _Names(self._ids, next_id=self._next_id)
+        next_seq = self._next_seq
+        with self._database.writing() as connection:
+            samples = [row for tick in batch.ticks for row in _sample_rows(tick, names)]
+            tallies = [_tally_row(names, *item) for item in batch.tallies.items()]
+            names.write(connection)
+            self._database.upsert(connection, SAMPLES, rows=samples, update=())
+            self._database.upsert(connection, TALLIES, rows=tallies, update=_TALLY_FIELDS)
+            placements = [
+                _placement_row(row, seq)
+                for seq, row in enumerate(batch.placements.values(), next_seq)
+            ]
+            next_seq += len(placements)
+            # A decision gives a placement a new number, so that readers who have seen it undecided
+            # see it again. One that will never be decided keeps its place.
+            decided = [row for row in placements if row["fate"] in _DECIDED]
+            others = [row for row in placements if row["fate"] not in _DECIDED]
+            self._database.upsert(connection, PLACEMENTS, rows=decided, update=_DECISION_FIELDS)
+            self._database.upsert(connection, PLACEMENTS, rows=others, update=("fate",))
+            self._write_marks(connection, batch)
+        self._ids.update(names.found)
+        self._next_id, self._next_seq = names.next_id, next_seq
+
+    def forget_series(self, subject: Subject, *, before_s: float) -> int:
+        """Forget the names of what has not been heard of since *before_s*; tell how many."""
+        with self._lock:
+            gone = {
+                key: series_id
+                for key, (series_id, last_at_s) in self._ids.items()
+                if key[0] == subject and last_at_s < before_s
+            }
+            for start in range(0, len(gone), _ROWS_A_BATCH):
+                ids = list(gone.values())[start : start + _ROWS_A_BATCH]
+                with self._database.writing() as connection:
+                    connection.execute(delete(SERIES).where(SERIES.c.id.in_(ids)))
+            for key in gone:
+                del self._ids[key]
+        return len(gone)
+
+    def series_id(self, subject: Subject, name: str) -> int | None:
+        """Look up under which number something's samples are stored."""
+        found = self._ids.get((subject, name))
+        return found[0] if found is not None else None
+
+    def tallies(self, *, since_s: float) -> Iterator[tuple[Subject, str, int, Tally]]:
+        """Read the tallies of the hours since an instant: subject, name, hour, tally."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(
+                    SERIES.c.subject,
+                    SERIES.c.name,
+                    TALLIES.c.hour,
+                    *(TALLIES.c[name] for name in _TALLY_FIELDS),
+                )
+                .join(SERIES, SERIES.c.id == TALLIES.c.series_id)
+                .where(TALLIES.c.hour >= int(since_s // HOUR_S))
+                .order_by(TALLIES.c.hour)
+            )
+            for subject, name, hour, *counts in rows:
+                tally = Tally(**dict(zip(_TALLY_FIELDS, counts, strict=True)))
+                yield Subject(subject), name, hour, tally
+
+    def marks(self) -> list[tuple[str, Marks]]:
+        """Read what has been counted of the pods that were there last."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(MARKS.c.pod_uid, *(MARKS.c[name] for name in _MARK_FIELDS))
+            ).all()
+        return [
+            (uid, Marks(n_restarts, last_oom_at_s, bool(is_evicted), Fate(fate)))
+            for uid, n_restarts, last_oom_at_s, is_evicted, fate in rows
+        ]
+
+    def open_placements(self) -> list[PlacementRow]:
+        """Read the placements whose outcome was pending."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(PLACEMENTS)
+                .where(PLACEMENTS.c.fate == int(Fate.OPEN))
+                .order_by(PLACEMENTS.c.seq)
+            ).all()
+        return [
+            PlacementRow(
+                pod_uid=row.pod_uid,
+                pod_namespace=row.pod_namespace,
+                pod_name=row.pod_name,
+                workload=row.workload,
+                node=row.node,
+                cpu_milli=row.cpu_milli,
+                memory_bytes=row.memory_bytes,
+                placed_at_s=row.placed_at_s,
+                state=row.state,
+            )
+            for row in rows
+        ]
+
+    def node_samples(self, *, since_s: float) -> list[NodeSample]:
+        """Read the samples of nodes since an instant, oldest first."""
+        return [
+            NodeSample(row.name, row.at_ms / 1000, row.cpu_milli, row.memory_bytes)
+            for row in self._samples(Subject.NODE, since_s=since_s)
+        ]
+
+    def pod_samples(self, *, since_s: float) -> dict[str, list[tuple[float, bool]]]:
+        """Read when pods were sampled since an instant, and whether throttled; by uid."""
+        samples: dict[str, list[tuple[float, bool]]] = {}
+        for row in self._samples(Subject.POD, since_s=since_s):
+            samples.setdefault(row.name, []).append((row.at_ms / 1000, bool(row.is_starved)))
+        return samples
+
+    def placements(self, *, since: int, limit: int) -> Placements:
+        """Read the placements after number *since*, at most *limit* of them."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(PLACEMENTS)
+                .where(PLACEMENTS.c.seq > since)
+                .order_by(PLACEMENTS.c.seq)
+                .limit(limit)
+            ).all()
+        items = [_placement(row) for row in rows]
+        return Placements(items=items, next_since=items[-1].id if items else since)
+
+    def _samples(self, subject: Subject, *, since_s: float) -> Sequence[Any]:
+        with self._database.reading() as connection:
+            return connection.execute(
+                select(
+                    SERIES.c.name,
+                    SAMPLES.c.at_ms,
+                    SAMPLES.c.cpu_milli,
+                    SAMPLES.c.memory_bytes,
+                    SAMPLES.c.is_starved,
+                )
+                .join(SERIES, SERIES.c.id == SAMPLES.c.series_id)
+                .where(SAMPLES.c.at_ms >= int(since_s * 1000), SERIES.c.subject == int(subject))
+                .order_by(SAMPLES.c.at_ms)
+            ).all()
+
+    def _write_marks(self, connection: Connection, batch: Batch) -> None:
+        rows = [
+            {
+                "pod_uid": uid,
+                "n_restarts": marks.n_restarts,
+                "last_oom_at_s": marks.last_oom_at_s,
+                "is_evicted": int(marks.is_evicted),
+                "fate": int(marks.fate),
+            }
+            for uid, marks in batch.marks.items()
+            if marks is not None
+        ]
+        self._database.upsert(connection, MARKS, rows=rows, update=_MARK_FIELDS)
+        gone = [uid for uid, marks in batch.marks.items() if marks is None]
+        for start in range(0, len(gone), _ROWS_A_BATCH):
+            part = gone[start : start + _ROWS_A_BATCH]
+            connection.execute(delete(MARKS).where(MARKS.c.pod_uid.in_(part)))
+
+
+class _Names:
+    """Finds or gives the numbers of names within one transaction."""
+
+    def __init__(self, ids: dict[tuple[int, str], tuple[int, int]], *, next_id: int) -> None:
+        self._ids = ids
+        self.next_id = next_id
+        self.found: dict[tuple[int, str], tuple[int, int]] = {}
+        self._new: list[dict[str, Any]] = []
+        self._seen: dict[int, int] = {}
+
+    def id_of(self, subject: Subject, name: str, *, at_s: float, workload: str = "") -> int:
+        key = (int(subject), name)
+        known = self.found.get(key) or self._ids.get(key)
+        if known is None:
+            workload_id = self.id_of(Subject.WORKLOAD, workload, at_s=at_s) if workload else None
+            known = (self.next_id, int(at_s))
+            self.next_id += 1
+            self._new.append(
+                {
+                    "id": known[0],
+                    "subject": int(subject),
+                    "name": name,
+                    "workload_id": workload_id,
+                    "last_at_s": known[1],
+                }
+            )
+            self.found[key] = known
+        elif at_s - known[1] >= HOUR_S:
+            self.found[key] = (known[0], int(at_s))
+            self._seen[known[0]] = int(at_s)
+        return known[0]
+
+    def write(self, connection: Connection) -> None:
+        if self._new:
+            connection.execute(insert(SERIES), self._new)
+        for series_id, last_at_s in self._seen.items():
+            connection.execute(
+                update(SERIES).where(SERIES.c.id == series_id).values(last_at_s=last_at_s)
+            )
+
+
+def _sample_rows(tick: Tick, names: _Names) -> Iterable[dict[str, Any]]:
+    for subject, samples in ((Subject.NODE, tick.nodes), (Subject.POD, tick.pods)):
+        for name, sample in samples.items():
+            yield _sample_row(
+                names.id_of(subject, name, at_s=sample.at_s, workload=sample.workload), sample
+            )
+
+
+def _sample_row(series_id: int, sample: SampleRow) -> dict[str, Any]:
+    return {
+        "at_ms": int(sample.at_s * 1000),
+        "series_id": series_id,
+        "cpu_milli": sample.cpu_milli,
+        "memory_bytes": sample.memory_bytes,
+        "is_starved": int(sample.is_starved),
+    }
+
+
+def _tally_row(names: _Names, key: tuple[Subject, str, int], tally: Tally) -> dict[str, Any]:
+    subject, name, hour = key
+    return {
+        "series_id": names.id_of(subject, name, at_s=hour * HOUR_S),
+        "hour": hour,
+        **{field: getattr(tally, field) for field in _TALLY_FIELDS},
+    }
+
+
+def _placement_row(row: PlacementRow, seq: int) -> dict[str, Any]:
+    outcome = row.outcome
+    return {
+        "pod_uid": row.pod_uid,
+        "seq": seq,
+        "pod_namespace": row.pod_namespace,
+        "pod_name": row.pod_name,
+        "workload": row.workload,
+        "node": row.node,
+        "cpu_milli": row.cpu_milli,
+        "memory_bytes": row.memory_bytes,
+        "placed_at_s": row.placed_at_s,
+        "state": row.state,
+        "fate": int(row.fate),
+        "reason": outcome.reason if outcome is not None else None,
+        "decided_at_s": outcome.decided_at_s if outcome is not None else None,
+    }
+
+
+def _placement(row: Row[Any]) -> Placement:
+    outcome = None
+    if row.reason is not None:
+        outcome = Outcome(
+            success=row.fate == Fate.SUCCEEDED, reason=row.reason, decided_at_s=row.decided_at_s
+        )
+    return Placement(
+        id=row.seq,
+        pod_uid=row.pod_uid,
+        pod_namespace=row.pod_namespace,
+        pod_name=row.pod_name,
+        workload=row.workload,
+        node=row.node,
+        cpu_milli=row.cpu_milli,
+        memory_bytes=row.memory_bytes,
+        placed_at_s=row.placed_at_s,
+        state=_STATE.decode(row.state),
+        outcome=outcome,
+    )
