@@ -1,12 +1,12 @@
 """Keeps a copy of one resource, and tells of every change exactly once.
 
-Theory of operation. A cycle lists everything, compares the list with the copy and tells the
-differences; then it watches from the list's version. When a watch ends, for whatever reason, the
-next one resumes from the last version seen, but only after a look at the server shows that it
-still tells the same story: a server that was restarted without its data, or restored from a backup,
-may well accept our version and mean another thing by it. In any doubt, and whenever the server
-could not be reached, the informer lists anew: since a list is told as differences, that is only
-slower, never wrong.
+Theory of operation. The informer lists everything, compares the list with its copy and tells the
+differences; then it watches from the list's version on. When a watch ends, the next one resumes
+from the last version seen. Once a watch is open, a look at the server shows whether it still tells
+the same story: one that was restarted without its data, or restored from a backup, may well
+accept our version and mean another thing by it; from then on a restart would cut the watch. In any
+doubt, and whenever the server could not be reached, the informer lists anew: since a list is told
+as differences, that is only slower, never wrong.
 """
 
 import logging
@@ -179,8 +179,7 @@ class Informer(Generic[T]):
         """List and watch until stopped. What ``on_event`` raises ends it."""
         while not self._stop.is_set():
             try:
-                if self._version is None or not self._is_same_story(self._version):
-                    self._version = None
+                if self._version is None:
                     self._version = self._list()
                 self._watch(self._version)
             except KubeError as error:
@@ -253,24 +252,31 @@ class Informer(Generic[T]):
             "timeoutSeconds": round(self._rng.uniform(_WATCH_MIN_S, _WATCH_MAX_S)),
         }
         opened_at_s = time.monotonic()
-        n_events = 0
         with self._client.stream(self._path, params=params, read_timeout_s=self._quiet_s) as stream:
             self._stream = stream
-            self._contact_at_s = time.monotonic()
             try:
-                for line in stream:
-                    if self._stop.is_set():
-                        return
-                    self._contact_at_s = time.monotonic()
-                    self._take(line)
-                    n_events += 1
-                    self._backoff.reset()
-            except UnavailableError as error:
-                log.info("watch broke", extra=facts(path=self._path, error=str(error)))
+                if not self._is_same_story(version):
+                    raise GoneError("the server is not where it was")
+                n_events = self._follow(stream)
             finally:
                 self._stream = None
         if n_events == 0 and time.monotonic() - opened_at_s < _TOO_SHORT_S:
             self._stop.wait(self._backoff.next_delay_s())
+
+    def _follow(self, stream: Stream) -> int:
+        """Take in all events of a watch; tell how many there were."""
+        n_events = 0
+        try:
+            for line in stream:
+                if self._stop.is_set():
+                    break
+                self._contact_at_s = time.monotonic()
+                self._take(line)
+                self._backoff.reset()
+                n_events += 1
+        except UnavailableError as error:
+            log.info("watch broke", extra=facts(path=self._path, error=str(error)))
+        return n_events
 
     def _take(self, line: bytes) -> None:
         """Take in one event of a watch.

@@ -246,19 +246,29 @@ class FakeApiServer:
         self._http = _HttpServer(self, port=self.port)
         self._http.start()
 
-    def wait_for_watch(
-        self, collection: str, *, n_earlier: int = 0, timeout_s: float = 20.0
-    ) -> None:
+    def wait_for_watch(self, collection: str, *, n_earlier: int = 0) -> None:
         """Wait until a watch of *collection* is open, and more than *n_earlier* ever were asked."""
-        with self._changed:
-            is_open = self._changed.wait_for(
-                lambda: (
-                    any(w.collection == collection and not w.ending for w in self._watches)
-                    and self.n_watches(collection) > n_earlier
-                ),
-                timeout_s,
+        self.wait_for(
+            lambda: (
+                any(w.collection == collection and not w.ending for w in self._watches)
+                and self.n_watches(collection) > n_earlier
             )
-        assert is_open, f"no watch of {collection} within {timeout_s} s"
+        )
+
+    def wait_for_informer(self, collection: str, *, n_earlier: int = 0) -> None:
+        """Wait for a watch, and for the look at the server by which an informer trusts it."""
+        self.wait_for_watch(collection, n_earlier=n_earlier)
+
+        def is_trusted() -> bool:
+            asked = [r for r in self.requests if r.path == collection]
+            return asked[-1].query.get("limit") == "1"
+
+        self.wait_for(is_trusted)
+
+    def wait_for(self, condition: Callable[[], bool], *, timeout_s: float = 30.0) -> None:
+        """Wait for something about this server to become true."""
+        with self._changed:
+            assert self._changed.wait_for(condition, timeout_s), f"not within {timeout_s} s"
 
     def n_watches(self, collection: str) -> int:
         """Count the watches that were ever asked for."""
@@ -285,14 +295,11 @@ class FakeApiServer:
                 if matches(request):
                     del self._failures[i]
                     return answer
-        if self.token is not None and (
-            request.headers.get("Authorization") != f"Bearer {self.token}"
-        ):
-            return refusal(401, "Unauthorized", reason="Unauthorized")
-        match = _PATH.fullmatch(request.path)
-        if match is None:
-            return refusal(404, "the server could not find the requested resource")
-        with self._changed:
+            if self.token not in (None, request.headers.get("Authorization", "")[7:]):
+                return refusal(401, "Unauthorized", reason="Unauthorized")
+            match = _PATH.fullmatch(request.path)
+            if match is None:
+                return refusal(404, "the server could not find the requested resource")
             return self._dispatch(match, request)
 
     def _dispatch(

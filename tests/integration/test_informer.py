@@ -133,7 +133,7 @@ def test_follows_changes_as_they_come(server):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.put(NODES, make_node("a"))
         server.put(NODES, make_node("a", labels={"zone": "z1"}))
         server.remove(NODES, "a")
@@ -148,7 +148,7 @@ def test_deleted_brings_the_last_state(server):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.remove(NODES, "a")
         assert replay.wait_for(lambda: len(replay.events) == 3)
 
@@ -162,7 +162,7 @@ def test_resumes_an_ended_watch_without_listing_anew(server, how):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.put(NODES, make_node("b"))
         replay.wait_for_state_of(server)
         server.end_watches(how)
@@ -178,12 +178,12 @@ def test_bookmarks_move_the_version_to_resume_from(server):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.advance(50)
         server.bookmark(NODES)
         server.compact()
         server.end_watches()
-        server.wait_for_watch(NODES, n_earlier=1)
+        server.wait_for_informer(NODES, n_earlier=1)
         server.put(NODES, make_node("b"))
         replay.wait_for_state_of(server)
 
@@ -200,7 +200,7 @@ def test_lists_anew_when_its_version_is_gone(server):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.fail_next(refusal(503, "starting"), query="watch")
         server.end_watches()
         server.remove(NODES, "a")
@@ -238,7 +238,7 @@ def test_odd_events_end_in_a_new_list(server, line):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.send(NODES, line)
         assert replay.wait_for(lambda: replay.kinds().count("Synced") == 2)
         server.put(NODES, make_node("b"))
@@ -252,7 +252,7 @@ def test_an_object_made_anew_under_its_old_name_is_another(server):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.fail_next(Answer(None), times=2)
         server.end_watches("cut")
         server.remove(NODES, "a")
@@ -275,12 +275,12 @@ def test_survives_a_server_that_restarts_without_its_memory(server, future, n_ne
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.restart(forget=True)
         for name in ("b", "c", "d")[:n_new]:
             server.put(NODES, make_node(name))
         replay.wait_for_state_of(server)
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.put(NODES, make_node("e"))
         replay.wait_for_state_of(server)
 
@@ -293,7 +293,7 @@ def test_notices_another_world_that_has_come_just_as_far(server):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.advance(10)
         server.swap(NODES, make_node("a"))
         assert replay.wait_for(lambda: replay.kinds().count("Synced") == 2)
@@ -306,9 +306,9 @@ def test_a_restart_that_changed_nothing_tells_nothing(server):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.restart()
-        server.wait_for_watch(NODES, n_earlier=1)
+        server.wait_for_informer(NODES, n_earlier=1)
         server.put(NODES, make_node("b"))
         replay.wait_for_state_of(server)
 
@@ -332,20 +332,21 @@ def test_a_throttled_watch_waits_and_keeps_its_version(server):
     replay = Replay()
 
     with informing(server, replay):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.fail_next(refusal(429, "slow down", retry_after="0"), query="watch", times=3)
         server.end_watches()
-        server.wait_for_watch(NODES, n_earlier=4)
+        server.wait_for_informer(NODES, n_earlier=4)
 
     assert server.n_lists(NODES) == 1
 
 
 def test_a_silent_watch_is_taken_for_dead_and_resumed(server):
+    server.put(NODES, make_node("a"))
     replay = Replay()
 
-    with informing(server, replay, quiet_s=0.05):
-        server.wait_for_watch(NODES, n_earlier=2)
-        server.put(NODES, make_node("a"))
+    with informing(server, replay, quiet_s=0.3):
+        server.wait_for_watch(NODES, n_earlier=1)
+        server.put(NODES, make_node("b"))
         replay.wait_for_state_of(server)
 
     assert server.n_lists(NODES) == 1
@@ -367,9 +368,9 @@ def test_selectors_go_with_every_request(server):
     replay = Replay()
 
     with informing(server, replay, params={"labelSelector": "zone=z1"}):
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
         server.end_watches()
-        server.wait_for_watch(NODES, n_earlier=1)
+        server.wait_for_informer(NODES, n_earlier=1)
 
     assert {r.query["labelSelector"] for r in server.requests} == {"zone=z1"}
 
@@ -395,7 +396,7 @@ def test_a_handler_that_raises_ends_the_informer_for_all_to_see(server, error):
 def test_stopping_does_not_wait_for_a_quiet_watch(server):
     replay = Replay()
     with informing(server, replay, quiet_s=3600.0) as informer:
-        server.wait_for_watch(NODES)
+        server.wait_for_informer(NODES)
 
     assert informer.failure is None
 
