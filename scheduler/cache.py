@@ -1,0 +1,170 @@
+"""The cluster as the scheduler believes it to be: confirmed by the API server, or assumed.
+
+A pod counts on its node from the moment it is assumed, so that the next cycle sees it, until the
+API server says otherwise. The snapshot is kept up to date with every change, never rebuilt.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+from scheduler.framework.interface import ClusterEvent
+from scheduler.framework.snapshot import Snapshot
+from scheduler.model import NodeFacts, PodFacts
+
+
+@dataclass(slots=True)
+class _Placement:
+    """A pod on a node."""
+
+    pod: PodFacts
+    is_assumed: bool
+
+
+class ClusterCache:
+    """Nodes and the pods on them.
+
+    Pods on nodes that are not known (yet) are remembered and counted when the node appears: lists
+    and watches of the two kinds come in any order.
+    """
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot()
+        self._nodes: dict[str, NodeFacts] = {}
+        self._placements: dict[str, _Placement] = {}
+        self._orphans: dict[str, dict[str, PodFacts]] = {}
+        self._unconfirmed: dict[str, float] = {}
+
+    @property
+    def n_pods(self) -> int:
+        """How many pods are placed, assumed ones included."""
+        return len(self._placements)
+
+    @property
+    def n_assumed(self) -> int:
+        """How many of them are only assumed."""
+        return sum(placement.is_assumed for placement in self._placements.values())
+
+    def pod(self, uid: str) -> PodFacts | None:
+        """Return a placed pod."""
+        placement = self._placements.get(uid)
+        return placement.pod if placement is not None else None
+
+    def is_assumed(self, uid: str) -> bool:
+        """Tell whether the pod was placed by us and is not confirmed yet."""
+        placement = self._placements.get(uid)
+        return placement is not None and placement.is_assumed
+
+    def set_node(self, facts: NodeFacts) -> ClusterEvent:
+        """Add a node, or take in that it changed.
+
+        Returns:
+            What that may mean for waiting pods; empty if nothing.
+        """
+        before = self._nodes.get(facts.name)
+        if before == facts:
+            return ClusterEvent(0)
+        self._nodes[facts.name] = facts
+        self.snapshot.set_node(facts)
+        if before is None:
+            for pod in self._orphans.pop(facts.name, {}).values():
+                self.snapshot.add_pod(pod, node=facts.name)
+            return ClusterEvent.NODE_ADD
+        return _changes(before, facts)
+
+    def remove_node(self, name: str) -> None:
+        """Forget a node; its pods stay known until they are gone themselves."""
+        if self._nodes.pop(name, None) is None:
+            return
+        pods = self.snapshot.remove_node(name)
+        if pods:
+            self._orphans[name] = {pod.uid: pod for pod in pods}
+
+    def assume(self, pod: PodFacts, *, node: str) -> None:
+        """Count a pod on the node chosen for it, before that is confirmed."""
+        self._place(replace(pod, node_name=node), is_assumed=True)
+
+    def expect_confirmation(self, uid: str, *, until_s: float) -> None:
+        """Note that an assumed pod was bound; it should be confirmed by then."""
+        if self.is_assumed(uid):
+            self._unconfirmed[uid] = until_s
+
+    def expired(self, *, now_s: float) -> Iterator[PodFacts]:
+        """Give out, once, the bound pods whose confirmation is overdue; they go on counting."""
+        overdue = list(takewhile(lambda item: item[1] <= now_s, self._unconfirmed.items()))
+        for uid, _ in overdue:
+            del self._unconfirmed[uid]
+            yield self._placements[uid].pod
+
+    def forget(self, uid: str) -> bool:
+        """Take an assumed pod back.
+
+        Returns:
+            Whether it was assumed; a confirmed pod stays.
+        """
+        if not self.is_assumed(uid):
+            return False
+        self.remove_pod(uid)
+        return True
+
+    def add_pod(self, pod: PodFacts) -> None:
+        """Count a pod that the API server says is on a node; confirms or corrects an assumption."""
+        self._place(pod, is_assumed=False)
+
+    def remove_pod(self, uid: str) -> bool:
+        """Stop counting a pod.
+
+        Returns:
+            Whether it was counted.
+        """
+        placement = self._placements.pop(uid, None)
+        if placement is None:
+            return False
+        self._unconfirmed.pop(uid, None)
+        node = placement.pod.node_name
+        if node in self._nodes:
+            self.snapshot.remove_pod(placement.pod, node=node)
+        else:
+            orphans = self._orphans[node]
+            del orphans[uid]
+            if not orphans:
+                del self._orphans[node]
+        return True
+
+    def _place(self, pod: PodFacts, *, is_assumed: bool) -> None:
+        before = self._placements.get(pod.uid)
+        if before is not None and _counts_alike(before.pod, pod):
+            self._placements[pod.uid] = _Placement(before.pod, is_assumed)
+            if not is_assumed:
+                self._unconfirmed.pop(pod.uid, None)
+            return
+        self.remove_pod(pod.uid)
+        self._placements[pod.uid] = _Placement(pod, is_assumed)
+        if pod.node_name in self._nodes:
+            self.snapshot.add_pod(pod, node=pod.node_name)
+        else:
+            self._orphans.setdefault(pod.node_name, {})[pod.uid] = pod
+
+
+def _counts_alike(one: PodFacts, other: PodFacts) -> bool:
+    """Most updates of a running pod are of its status and change nothing that is counted."""
+    return (
+        one.node_name == other.node_name
+        and one.requests == other.requests
+        and one.scored_requests == other.scored_requests
+        and one.host_ports == other.host_ports
+    )
+
+
+def _changes(before: NodeFacts, after: NodeFacts) -> ClusterEvent:
+    """Tell what changed for the better, or may have."""
+    event = ClusterEvent(0)
+    if any(amount > before.allocatable.get(r, 0) for r, amount in after.allocatable.items()):
+        event |= ClusterEvent.NODE_ALLOCATABLE
+    if before.labels != after.labels:
+        event |= ClusterEvent.NODE_LABEL
+    if set(before.taints) - set(after.taints) or (
+        before.is_unschedulable and not after.is_unschedulable
+    ):
+        event |= ClusterEvent.NODE_TAINT
+    return event

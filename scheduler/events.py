@@ -1,0 +1,141 @@
+"""What the engine is told, and what it asks its shell to do."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scheduler.decision import Decision
+from scheduler.model import NodeFacts, PodFacts, Shape
+from scheduler.predictions import Outage, PredictionAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """A node is there, or changed."""
+
+    node: NodeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    """A node was deleted."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeen:
+    """A pod is there, or changed."""
+
+    pod: PodFacts
+
+
+@dataclass(frozen=True, slots=True)
+class PodGone:
+    """A pod was deleted."""
+
+    key: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """The predictor answered."""
+
+    answer: PredictionAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionFailed:
+    """The predictor did not answer; the engine goes on without."""
+
+    shapes: tuple[Shape, ...]
+    outage: Outage
+
+
+@dataclass(frozen=True, slots=True)
+class BindSucceeded:
+    """The API server has the binding."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class BindFailed:
+    """The API server does not have the binding."""
+
+    uid: str
+    message: str
+    should_retry: bool
+    """False: the pod is gone or elsewhere, drop the decision. True: try again after back-off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed, and the shell has no more news at hand: decide."""
+
+
+Event = (
+    NodeSeen
+    | NodeGone
+    | PodSeen
+    | PodGone
+    | Predicted
+    | PredictionFailed
+    | BindSucceeded
+    | BindFailed
+    | Tick
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AskPrediction:
+    """Ask the predictor; ``Predicted`` or ``PredictionFailed`` must follow."""
+
+    shapes: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Bind the pod; ``BindSucceeded`` or ``BindFailed`` must follow."""
+
+    pod: PodFacts
+    node: str
+    prediction_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportScheduled:
+    """Tell the world that a pod is bound, by an event on it."""
+
+    pod: PodFacts
+    node: str
+    attempts: int
+    pending_s: float
+    """From when the pod was first seen pending until it was bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFailure:
+    """Tell the world why a pod is not scheduled, by condition and event on it."""
+
+    pod: PodFacts
+    reason: Literal["Unschedulable", "SchedulerError"]
+    message: str
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Keep a decision for those who ask why."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """Read a pod from the API server and tell the engine what it is."""
+
+    pod: PodFacts
+
+
+Action = AskPrediction | Bind | ReportScheduled | ReportFailure | Record | Recheck

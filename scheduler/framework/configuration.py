@@ -1,0 +1,131 @@
+"""Upstream's ``KubeSchedulerConfiguration``, as far as this scheduler goes; strict beyond."""
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from types import GenericAlias
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from kube.edge.settings import Settings, load_settings
+from scheduler.framework.interface import PluginArgs
+from scheduler.framework.registry import Registry
+
+Weight = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+class Enabled(Settings, frozen=True, rename="camel"):
+    """A plugin to run."""
+
+    name: str
+    weight: Weight = 0
+    """Of its score; 0 takes the default."""
+
+
+class Disabled(Settings, frozen=True, rename="camel"):
+    """A default plugin not to run; ``*`` for all of them."""
+
+    name: str
+
+
+class PluginSet(Settings, frozen=True, rename="camel"):
+    """Changes to the plugins of one extension point."""
+
+    enabled: tuple[Enabled, ...] = ()
+    disabled: tuple[Disabled, ...] = ()
+
+
+class Plugins(Settings, frozen=True, rename="camel"):
+    """Changes to the default plugins. A single point's entry outdoes ``multiPoint``."""
+
+    multi_point: PluginSet = PluginSet()
+    queue_sort: PluginSet = PluginSet()
+    pre_enqueue: PluginSet = PluginSet()
+    pre_filter: PluginSet = PluginSet()
+    filter: PluginSet = PluginSet()
+    pre_score: PluginSet = PluginSet()
+    score: PluginSet = PluginSet()
+
+
+class PluginConfig(Settings, frozen=True, rename="camel"):
+    """A plugin's arguments; ``name`` says which."""
+
+    args: PluginArgs = PluginArgs()
+
+    @property
+    def name(self) -> str:
+        """The plugin that they are for."""
+        return str(self.__struct_config__.tag)
+
+
+class ProfileConfiguration(Settings, frozen=True, rename="camel"):
+    """A named set of plugins; pods choose it by ``spec.schedulerName``."""
+
+    scheduler_name: Annotated[str, msgspec.Meta(min_length=1)] = "default-scheduler"
+    percentage_of_nodes_to_score: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    """Accepted for upstream's files; all nodes are always looked at."""
+    plugins: Plugins = Plugins()
+    plugin_config: tuple[PluginConfig, ...] = ()
+
+
+class KubeSchedulerConfiguration(Settings, frozen=True, rename="camel"):
+    """The file."""
+
+    api_version: Literal["kubescheduler.config.k8s.io/v1"]
+    kind: Literal["KubeSchedulerConfiguration"]
+    profiles: Annotated[tuple[ProfileConfiguration, ...], msgspec.Meta(min_length=1)]
+    parallelism: Annotated[int, msgspec.Meta(ge=1)] = 16
+    """Accepted for upstream's files; one thread looks at all nodes at once, in columns."""
+    percentage_of_nodes_to_score: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """Accepted for upstream's files; all nodes are always looked at."""
+    pod_initial_backoff_seconds: Annotated[int, msgspec.Meta(ge=1)] = 1
+    pod_max_backoff_seconds: Annotated[int, msgspec.Meta(ge=1)] = 10
+
+
+def load_configuration(path: Path, *, registry: Registry) -> KubeSchedulerConfiguration:
+    """Read a ``KubeSchedulerConfiguration``, down to each plugin's own arguments.
+
+    Raises:
+        SettingsError: The file cannot be read, or a key or value is wrong; names file and line.
+    """
+    return load_settings(_configuration_type(registry), path=path, env={}, prefix="")
+
+
+def _configuration_type(registry: Registry) -> type[KubeSchedulerConfiguration]:
+    """Narrow the configuration so that each plugin's arguments are checked against its own type.
+
+    One decoding of the whole file can then name the line of whatever is wrong.
+    """
+    configs = [
+        _narrowed(PluginConfig, {"args": (plugin.args_type, plugin.args_type())}, tag=plugin.name)
+        for plugin in registry
+    ]
+    profile = _narrowed(
+        ProfileConfiguration, {"plugin_config": (_tuple_of(reduce(or_, configs)), ())}
+    )
+    profiles: Any = Annotated[_tuple_of(profile), msgspec.Meta(min_length=1)]
+    narrowed: type[KubeSchedulerConfiguration] = _narrowed(
+        KubeSchedulerConfiguration, {"profiles": (profiles, msgspec.NODEFAULT)}
+    )
+    return narrowed
+
+
+def _tuple_of(kind: Any) -> Any:
+    return GenericAlias(tuple, (kind, ...))
+
+
+def _narrowed(base: type[Any], fields: Mapping[str, tuple[Any, Any]], *, tag: str = "") -> Any:
+    """Derive a struct in which some fields have another type."""
+    return msgspec.defstruct(
+        base.__name__,
+        [(name, kind, default) for name, (kind, default) in fields.items()],
+        bases=(base,),
+        frozen=True,
+        kw_only=True,
+        rename="camel",
+        forbid_unknown_fields=True,
+        tag_field="name" if tag else None,
+        tag=tag or None,
+    )

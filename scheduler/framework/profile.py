@@ -1,0 +1,141 @@
+"""A profile: which plugins run at which extension point, in which order, with which weight.
+
+Upstream's precedence: a plugin named at a point outdoes one named under ``multiPoint``, which
+outdoes the default; what is disabled there is left out, ``*`` leaves out all.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scheduler.errors import ConfigError
+from scheduler.framework.configuration import (
+    KubeSchedulerConfiguration,
+    Plugins,
+    PluginSet,
+    ProfileConfiguration,
+)
+from scheduler.framework.interface import (
+    FilterPlugin,
+    Plugin,
+    PreEnqueuePlugin,
+    PreFilterPlugin,
+    PreScorePlugin,
+    QueueSortPlugin,
+    ScorePlugin,
+)
+from scheduler.framework.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Plugins by extension point, in the order in which they run."""
+
+    scheduler_name: str
+    queue_sort: QueueSortPlugin
+    pre_enqueue: tuple[PreEnqueuePlugin, ...] = ()
+    pre_filter: tuple[PreFilterPlugin, ...] = ()
+    filter: tuple[FilterPlugin, ...] = ()
+    pre_score: tuple[PreScorePlugin, ...] = ()
+    score: tuple[ScorePlugin, ...] = ()
+    weights: Mapping[str, int] = field(default_factory=dict)
+    """Of every plugin in ``score``, by name."""
+
+    def plugins(self) -> dict[str, Plugin]:
+        """Return all plugins by name."""
+        points: tuple[tuple[Plugin, ...], ...] = (
+            (self.queue_sort,),
+            self.pre_enqueue,
+            self.pre_filter,
+            self.filter,
+            self.pre_score,
+            self.score,
+        )
+        return {plugin.name: plugin for point in points for plugin in point}
+
+
+def make_profiles(
+    configuration: KubeSchedulerConfiguration, *, registry: Registry
+) -> dict[str, Profile]:
+    """Build every profile.
+
+    Returns:
+        Profiles by scheduler name.
+
+    Raises:
+        ConfigError: A profile names what does not exist, twice, or lacks a queue order.
+    """
+    profiles: dict[str, Profile] = {}
+    for each in configuration.profiles:
+        if each.scheduler_name in profiles:
+            raise ConfigError(f"two profiles are called {each.scheduler_name!r}")
+        profiles[each.scheduler_name] = _make_profile(each, registry)
+    if len({profile.queue_sort.name for profile in profiles.values()}) > 1:
+        raise ConfigError("all profiles must have the same queueSort plugin: there is one queue")
+    return profiles
+
+
+def _make_profile(configuration: ProfileConfiguration, registry: Registry) -> Profile:
+    arguments = {each.name: each.args for each in configuration.plugin_config}
+    if len(arguments) < len(configuration.plugin_config):
+        raise ConfigError("pluginConfig holds one plugin twice")
+    _check_names(configuration.plugins, registry)
+    multi_point = _merge(registry.default_weights, configuration.plugins.multi_point)
+    made: dict[str, Plugin] = {}
+
+    def instance(name: str) -> Plugin:
+        if name not in made:
+            plugin_type = registry[name]
+            made[name] = plugin_type(arguments.get(name, plugin_type.args_type()))
+        return made[name]
+
+    def at(point: type[Any], changes: PluginSet) -> tuple[Any, dict[str, int]]:
+        inherited = {n: w for n, w in multi_point.items() if issubclass(registry[n], point)}
+        weights = _merge(inherited, changes)
+        for name in weights:
+            if not issubclass(registry[name], point):
+                raise ConfigError(f"{name} is no {point.__name__}")
+        return tuple(instance(name) for name in weights), weights
+
+    changes = configuration.plugins
+    queue_sorts, _ = at(QueueSortPlugin, changes.queue_sort)
+    if len(queue_sorts) != 1:
+        raise ConfigError(f"a profile needs one queueSort plugin, not {len(queue_sorts)}")
+    score, weights = at(ScorePlugin, changes.score)
+    return Profile(
+        scheduler_name=configuration.scheduler_name,
+        queue_sort=queue_sorts[0],
+        pre_enqueue=at(PreEnqueuePlugin, changes.pre_enqueue)[0],
+        pre_filter=at(PreFilterPlugin, changes.pre_filter)[0],
+        filter=at(FilterPlugin, changes.filter)[0],
+        pre_score=at(PreScorePlugin, changes.pre_score)[0],
+        score=score,
+        weights={name: weight or 1 for name, weight in weights.items()},
+    )
+
+
+def _merge(inherited: Mapping[str, int], changes: PluginSet) -> dict[str, int]:
+    """Apply one set of changes; a plugin enabled anew keeps its place unless it was disabled."""
+    disabled = {each.name for each in changes.disabled}
+    kept = {} if "*" in disabled else {n: w for n, w in inherited.items() if n not in disabled}
+    for each in changes.enabled:
+        kept[each.name] = each.weight or inherited.get(each.name, 0)
+    return kept
+
+
+def _check_names(plugins: Plugins, registry: Registry) -> None:
+    sets: Iterable[PluginSet] = (
+        plugins.multi_point,
+        plugins.queue_sort,
+        plugins.pre_enqueue,
+        plugins.pre_filter,
+        plugins.filter,
+        plugins.pre_score,
+        plugins.score,
+    )
+    for changes in sets:
+        enabled = [each.name for each in changes.enabled]
+        if len(set(enabled)) < len(enabled):
+            raise ConfigError(f"a plugin is enabled twice at one point: {', '.join(enabled)}")
+        for name in [*enabled, *(each.name for each in changes.disabled if each.name != "*")]:
+            registry[name]  # raises ConfigError for an unknown name

@@ -1,0 +1,210 @@
+"""Runs a profile's plugins for one pod: which nodes are feasible, and how good they are."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.errors import PluginError
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import PreFilterResult
+from scheduler.framework.profile import Profile
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import (
+    MAX_NODE_SCORE,
+    MIN_NODE_SCORE,
+    BoolColumn,
+    Code,
+    CodeColumn,
+    ScoreColumn,
+    Status,
+    unresolvable,
+)
+from scheduler.model import PodFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Nodes that one plugin refused for one reason."""
+
+    plugin: str
+    """Empty for nodes that PreFilter took out of the search."""
+    reason: str
+    nodes: BoolColumn
+    """Shape ``(n_nodes,)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterResult:
+    """The verdict on every node."""
+
+    codes: CodeColumn
+    """Shape ``(n_nodes,)``."""
+    rejections: tuple[Rejection, ...] = ()
+    pre_filter_message: str = ""
+    """Why PreFilter refused the pod on every node."""
+    rejectors: frozenset[str] = frozenset()
+    """The plugins whose change of mind could help."""
+
+    @property
+    def feasible(self) -> BoolColumn:
+        """The nodes that passed all filters."""
+        return np.equal(self.codes, Code.SUCCESS)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Count nodes by plugin and reason."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for each in self.rejections:
+            counts[each.plugin, each.reason] += int(np.count_nonzero(each.nodes))
+        return {key: n for key, n in counts.items() if n}
+
+    def message(self) -> str:
+        """Say why no node would do, in kube-scheduler's words."""
+        opening = f"0/{self.codes.size} nodes are available:"
+        if self.pre_filter_message:
+            return f"{opening} {self.pre_filter_message}."
+        by_reason: Counter[str] = Counter()
+        for (_, reason), n in self.counts().items():
+            by_reason[reason] += n
+        histogram = sorted(f"{n} {reason}" for reason, n in by_reason.items())
+        return f"{opening} {', '.join(histogram)}."
+
+    def statuses(self, names: list[str], *, limit: int) -> dict[str, tuple[str, Status]]:
+        """Spell out the first *limit* refused nodes: plugin and status by node name."""
+        found: dict[str, tuple[str, Status]] = {}
+        for row in np.flatnonzero(self.codes)[:limit].tolist():
+            why = [each for each in self.rejections if each.nodes[row]]
+            status = Status(Code(int(self.codes[row])), tuple(each.reason for each in why))
+            found[names[row]] = (why[0].plugin, status)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """The feasible nodes' scores."""
+
+    rows: NDArray[np.intp]
+    """Shape ``(n_feasible,)``; row numbers of the snapshot."""
+    totals: ScoreColumn
+    """Shape ``(n_feasible,)``; sum of the weighted scores."""
+    by_plugin: Mapping[str, ScoreColumn] = field(default_factory=dict)
+    """Weighted, shape ``(n_feasible,)`` each; plugins that skipped are left out."""
+
+
+def run_filters(
+    profile: Profile, *, state: CycleState, pod: PodFacts, snapshot: Snapshot
+) -> FilterResult:
+    """Run PreFilter and Filter. The first plugin that refuses a node keeps the refusal."""
+    search = _Search()
+    for plugin in profile.pre_filter:
+        result = plugin.pre_filter(state, pod=pod, snapshot=snapshot)
+        if not (result.status.is_success or result.status.is_skip):
+            return _refused(plugin.name, status=result.status, n_nodes=snapshot.n_nodes)
+        search.narrow(plugin.name, result=result)
+    if search.names is not None and not search.names:
+        status = unresolvable(f"{search.words} simultaneously")
+        return _refused("", status=status, n_nodes=snapshot.n_nodes)
+    verdicts = _Verdicts(snapshot.n_nodes)
+    if search.names is not None:
+        verdicts.leave_out(search.names, snapshot=snapshot, search=search)
+    for filter_plugin in profile.filter:
+        if filter_plugin.name not in search.skipped:
+            found = filter_plugin.filter(state, pod=pod, snapshot=snapshot)
+            if found is not None:
+                verdicts.add(filter_plugin.name, codes=found.codes, reasons=list(found.reasons))
+    return verdicts.result()
+
+
+class _Search:
+    """What PreFilter leaves to look at."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[str] | None = None
+        self.narrowed_by: list[str] = []
+        self.skipped: set[str] = set()
+
+    def narrow(self, plugin: str, *, result: PreFilterResult) -> None:
+        if result.status.is_skip:
+            self.skipped.add(plugin)
+        if result.node_names is not None:
+            known = self.names
+            self.names = result.node_names if known is None else known & result.node_names
+            self.narrowed_by.append(plugin)
+
+    @property
+    def words(self) -> str:
+        return f"node(s) didn't satisfy plugin(s) [{' '.join(self.narrowed_by)}]"
+
+
+def _refused(plugin: str, *, status: Status, n_nodes: int) -> FilterResult:
+    everywhere = np.ones(n_nodes, dtype=np.bool_)
+    return FilterResult(
+        codes=np.full(n_nodes, status.code, dtype=np.uint8),
+        rejections=tuple(Rejection(plugin, reason, everywhere) for reason in status.reasons),
+        pre_filter_message=", ".join(status.reasons),
+        rejectors=frozenset({plugin} - {""}),
+    )
+
+
+class _Verdicts:
+    """Gathers the filters' verdicts, first come first served."""
+
+    def __init__(self, n_nodes: int) -> None:
+        self._codes = np.zeros(n_nodes, dtype=np.uint8)
+        self._rejections: list[Rejection] = []
+        self._rejectors: set[str] = set()
+
+    def leave_out(self, names: frozenset[str], *, snapshot: Snapshot, search: _Search) -> None:
+        outside = np.ones(snapshot.n_nodes, dtype=np.bool_)
+        outside[[row for name in names if (row := snapshot.rows.get(name)) is not None]] = False
+        self._codes[outside] = Code.UNSCHEDULABLE_AND_UNRESOLVABLE
+        self._rejections.append(Rejection("", search.words, outside))
+        self._rejectors.update(search.narrowed_by)
+
+    def add(self, plugin: str, *, codes: CodeColumn, reasons: list[tuple[str, BoolColumn]]) -> None:
+        new = (codes != Code.SUCCESS) & (self._codes == Code.SUCCESS)
+        if not new.any():
+            return
+        self._codes = np.where(new, codes, self._codes)
+        self._rejectors.add(plugin)
+        self._rejections += [Rejection(plugin, reason, nodes & new) for reason, nodes in reasons]
+
+    def result(self) -> FilterResult:
+        return FilterResult(
+            self._codes, tuple(self._rejections), rejectors=frozenset(self._rejectors)
+        )
+
+
+def run_scores(
+    profile: Profile,
+    *,
+    state: CycleState,
+    pod: PodFacts,
+    snapshot: Snapshot,
+    feasible: BoolColumn,
+) -> ScoreResult:
+    """Run PreScore, Score and NormalizeScore, and weigh the scores.
+
+    Raises:
+        PluginError: A plugin's score left 0..100.
+    """
+    rows = np.flatnonzero(feasible)
+    skipped = {
+        plugin.name
+        for plugin in profile.pre_score
+        if plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=feasible).is_skip
+    }
+    totals = np.zeros(rows.size, dtype=np.int64)
+    by_plugin: dict[str, ScoreColumn] = {}
+    for plugin in profile.score:
+        if plugin.name in skipped:
+            continue
+        raw = plugin.score(state, pod=pod, snapshot=snapshot)
+        scores = plugin.normalize(raw if rows.size == raw.size else raw[rows])
+        if scores.size and not (scores.min() >= MIN_NODE_SCORE and scores.max() <= MAX_NODE_SCORE):
+            raise PluginError(f"{plugin.name}: a score left {MIN_NODE_SCORE}..{MAX_NODE_SCORE}")
+        by_plugin[plugin.name] = scores * profile.weights[plugin.name]
+        totals += by_plugin[plugin.name]
+    return ScoreResult(rows, totals, by_plugin)

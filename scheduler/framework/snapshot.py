@@ -1,0 +1,186 @@
+"""All nodes as one cycle sees them, in columns that are updated in place, never rebuilt."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from kube.quantity import CPU, MEMORY
+from scheduler.framework.columns import Amounts, IntColumn, Labels
+from scheduler.framework.status import BoolColumn
+from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint
+
+T = TypeVar("T")
+
+_UNSCHEDULABLE = "unschedulable"
+_NAME_HASH = "name_hash"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A node with its pods and sums."""
+
+    facts: NodeFacts
+    requested: Mapping[str, int]
+    pods: tuple[PodFacts, ...]
+
+
+class Snapshot:
+    """The nodes, one row each; columns have the shape ``(n_nodes,)``.
+
+    Plugins read it and must not change it; ``scheduler.cache`` writes it. Rows move when a node
+    is removed: keep a row number no longer than a cycle, or compare ``generation``.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.rows: dict[str, int] = {}
+        self.generation = 0
+        """Grows whenever a row is added or moved."""
+        self.allocatable: Amounts[str] = Amounts()
+        """By resource."""
+        self.requested: Amounts[str] = Amounts()
+        """By resource: what the pods on the node ask for; ``pods`` is their number."""
+        self.scored_requested: Amounts[str] = Amounts()
+        """As above, with defaults for containers that ask for no cpu or memory."""
+        self.taints: Amounts[Taint] = Amounts()
+        """Non-zero where the node has the taint."""
+        self.host_ports: Amounts[HostPort] = Amounts()
+        """How many pods take the port."""
+        self.labels = Labels()
+        self._marks: Amounts[str] = Amounts()
+        self._facts: list[NodeFacts] = []
+        self._pods: list[dict[str, PodFacts]] = []
+
+    @property
+    def n_nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self.names)
+
+    @property
+    def unschedulable(self) -> BoolColumn:
+        """Which nodes are cordoned."""
+        return np.not_equal(self._marks[_UNSCHEDULABLE], 0)
+
+    @property
+    def name_hashes(self) -> IntColumn:
+        """A number drawn from each node's name: the same in every process, in any order of rows."""
+        return self._marks[_NAME_HASH]
+
+    def node(self, name: str) -> NodeInfo:
+        """Return a node with its pods and sums.
+
+        Raises:
+            KeyError: There is no such node.
+        """
+        row = self.rows[name]
+        pods = tuple(self._pods[row].values())
+        requested = {key: self.requested.value(row, key=key) for key in self.requested.keys()}  # noqa: SIM118 - columns are no mapping
+        return NodeInfo(self._facts[row], requested, pods)
+
+    def set_node(self, facts: NodeFacts) -> None:
+        """Add a node, or replace what is known of it; its pods stay."""
+        row = self.rows.get(facts.name)
+        if row is None:
+            row = self._append(facts)
+        else:
+            self._write_facts(row, self._facts[row], sign=-1)
+        self._facts[row] = facts
+        self._write_facts(row, facts, sign=1)
+
+    def remove_node(self, name: str) -> tuple[PodFacts, ...]:
+        """Drop a node.
+
+        Returns:
+            The pods that were on it.
+
+        Raises:
+            KeyError: There is no such node.
+        """
+        row = self.rows.pop(name)
+        pods = tuple(self._pods[row].values())
+        last = self.n_nodes - 1
+        for columns in self._columns():
+            columns.remove_row(row)
+        _swap_remove(self.names, row=row)
+        _swap_remove(self._facts, row=row)
+        _swap_remove(self._pods, row=row)
+        if row != last:
+            self.rows[self.names[row]] = row
+        self.generation += 1
+        return pods
+
+    def add_pod(self, pod: PodFacts, *, node: str) -> None:
+        """Count a pod on a node.
+
+        Raises:
+            KeyError: There is no such node.
+        """
+        row = self.rows[node]
+        self._pods[row][pod.uid] = pod
+        self._count(row, pod, sign=1)
+
+    def remove_pod(self, pod: PodFacts, *, node: str) -> None:
+        """Take a pod back that was counted.
+
+        Raises:
+            KeyError: There is no such node, or the pod is not on it.
+        """
+        row = self.rows[node]
+        del self._pods[row][pod.uid]
+        self._count(row, pod, sign=-1)
+
+    def _append(self, facts: NodeFacts) -> int:
+        row = self.n_nodes
+        self.names.append(facts.name)
+        self.rows[facts.name] = row
+        self._facts.append(facts)
+        self._pods.append({})
+        for columns in self._columns():
+            columns.append_row()
+        self.generation += 1
+        return row
+
+    def _columns(self) -> tuple[Amounts[str] | Amounts[Taint] | Amounts[HostPort] | Labels, ...]:
+        return (
+            self.allocatable,
+            self.requested,
+            self.scored_requested,
+            self.taints,
+            self.host_ports,
+            self.labels,
+            self._marks,
+        )
+
+    def _write_facts(self, row: int, facts: NodeFacts, *, sign: int) -> None:
+        for resource, amount in facts.allocatable.items():
+            self.allocatable.add(row, key=resource, amount=sign * amount)
+        for taint in set(facts.taints):
+            self.taints.add(row, key=taint, amount=sign)
+        for key, value in facts.labels.items():
+            self.labels.set(row, key=key, value=value if sign > 0 else None)
+        self._marks.add(row, key=_UNSCHEDULABLE, amount=sign * facts.is_unschedulable)
+        self._marks.add(row, key=_NAME_HASH, amount=sign * stable_hash(facts.name))
+
+    def _count(self, row: int, pod: PodFacts, *, sign: int) -> None:
+        for resource, amount in pod.requests.items():
+            self.requested.add(row, key=resource, amount=sign * amount)
+        self.requested.add(row, key=PODS, amount=sign)
+        for resource in (CPU, MEMORY):
+            amount = pod.scored_requests.get(resource, 0)
+            self.scored_requested.add(row, key=resource, amount=sign * amount)
+        for port in pod.host_ports:
+            self.host_ports.add(row, key=port, amount=sign)
+
+
+def _swap_remove(items: list[T], *, row: int) -> None:
+    items[row] = items[-1]
+    items.pop()
+
+
+def stable_hash(text: str, *, seed: int = 0) -> int:
+    """Hash *text* to a 62-bit number that is the same in every process."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8, salt=seed.to_bytes(8, "big")).digest()
+    return int.from_bytes(digest, "big") >> 2

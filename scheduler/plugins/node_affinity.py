@@ -1,0 +1,117 @@
+"""NodeAffinity: the nodes that a pod must, or would rather, run on."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from kube.objects import NodeAffinity as Affinity
+from kube.objects import NodeSelectorTerm, PreferredSchedulingTerm
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import (
+    ClusterEvent,
+    FilterPlugin,
+    PluginArgs,
+    PreFilterPlugin,
+    PreFilterResult,
+    PreScorePlugin,
+    ScorePlugin,
+    default_normalize,
+)
+from scheduler.framework.matching import matches_any_term, matches_term, named_nodes
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import (
+    SKIP,
+    SUCCESS,
+    BoolColumn,
+    Code,
+    ScoreColumn,
+    Status,
+    Verdicts,
+    unresolvable,
+)
+from scheduler.model import PodFacts
+
+
+class NodeAffinityArgs(PluginArgs, frozen=True):
+    """Arguments of NodeAffinity."""
+
+    added_affinity: Affinity | None = None
+    """Applied to every pod of the profile, besides its own."""
+
+
+class NodeAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin):
+    """Refuses nodes that miss the pod's selector or required affinity; rates by preferences."""
+
+    name = "NodeAffinity"
+    args_type: ClassVar[type[PluginArgs]] = NodeAffinityArgs
+    wakes_on: ClassVar[ClusterEvent] = (
+        ClusterEvent.NODE_ADD | ClusterEvent.NODE_LABEL | ClusterEvent.POD_UPDATE
+    )
+
+    def __init__(self, args: NodeAffinityArgs) -> None:
+        super().__init__(args)
+        self._added = args.added_affinity
+
+    def pre_filter(
+        self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot
+    ) -> PreFilterResult:
+        """Skip pods that take any node; narrow the search for pods that name theirs."""
+        required = _required(pod.node_affinity)
+        if required is None and not pod.node_selector and _required(self._added) is None:
+            return PreFilterResult(SKIP)
+        names = named_nodes(required or [])
+        if names is not None and not names:
+            return PreFilterResult(unresolvable("pod affinity terms conflict"))
+        return PreFilterResult(node_names=names)
+
+    def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
+        """Refuse nodes outside the profile's affinity, then those outside the pod's."""
+        everywhere = np.ones(snapshot.n_nodes, dtype=np.bool_)
+        added, required = _required(self._added), _required(pod.node_affinity)
+        enforced = everywhere if added is None else matches_any_term(snapshot, terms=added)
+        matched = everywhere.copy()
+        for key, value in pod.node_selector.items():
+            matched &= snapshot.labels.is_in(key, values=[value])
+        if required is not None:
+            matched &= matches_any_term(snapshot, terms=required)
+        refused = ~(enforced & matched)
+        return Verdicts(
+            refused.astype(np.uint8) * np.uint8(Code.UNSCHEDULABLE_AND_UNRESOLVABLE),
+            (
+                ("node(s) didn't match scheduler-enforced node affinity", ~enforced),
+                ("node(s) didn't match Pod's node affinity/selector", enforced & ~matched),
+            ),
+        )
+
+    def pre_score(
+        self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
+    ) -> Status:
+        """Skip pods without a preference."""
+        return SUCCESS if self._preferred(pod) else SKIP
+
+    def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
+        """Add up the weights of the preferred terms that each node matches."""
+        scores = np.zeros(snapshot.n_nodes, dtype=np.int64)
+        for term in self._preferred(pod):
+            if term.weight != 0:
+                scores += term.weight * matches_term(snapshot, term=term.preference)
+        return scores
+
+    def normalize(self, scores: ScoreColumn) -> ScoreColumn:
+        """Make the best node 100."""
+        return default_normalize(scores, reverse=False)
+
+    def _preferred(self, pod: PodFacts) -> list[PreferredSchedulingTerm]:
+        return [
+            term
+            for affinity in (self._added, pod.node_affinity)
+            if affinity is not None
+            for term in affinity.preferred_during_scheduling_ignored_during_execution or []
+        ]
+
+
+def _required(affinity: Affinity | None) -> list[NodeSelectorTerm] | None:
+    """Return the required terms; ``None`` if nothing is required, ``[]`` if nothing can match."""
+    if affinity is None or affinity.required_during_scheduling_ignored_during_execution is None:
+        return None
+    return affinity.required_during_scheduling_ignored_during_execution.node_selector_terms or []

@@ -1,0 +1,55 @@
+"""NodePrediction: prefer the nodes on which the predictor expects this pod to stay healthy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import PreScorePlugin, ScorePlugin
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import SKIP, SUCCESS, BoolColumn, ScoreColumn, Status
+from scheduler.model import PodFacts
+
+NO_INFORMATION_SCORE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedScores:
+    """What the predictor said of one pod's shape; written to the state before PreScore."""
+
+    scores: NDArray[np.float64]
+    """Shape ``(n_nodes,)``, 0 to 100: 100 * p(success); NaN where it said nothing."""
+    unseen_ratio: NDArray[np.float64]
+    """Shape ``(n_nodes,)``, 0 to 1: the share of the node given away since the predictor looked."""
+
+
+class NodePrediction(PreScorePlugin, ScorePlugin):
+    """Rates nodes by p(success), corrected for what was placed since the prediction was made.
+
+    A prediction describes the past. Pods placed since then are not in it, and without the
+    correction every pod of a burst would go to the same best node. The score shrinks by the share
+    of the node that they ask for.
+
+    A node that the predictor said nothing of gets the middle score, and without any prediction the
+    plugin skips: an outage neither herds pods onto a node nor drives them off it.
+    """
+
+    name = "NodePrediction"
+
+    def pre_score(
+        self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
+    ) -> Status:
+        """Skip where there is no prediction."""
+        predicted = state.read(PredictedScores)
+        if predicted is None or bool(np.isnan(predicted.scores[feasible]).all()):
+            return SKIP
+        return SUCCESS
+
+    def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
+        """Rate by the corrected probability."""
+        predicted = state.read(PredictedScores)
+        if predicted is None:
+            return np.full(snapshot.n_nodes, NO_INFORMATION_SCORE, dtype=np.int64)
+        scores = predicted.scores * (1.0 - predicted.unseen_ratio)
+        return np.rint(np.nan_to_num(scores, nan=NO_INFORMATION_SCORE)).astype(np.int64)

@@ -1,0 +1,86 @@
+"""NodeUnschedulable and TaintToleration: nodes that repel pods."""
+
+from typing import ClassVar, Final
+
+import numpy as np
+
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import (
+    ClusterEvent,
+    FilterPlugin,
+    ScorePlugin,
+    default_normalize,
+)
+from scheduler.framework.matching import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, tolerates
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import (
+    Code,
+    ScoreColumn,
+    Verdicts,
+)
+from scheduler.model import PodFacts, Taint
+
+_CORDON: Final = Taint("node.kubernetes.io/unschedulable", "", NO_SCHEDULE)
+_NODE_TAINT_EVENTS: Final = (
+    ClusterEvent.NODE_ADD | ClusterEvent.NODE_TAINT | ClusterEvent.POD_UPDATE
+)
+
+
+class NodeUnschedulable(FilterPlugin):
+    """Refuses cordoned nodes, unless the pod tolerates the taint that stands for it."""
+
+    name = "NodeUnschedulable"
+    wakes_on: ClassVar[ClusterEvent] = _NODE_TAINT_EVENTS
+
+    def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
+        """Refuse cordoned nodes."""
+        cordoned = snapshot.unschedulable
+        if not cordoned.any() or tolerates(pod.tolerations, taint=_CORDON):
+            return None
+        return Verdicts.refuse(
+            cordoned,
+            reason="node(s) were unschedulable",
+            code=Code.UNSCHEDULABLE_AND_UNRESOLVABLE,
+        )
+
+
+class TaintToleration(FilterPlugin, ScorePlugin):
+    """Refuses NoSchedule and NoExecute taints that the pod does not tolerate; rates the rest.
+
+    Score: the fewer ``PreferNoSchedule`` taints that the pod does not tolerate, the better.
+    """
+
+    name = "TaintToleration"
+    wakes_on: ClassVar[ClusterEvent] = _NODE_TAINT_EVENTS
+
+    def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
+        """Refuse nodes with an untolerated taint."""
+        repelling = [
+            taint
+            for taint in snapshot.taints.keys()  # noqa: SIM118 - columns are no mapping
+            if taint.effect in (NO_SCHEDULE, NO_EXECUTE)
+            and not tolerates(pod.tolerations, taint=taint)
+        ]
+        if not repelling:
+            return None
+        tainted = np.zeros(snapshot.n_nodes, dtype=np.bool_)
+        for taint in repelling:
+            tainted |= snapshot.taints[taint] != 0
+        return Verdicts.refuse(
+            tainted,
+            reason="node(s) had untolerated taint(s)",
+            code=Code.UNSCHEDULABLE_AND_UNRESOLVABLE,
+        )
+
+    def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
+        """Count each node's untolerated ``PreferNoSchedule`` taints."""
+        tolerations = [t for t in pod.tolerations if t.effect in (None, "", PREFER_NO_SCHEDULE)]
+        counts = np.zeros(snapshot.n_nodes, dtype=np.int64)
+        for taint in snapshot.taints.keys():  # noqa: SIM118 - columns are no mapping
+            if taint.effect == PREFER_NO_SCHEDULE and not tolerates(tolerations, taint=taint):
+                counts += snapshot.taints[taint]
+        return counts
+
+    def normalize(self, scores: ScoreColumn) -> ScoreColumn:
+        """Make the node with the fewest taints best."""
+        return default_normalize(scores, reverse=True)

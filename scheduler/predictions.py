@@ -1,0 +1,197 @@
+"""The predictor's answers as the engine keeps them: by shape, with an age, and corrected.
+
+An answer describes the cluster as it was. What the engine has placed since is remembered here and
+counted against each node, or a burst of pods would all go to the node that looked best before it.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kube.quantity import CPU, MEMORY
+from scheduler.framework.snapshot import Snapshot
+from scheduler.model import PodFacts, Shape
+from scheduler.plugins.prediction import PredictedScores
+
+FloatColumn = NDArray[np.float64]
+Outage = Literal["timed out", "unavailable"]
+
+_MAX_SHAPES: Final = 2_000
+_MAX_PLACEMENTS: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSettings:
+    """How long what the predictor said, or did not say, holds (on the cluster's clock)."""
+
+    max_age_s: float = 30.0
+    """An older answer is asked for anew."""
+    retry_after_s: float = 1.0
+    """After a failure the engine goes on without for so long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionAnswer:
+    """One answer of the predictor: some shapes on some nodes."""
+
+    nodes: tuple[str, ...]
+    algorithm: str
+    model_version: int
+    snapshot_at_s: float
+    shapes: tuple[Shape, ...]
+    prediction_ids: tuple[str, ...]
+    """Aligned with ``shapes``."""
+    scores: FloatColumn
+    """Shape ``(n_shapes, n_nodes)``, 0 to 100."""
+    p_success: FloatColumn | None
+    """The same shape; ``None`` without a trusted model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is known for one shape."""
+
+    prediction_id: str
+    answer: PredictionAnswer
+    index: int
+    """The shape's place in the answer."""
+
+    def p_success(self, node: str) -> float | None:
+        """Return the predicted p(success) on *node*, if there is one."""
+        if self.answer.p_success is None or node not in self.answer.nodes:
+            return None
+        return float(self.answer.p_success[self.index, self.answer.nodes.index(node)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Something that the engine gave away on a node, or took back (negative)."""
+
+    at_s: float
+    node: str
+    cpu_milli: int
+    memory_bytes: int
+
+
+@dataclass(slots=True)
+class _View:
+    """One answer, laid over the rows of the snapshot."""
+
+    generation: int = -1
+    positions: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    """By row, the node's place in the answer; past the end where it has none."""
+    unseen: dict[str, FloatColumn] = field(default_factory=dict)
+    n_counted: int = 0
+
+
+@dataclass(slots=True)
+class _Entry:
+    prediction: Prediction
+    view: _View
+    received_at_s: float
+
+
+class PredictionBook:
+    """Answers by shape; bounded in number and in age.
+
+    Args:
+        settings: How long answers and failures hold.
+    """
+
+    def __init__(self, settings: PredictionSettings) -> None:
+        self._settings = settings
+        self._entries: OrderedDict[Shape, _Entry] = OrderedDict()
+        self._outages: OrderedDict[Shape, tuple[float, Outage]] = OrderedDict()
+        self._placed: deque[_Placed] = deque(maxlen=_MAX_PLACEMENTS)
+        self._n_placed = 0
+
+    def take(self, answer: PredictionAnswer, *, now_s: float) -> None:
+        """Keep an answer."""
+        view = _View()
+        for index, (shape, prediction_id) in enumerate(
+            zip(answer.shapes, answer.prediction_ids, strict=True)
+        ):
+            self._outages.pop(shape, None)
+            self._entries.pop(shape, None)
+            self._entries[shape] = _Entry(Prediction(prediction_id, answer, index), view, now_s)
+        while len(self._entries) > _MAX_SHAPES:
+            self._entries.popitem(last=False)
+
+    def take_failure(self, shapes: Iterable[Shape], *, outage: Outage, now_s: float) -> None:
+        """Note that there is no answer, so that pods go on without one for a while."""
+        for shape in shapes:
+            self._outages.pop(shape, None)
+            self._outages[shape] = (now_s + self._settings.retry_after_s, outage)
+        while len(self._outages) > _MAX_SHAPES:
+            self._outages.popitem(last=False)
+
+    def is_settled(self, shape: Shape, *, now_s: float) -> bool:
+        """Tell whether there is an answer or a failure that still holds."""
+        return self.get(shape, now_s=now_s) is not None or self.outage(shape, now_s=now_s) != ""
+
+    def get(self, shape: Shape, *, now_s: float) -> Prediction | None:
+        """Return what is known for a shape."""
+        entry = self._entries.get(shape)
+        if entry is None or now_s - entry.received_at_s > self._settings.max_age_s:
+            return None
+        return entry.prediction
+
+    def outage(self, shape: Shape, *, now_s: float) -> Outage | Literal[""]:
+        """Tell why there is no answer; empty if it was not asked for or the failure is old."""
+        until_s, outage = self._outages.get(shape, (0.0, None))
+        return outage if outage is not None and now_s < until_s else ""
+
+    def note_placed(self, pod: PodFacts, *, node: str, now_s: float, sign: int = 1) -> None:
+        """Remember what was placed (``sign`` 1) or taken back (-1) after the predictor looked."""
+        cpu_milli, memory_bytes = pod.requests.get(CPU, 0), pod.requests.get(MEMORY, 0)
+        self._placed.append(_Placed(now_s, node, sign * cpu_milli, sign * memory_bytes))
+        self._n_placed += 1
+        while self._placed[0].at_s < now_s - 2 * self._settings.max_age_s:
+            self._placed.popleft()
+
+    def scores(self, shape: Shape, *, snapshot: Snapshot) -> PredictedScores:
+        """Lay a shape's answer over the rows of *snapshot*.
+
+        Raises:
+            KeyError: There is no answer for the shape.
+        """
+        entry = self._entries[shape]
+        answer, view = entry.prediction.answer, entry.view
+        if view.generation != snapshot.generation:
+            self._lay(view, answer=answer, snapshot=snapshot)
+        self._catch_up(view, answer=answer, snapshot=snapshot)
+        said = answer.scores if answer.p_success is None else 100.0 * answer.p_success
+        scores = np.append(said[entry.prediction.index], np.nan)[view.positions]
+        return PredictedScores(scores, _unseen_ratio(view.unseen, snapshot=snapshot))
+
+    def _lay(self, view: _View, *, answer: PredictionAnswer, snapshot: Snapshot) -> None:
+        places = {name: place for place, name in enumerate(answer.nodes)}
+        nowhere = len(places)
+        view.positions = np.fromiter(
+            (places.get(name, nowhere) for name in snapshot.names), dtype=np.intp
+        )
+        view.unseen = {name: np.zeros(snapshot.n_nodes) for name in (CPU, MEMORY)}
+        view.generation = snapshot.generation
+        view.n_counted = self._n_placed - len(self._placed)
+
+    def _catch_up(self, view: _View, *, answer: PredictionAnswer, snapshot: Snapshot) -> None:
+        n_new = min(self._n_placed - view.n_counted, len(self._placed))
+        for back in range(1, n_new + 1):
+            placed = self._placed[-back]
+            row = snapshot.rows.get(placed.node)
+            if row is not None and placed.at_s >= answer.snapshot_at_s:
+                view.unseen[CPU][row] += placed.cpu_milli
+                view.unseen[MEMORY][row] += placed.memory_bytes
+        view.n_counted = self._n_placed
+
+
+def _unseen_ratio(unseen: dict[str, FloatColumn], *, snapshot: Snapshot) -> FloatColumn:
+    shares = [
+        amounts / np.maximum(snapshot.allocatable[resource], 1)
+        for resource, amounts in unseen.items()
+    ]
+    return np.clip(np.maximum(*shares), 0.0, 1.0)

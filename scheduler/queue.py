@@ -1,0 +1,273 @@
+"""Where pending pods wait: active, backoff, unschedulable, gated.
+
+A mirror of the cluster's pending pods, so it is as large as they are many and no larger. As in
+kube-scheduler, except that backoff is always waited for: an idle scheduler does not pop from it.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from scheduler.framework.interface import ClusterEvent, QueueSortPlugin
+from scheduler.model import PodFacts, Shape
+
+Gate = Callable[[PodFacts], str | None]
+
+_STALE_SLACK: Final = 64
+
+
+class Pool(StrEnum):
+    """Where a pod waits; the label ``queue`` of ``scheduler_pending_pods``."""
+
+    ACTIVE = "active"
+    BACKOFF = "backoff"
+    UNSCHEDULABLE = "unschedulable"
+    GATED = "gated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueSettings:
+    """How long pods wait, in seconds."""
+
+    initial_backoff_s: float = 1.0
+    max_backoff_s: float = 10.0
+    max_unschedulable_s: float = 300.0
+    """After this long a refused pod is tried again, whatever happened."""
+
+
+@dataclass(slots=True, kw_only=True)
+class QueuedPod:
+    """A pending pod and its story so far. Only the queue changes it."""
+
+    pod: PodFacts
+    first_queued_at_s: float
+    queued_at_s: float
+    """Among equals the earliest goes first; set anew whenever the pod comes back."""
+    pool: Pool = Pool.ACTIVE
+    attempts: int = 0
+    n_unschedulable: int = 0
+    """Refusals so far; each doubles the back-off."""
+    n_errors: int = 0
+    """Errors in a row."""
+    gated_by: str = ""
+    """The PreEnqueue plugin that keeps the pod away."""
+    wakes_on: ClusterEvent = field(default=ClusterEvent(0))
+    refused_at_s: float = 0.0
+    backoff_until_s: float = 0.0
+    serial: int = 0
+    """Tells a heap entry from those it has replaced."""
+
+
+class _LazyHeap:
+    """A heap that drops an entry only when it surfaces and is no longer current.
+
+    Args:
+        pods: All queued pods; an entry is current while it has its pod's serial number.
+    """
+
+    def __init__(self, pods: dict[str, QueuedPod]) -> None:
+        self._pods = pods
+        self._entries: list[tuple[tuple[float, ...], int, str]] = []
+        self._limit = _STALE_SLACK
+
+    def push(self, queued: QueuedPod, *, order: tuple[float, ...]) -> None:
+        heapq.heappush(self._entries, (order, queued.serial, queued.pod.key))
+        if len(self._entries) > self._limit:
+            # Frequent re-ordering must not let stale entries pile up.
+            self._entries = [e for e in self._entries if self._current(e) is not None]
+            heapq.heapify(self._entries)
+            self._limit = 2 * len(self._entries) + _STALE_SLACK
+
+    def first(self) -> QueuedPod | None:
+        while self._entries:
+            queued = self._current(self._entries[0])
+            if queued is not None:
+                return queued
+            heapq.heappop(self._entries)
+        return None
+
+    def _current(self, entry: tuple[tuple[float, ...], int, str]) -> QueuedPod | None:
+        _, serial, key = entry
+        queued = self._pods.get(key)
+        return queued if queued is not None and queued.serial == serial else None
+
+
+class SchedulingQueue:
+    """Pending pods, ordered by the QueueSort plugin.
+
+    Args:
+        order: The order of the active queue.
+        gate: Names the PreEnqueue plugin that keeps a pod away; ``None`` admits it.
+        settings: Waiting times.
+    """
+
+    def __init__(self, *, order: QueueSortPlugin, gate: Gate, settings: QueueSettings) -> None:
+        self._order = order
+        self._gate = gate
+        self._settings = settings
+        self._pods: dict[str, QueuedPod] = {}
+        self._active = _LazyHeap(self._pods)
+        self._backoff = _LazyHeap(self._pods)
+        self._refused: dict[ClusterEvent, dict[str, None]] = {}
+        self._shapes: Counter[Shape] = Counter()
+        self._sizes: Counter[Pool] = Counter()
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._pods
+
+    def size(self, pool: Pool) -> int:
+        """Tell how many pods wait in *pool*."""
+        return self._sizes[pool]
+
+    def active_shapes(self) -> Iterator[Shape]:
+        """Tell what the active pods ask for, each shape once."""
+        return iter(self._shapes)
+
+    def put(self, pod: PodFacts, *, now_s: float) -> None:
+        """Add a pod, or take in that it changed.
+
+        A changed priority re-orders the queue at once; a change also gives a refused pod another
+        try, and one whose gates are gone its first.
+        """
+        queued = self._pods.get(pod.key)
+        if queued is None or queued.pod.uid != pod.uid:
+            self.remove(pod.key)
+            queued = QueuedPod(pod=pod, first_queued_at_s=now_s, queued_at_s=now_s)
+            self._pods[pod.key] = queued
+            self._sizes[queued.pool] += 1
+            self._admit(queued, now_s=now_s)
+            return
+        if queued.pod == pod:
+            return
+        self._leave_pool(queued)
+        queued.pod = pod
+        if queued.pool is Pool.UNSCHEDULABLE:
+            self._wake(queued, now_s=now_s)
+        elif queued.pool is Pool.GATED:
+            self._admit(queued, now_s=now_s)
+        else:
+            self._enter(queued, queued.pool)
+
+    def put_back(self, queued: QueuedPod, *, wakes_on: ClusterEvent, now_s: float) -> None:
+        """Keep a pod that no node would take until something of *wakes_on* happens."""
+        queued.n_unschedulable += 1
+        queued.n_errors = 0
+        queued.wakes_on = wakes_on | ClusterEvent.POD_UPDATE
+        queued.refused_at_s = now_s
+        queued.backoff_until_s = now_s + self._backoff_s(queued.n_unschedulable)
+        self._insert(queued, Pool.UNSCHEDULABLE)
+
+    def retry(self, queued: QueuedPod, *, now_s: float) -> None:
+        """Try a pod again after back-off: its binding failed for a reason that may pass."""
+        queued.n_errors += 1
+        queued.backoff_until_s = now_s + self._backoff_s(queued.n_errors)
+        queued.queued_at_s = now_s
+        self._insert(queued, Pool.BACKOFF)
+
+    def remove(self, key: str) -> None:
+        """Forget a pod; one that is not here is no error."""
+        queued = self._pods.pop(key, None)
+        if queued is not None:
+            self._leave_pool(queued)
+            self._sizes[queued.pool] -= 1
+
+    def peek(self) -> QueuedPod | None:
+        """Return the pod that is next, if any is active."""
+        return self._active.first()
+
+    def pop(self) -> QueuedPod | None:
+        """Take the next pod out of the queue for an attempt."""
+        queued = self.peek()
+        if queued is None:
+            return None
+        self.remove(queued.pod.key)
+        queued.attempts += 1
+        return queued
+
+    def wake(self, event: ClusterEvent, *, now_s: float) -> None:
+        """Give every pod another try that was refused by a plugin which *event* may sway."""
+        for mask in [mask for mask in self._refused if mask & event]:
+            for key in list(self._refused[mask]):
+                queued = self._pods[key]
+                self._leave_pool(queued)
+                self._wake(queued, now_s=now_s)
+
+    def flush(self, *, now_s: float) -> None:
+        """Activate pods whose back-off is over, and wake those refused too long ago."""
+        while (queued := self._backoff.first()) and queued.backoff_until_s <= now_s:
+            self._leave_pool(queued)
+            self._admit(queued, now_s=now_s)
+        for queued in [q for q in self._longest_refused() if self._flush_at_s(q) <= now_s]:
+            for key in list(self._refused[queued.wakes_on]):
+                if self._flush_at_s(self._pods[key]) > now_s:
+                    break
+                self._leave_pool(self._pods[key])
+                self._wake(self._pods[key], now_s=now_s)
+
+    def _longest_refused(self) -> list[QueuedPod]:
+        """Return the first pod of each group; a group is in the order of refusal."""
+        return [self._pods[next(iter(keys))] for keys in self._refused.values()]
+
+    def _flush_at_s(self, queued: QueuedPod) -> float:
+        return queued.refused_at_s + self._settings.max_unschedulable_s
+
+    def _backoff_s(self, n: int) -> float:
+        doublings = min(n - 1, 30)
+        return min(self._settings.max_backoff_s, self._settings.initial_backoff_s * 2.0**doublings)
+
+    def _insert(self, queued: QueuedPod, pool: Pool) -> None:
+        self._pods[queued.pod.key] = queued
+        self._sizes[queued.pool] += 1
+        self._enter(queued, pool)
+
+    def _admit(self, queued: QueuedPod, *, now_s: float) -> None:
+        """Let a pod into the active queue, unless a PreEnqueue plugin keeps it away."""
+        queued.gated_by = self._gate(queued.pod) or ""
+        if queued.gated_by:
+            self._enter(queued, Pool.GATED)
+            return
+        if queued.pool is not Pool.ACTIVE:
+            queued.queued_at_s = now_s
+        self._enter(queued, Pool.ACTIVE)
+
+    def _wake(self, queued: QueuedPod, *, now_s: float) -> None:
+        if queued.backoff_until_s > now_s:
+            self._enter(queued, Pool.BACKOFF)
+        else:
+            self._admit(queued, now_s=now_s)
+
+    def _enter(self, queued: QueuedPod, pool: Pool) -> None:
+        self._sizes[queued.pool] -= 1
+        self._sizes[pool] += 1
+        queued.pool = pool
+        self._serial += 1
+        queued.serial = self._serial
+        if pool is Pool.ACTIVE:
+            order = self._order.sort_key(queued.pod, queued_at_s=queued.queued_at_s)
+            self._active.push(queued, order=order)
+            self._shapes[queued.pod.shape] += 1
+        elif pool is Pool.BACKOFF:
+            self._backoff.push(queued, order=(queued.backoff_until_s,))
+        elif pool is Pool.UNSCHEDULABLE:
+            self._refused.setdefault(queued.wakes_on, {})[queued.pod.key] = None
+
+    def _leave_pool(self, queued: QueuedPod) -> None:
+        """Take a pod out of its pool's structures; entries in a heap are left to go stale."""
+        queued.serial = 0
+        if queued.pool is Pool.ACTIVE:
+            shape = queued.pod.shape
+            self._shapes[shape] -= 1
+            if self._shapes[shape] == 0:
+                del self._shapes[shape]
+        elif queued.pool is Pool.UNSCHEDULABLE:
+            keys = self._refused[queued.wakes_on]
+            del keys[queued.pod.key]
+            if not keys:
+                del self._refused[queued.wakes_on]

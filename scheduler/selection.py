@@ -1,0 +1,141 @@
+"""One scheduling cycle: filter, score, choose, and write down why."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.decision import Decision, NodeVerdict, PredictionNote, ScoreTable
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.profile import Profile
+from scheduler.framework.runtime import FilterResult, ScoreResult, run_filters, run_scores
+from scheduler.framework.snapshot import Snapshot, stable_hash
+from scheduler.model import PodFacts
+from scheduler.plugins.prediction import NodePrediction
+from scheduler.predictions import Prediction, PredictionBook
+from scheduler.queue import QueuedPod
+
+_MIX: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """What a cycle works with."""
+
+    profile: Profile
+    book: PredictionBook
+    snapshot: Snapshot
+    seed: int
+    n_recorded_nodes: int
+
+
+def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> tuple[Decision, frozenset[str]]:
+    """Choose a node for a pod.
+
+    Returns:
+        The decision, and the plugins that refused nodes.
+
+    Raises:
+        PluginError: A plugin broke its contract.
+    """
+    pod, snapshot = queued.pod, cycle.snapshot
+    state = CycleState()
+    found = run_filters(cycle.profile, state=state, pod=pod, snapshot=snapshot)
+    rows = np.flatnonzero(found.feasible)
+    node: str | None = None
+    table: ScoreTable | None = None
+    if rows.size == 1:
+        # Nothing to choose, so nothing to rate: as upstream.
+        node = snapshot.names[int(rows[0])]
+    elif rows.size > 1:
+        prediction = cycle.book.get(pod.shape, now_s=now_s)
+        if prediction is not None:
+            state.write(cycle.book.scores(pod.shape, snapshot=snapshot))
+        result = run_scores(
+            cycle.profile, state=state, pod=pod, snapshot=snapshot, feasible=found.feasible
+        )
+        table = _table(result, cycle=cycle, pod=pod)
+        node = table.nodes[0]
+    decision = Decision(
+        namespace=pod.namespace,
+        name=pod.name,
+        uid=pod.uid,
+        profile=cycle.profile.scheduler_name,
+        attempt=queued.attempts,
+        decided_at_s=now_s,
+        queued_s=now_s - queued.first_queued_at_s,
+        node=node,
+        n_nodes=snapshot.n_nodes,
+        n_feasible=int(rows.size),
+        refusals=found.counts(),
+        verdicts=_verdicts(found, snapshot=snapshot, limit=cycle.n_recorded_nodes),
+        scores=table,
+        message="" if node is not None else found.message(),
+        prediction=_note(cycle, pod=pod, table=table, now_s=now_s),
+    )
+    return decision, found.rejectors
+
+
+def _table(result: ScoreResult, *, cycle: Cycle, pod: PodFacts) -> ScoreTable:
+    """Sort the best nodes; equally good ones by a hash that is different for every pod.
+
+    The hash makes the choice uniform, as a die would, and the same whenever the same pod meets the
+    same nodes, in whatever order they are stored.
+    """
+    ties = _ties(result.rows, snapshot=cycle.snapshot, pod=pod, seed=cycle.seed)
+    keep = cycle.n_recorded_nodes
+    best = np.arange(result.rows.size)
+    if best.size > keep:
+        limit = np.partition(result.totals, -keep)[-keep]
+        best = np.flatnonzero(result.totals >= limit)
+    order = best[np.lexsort((ties[best], -result.totals[best]))][:keep]
+    return ScoreTable(
+        nodes=tuple(cycle.snapshot.names[row] for row in result.rows[order].tolist()),
+        totals=result.totals[order],
+        by_plugin={name: scores[order] for name, scores in result.by_plugin.items()},
+    )
+
+
+def _ties(
+    rows: NDArray[np.intp], *, snapshot: Snapshot, pod: PodFacts, seed: int
+) -> NDArray[np.uint64]:
+    """Mix each node's hash with the pod's (the finalizer of splitmix64)."""
+    drawn = np.uint64(stable_hash(pod.uid or pod.key, seed=seed))
+    mixed = snapshot.name_hashes[rows].astype(np.uint64) ^ drawn
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX[0]
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX[1]
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _verdicts(found: FilterResult, *, snapshot: Snapshot, limit: int) -> tuple[NodeVerdict, ...]:
+    statuses = found.statuses(snapshot.names, limit=limit)
+    return tuple(
+        NodeVerdict(node, plugin, status.code.word, status.reasons)
+        for node, (plugin, status) in statuses.items()
+    )
+
+
+def _note(cycle: Cycle, *, pod: PodFacts, table: ScoreTable | None, now_s: float) -> PredictionNote:
+    if NodePrediction.name not in cycle.profile.weights:
+        return PredictionNote("not asked")
+    prediction = cycle.book.get(pod.shape, now_s=now_s)
+    if prediction is None:
+        return PredictionNote(cycle.book.outage(pod.shape, now_s=now_s) or "not asked")
+    note = _described(prediction, now_s=now_s)
+    if table is None:
+        return note
+    if NodePrediction.name not in table.by_plugin:
+        return replace(note, use="unavailable", prediction_id="")
+    return replace(note, use="used", p_success=prediction.p_success(table.nodes[0]))
+
+
+def _described(prediction: Prediction, *, now_s: float) -> PredictionNote:
+    answer = prediction.answer
+    return PredictionNote(
+        "skipped",
+        prediction_id=prediction.prediction_id,
+        algorithm=answer.algorithm,
+        model_version=answer.model_version,
+        snapshot_age_s=max(0.0, now_s - answer.snapshot_at_s),
+    )

@@ -1,0 +1,114 @@
+"""The engine's rules against verdicts of a real kube-scheduler 1.36 (see tests/data/README.md)."""
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kube.objects import Node, Pod
+from scheduler.cache import ClusterCache
+from scheduler.framework.configuration import KubeSchedulerConfiguration, ProfileConfiguration
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.profile import Profile, make_profiles
+from scheduler.framework.runtime import FilterResult, run_filters, run_scores
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import Code
+from scheduler.model import NodeFacts, PodFacts
+from scheduler.plugins.defaults import built_in_registry
+
+RECORDING = Path(__file__).parents[2] / "data" / "kube-scheduler-1.36.jsonl.gz"
+
+N_SCENARIOS = {"resources": 150, "taints": 150, "nodeaffinity": 150, "ports": 150, "images": 150}
+"""Families in which the plugins that there are decide alone."""
+
+
+@cache
+def scenarios() -> Mapping[str, list[dict[str, Any]]]:
+    families: dict[str, list[dict[str, Any]]] = {}
+    with gzip.open(RECORDING, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            scenario = json.loads(line)
+            families.setdefault(scenario["family"], []).append(scenario)
+    return families
+
+
+def default_profile() -> Profile:
+    configuration = KubeSchedulerConfiguration(
+        api_version="kubescheduler.config.k8s.io/v1",
+        kind="KubeSchedulerConfiguration",
+        profiles=(ProfileConfiguration(),),
+    )
+    return make_profiles(configuration, registry=built_in_registry())["default-scheduler"]
+
+
+def world(scenario: Mapping[str, Any]) -> Snapshot:
+    cache = ClusterCache()
+    for node in scenario["nodes"]:
+        cache.set_node(NodeFacts.from_node(msgspec.convert(node, Node, strict=False)))
+    for pod in scenario["pods"]:
+        cache.add_pod(read_pod(pod))
+    return cache.snapshot
+
+
+def read_pod(document: Mapping[str, Any]) -> PodFacts:
+    return PodFacts.from_pod(msgspec.convert(document, Pod, strict=False))
+
+
+def spelled_out(found: FilterResult, names: list[str]) -> dict[str, Any]:
+    refused = found.statuses(names, limit=len(names))
+    statuses: dict[str, Any] = {name: {"code": Code.SUCCESS.word} for name in names}
+    for name, (plugin, status) in refused.items():
+        statuses[name] = {
+            "code": status.code.word,
+            "plugin": plugin,
+            "reasons": set(status.reasons),
+        }
+    return statuses
+
+
+def disagreements(scenario: Mapping[str, Any], profile: Profile) -> Iterator[str]:
+    expected, snapshot, pod = scenario["expected"], world(scenario), read_pod(scenario["pod"])
+    state = CycleState()
+
+    found = run_filters(profile, state=state, pod=pod, snapshot=snapshot)
+
+    wanted = {
+        name: {**status, "reasons": set(status["reasons"])} if "reasons" in status else status
+        for name, status in expected["statuses"].items()
+    }
+    statuses = spelled_out(found, snapshot.names)
+    if statuses != wanted:
+        yield f"statuses {statuses}, not {wanted}"
+    if not found.feasible.any():
+        if found.message() != expected["message"]:
+            yield f"message {found.message()!r}, not {expected['message']!r}"
+        return
+    result = run_scores(profile, state=state, pod=pod, snapshot=snapshot, feasible=found.feasible)
+    for position, row in enumerate(result.rows.tolist()):
+        recorded = expected["scores"][snapshot.names[row]]
+        for plugin in profile.score:
+            ours = (
+                int(result.by_plugin[plugin.name][position])
+                if plugin.name in result.by_plugin
+                else 0
+            )
+            if ours != recorded.get(plugin.name, 0):
+                yield f"{snapshot.names[row]}: {plugin.name} {ours}, not {recorded.get(plugin.name)}"
+
+
+@pytest.mark.parametrize("family", N_SCENARIOS)
+def test_agrees_with_every_recorded_verdict(family):
+    profile = default_profile()
+
+    n_agreed = 0
+    for scenario in scenarios()[family]:
+        found = list(disagreements(scenario, profile))
+        assert not found, (scenario["id"], found)
+        n_agreed += 1
+
+    assert n_agreed == N_SCENARIOS[family]
