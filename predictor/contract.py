@@ -155,7 +155,7 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
 
     Unlike the other requests it may carry more than is read, as the original service's did.
     ``prediction_result`` is the ``PredictResponse`` as the original service took it back; only its
-    ``prediction_id`` and ``predicted_node`` are read.
+    ``prediction_id`` is read.
     """
 
     actual_node: Name
@@ -165,8 +165,8 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     prediction_result: dict[str, msgspec.Raw] | None = None
     pod_uid: Annotated[str, msgspec.Meta(max_length=64)] = ""
     """One outcome per pod: a second feedback for it replaces the first."""
-    pod_namespace: str = ""
-    pod_name: str = ""
+    pod_namespace: Annotated[str, msgspec.Meta(max_length=253)] = ""
+    pod_name: Annotated[str, msgspec.Meta(max_length=253)] = ""
     reason: Annotated[str, msgspec.Meta(max_length=256)] = ""
     """A word of ``collector.contract.OutcomeReason``, or the reporter's own."""
     observed_at_s: float | None = None

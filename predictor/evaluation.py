@@ -1,0 +1,158 @@
+"""How good a model is, judged only on rows later than those it learnt from.
+
+The rows are cut in time order into blocks; each block but the first is predicted by a model
+fitted on the blocks before it, and calibrated on the predictions made so far. So even some tens of
+rows give an honest judgement over most of them, and no row is ever judged by a model that has
+seen it or anything after it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from predictor.calibration import Calibration, fit_calibration
+from predictor.contract import Quality, Validation
+from predictor.rows import TrainingSet
+
+N_FOLDS: Final = 5
+_N_BINS: Final = 10
+_MIN_COVERAGE: Final = 0.5
+
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+Fit = Callable[[NDArray[np.float32], Booleans], Callable[[NDArray[np.float32]], Floats]]
+"""Fits on ``X`` and ``y`` and gives back a function from ``X`` to raw estimates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustRule:
+    """What a model must show before it may answer."""
+
+    min_rows: int = 50
+    min_failures: int = 5
+    min_skill: float = 0.0
+    """How much smaller than the base rate's its Brier score must be, as a share of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    """Which rows to learn from and which to judge on; positions in time order."""
+
+    train: NDArray[np.intp]
+    test: NDArray[np.intp]
+
+
+def time_folds(
+    made_at_s: Floats, *, decided_at_s: Floats, y: Booleans, n_folds: int = N_FOLDS
+) -> tuple[list[Fold], bool]:
+    """Cut rows into folds whose test rows are all later than their training rows.
+
+    Each fold learns only from outcomes that were known when its first test row was decided. If
+    that leaves less than half of the rows judged, as in a short burst of placements, a fold learns
+    from all rows before it instead.
+
+    Args:
+        made_at_s: Shape ``(n_rows,)``, ascending.
+        decided_at_s: Shape ``(n_rows,)``: when the outcomes were known.
+        y: Shape ``(n_rows,)``: outcomes; a fold without both in training is left out.
+        n_folds: How many blocks to judge on.
+
+    Returns:
+        The folds, and whether each learns only from outcomes known in time.
+    """
+    blocks = np.array_split(np.arange(len(y)), n_folds + 1)
+    timely: list[Fold] = []
+    all_before: list[Fold] = []
+    for test in blocks[1:]:
+        if not len(test):
+            continue
+        before = np.arange(test[0])
+        known = before[decided_at_s[before] <= made_at_s[test[0]]]
+        for folds, train in ((timely, known), (all_before, before)):
+            if y[train].any() and not y[train].all():
+                folds.append(Fold(train=train, test=test))
+    n_judged = sum(len(fold.test) for fold in timely)
+    if timely and n_judged >= _MIN_COVERAGE * len(y):
+        return timely, True
+    return all_before, False
+
+
+def validate(rows: TrainingSet, *, fit: Fit) -> tuple[Validation | None, Calibration]:
+    """Judge a way of fitting beside its baselines, and calibrate it.
+
+    Args:
+        rows: Oldest first.
+        fit: Fits a model that has not seen the rows it will be judged on.
+
+    Returns:
+        The judgement (``None`` if there is no fold to judge on), and the calibration for a model
+        fitted on all rows.
+    """
+    folds, is_timely = time_folds(rows.made_at_s, decided_at_s=rows.decided_at_s, y=rows.y)
+    if not folds:
+        return None, Calibration()
+    raw, p_model, p_base, p_enhanced = (np.full(rows.n_rows, np.nan) for _ in range(4))
+    for fold in folds:
+        train, test = fold.train, fold.test
+        # What earlier folds estimated for rows whose outcome this fold may know.
+        judged = train[~np.isnan(raw[train])]
+        raw[test] = fit(rows.X[train], rows.y[train])(rows.X[test])
+        p_model[test] = fit_calibration(raw[judged], y=rows.y[judged]).apply(raw[test])
+        p_base[test] = rows.y[train].mean()
+        p_enhanced[test] = fit_calibration(rows.enhanced_ratio[train], y=rows.y[train]).apply(
+            rows.enhanced_ratio[test]
+        )
+    judged = np.concatenate([fold.test for fold in folds])
+    y = rows.y[judged]
+    validation = Validation(
+        n_rows=len(y),
+        n_failures=int((~y).sum()),
+        n_folds=len(folds),
+        outcomes_known_in_time=is_timely,
+        model=quality(p_model[judged], y=y),
+        base_rate=quality(p_base[judged], y=y),
+        enhanced_scoring=quality(p_enhanced[judged], y=y),
+    )
+    return validation, fit_calibration(raw[judged], y=y)
+
+
+def quality(p_success: Floats, *, y: Booleans) -> Quality:
+    """Judge estimates against outcomes; shapes ``(n_rows,)``, at least one row."""
+    has_both = bool(y.any() and not y.all())
+    return Quality(
+        roc_auc=float(roc_auc_score(y, p_success)) if has_both else None,
+        brier=float(brier_score_loss(y, p_success, pos_label=True)),
+        expected_calibration_error=expected_calibration_error(p_success, y=y),
+    )
+
+
+def expected_calibration_error(p_success: Floats, *, y: Booleans) -> float:
+    """Mean distance between estimate and outcome over ten equal bins, weighted by their rows."""
+    bins = np.minimum((p_success * _N_BINS).astype(np.intp), _N_BINS - 1)
+    gap = np.bincount(bins, weights=p_success - y, minlength=_N_BINS)
+    return float(np.abs(gap).sum() / len(y))
+
+
+def why_not_trusted(
+    validation: Validation | None, *, n_rows: int, n_failures: int, rule: TrustRule
+) -> str:
+    """Say why a model may not answer; an empty text if it may."""
+    if n_rows < rule.min_rows:
+        return f"it learnt from {n_rows} rows, {rule.min_rows} are needed"
+    if n_failures < rule.min_failures:
+        return f"it learnt from {n_failures} failures, {rule.min_failures} are needed"
+    if validation is None or validation.model.roc_auc is None:
+        return "there are too few successes or failures over time to validate it"
+    bar = validation.base_rate.brier * (1.0 - rule.min_skill)
+    if validation.model.brier >= bar:
+        return (
+            f"its Brier score {validation.model.brier:.4f} on later rows is not below {bar:.4f}, "
+            "what the base rate alone reaches"
+        )
+    if validation.model.roc_auc <= 0.5:
+        return f"its ROC-AUC {validation.model.roc_auc:.3f} on later rows is no better than chance"
+    return ""

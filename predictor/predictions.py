@@ -1,0 +1,221 @@
+"""Answering predictions: the newest state of the cluster, the model in service, nodes rated."""
+
+import uuid
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kube.edge.problems import ProblemError
+from predictor.contract import (
+    AiFeatures,
+    Algorithm,
+    BatchRequest,
+    BatchResponse,
+    ClusterSummary,
+    PodRequirements,
+    PredictRequest,
+    PredictResponse,
+    Shape,
+    ShapePrediction,
+)
+from predictor.features import MIB, resource_pressure
+from predictor.feedback import FeedbackStore, StoredPrediction
+from predictor.metrics import Metrics
+from predictor.rating import Model, PodShape, Rating, node_predictions, rate
+from predictor.registry import Registry
+from predictor.requirements import pod_requests
+from predictor.scoring import Weights
+from predictor.snapshots import ClusterView, NoSnapshotError, Snapshots
+
+_NO_READY_NODE = "No ready node"
+_NONE_READY = "none of the nodes is ready and schedulable now"
+_P_DECIMALS = 6
+"""More digits of a probability would only make a large answer larger."""
+
+
+def algorithm(model: Model | None) -> Algorithm:
+    """Name the way in which nodes are rated."""
+    return "enhanced_scoring" if model is None else "ml_prediction"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """Answers ``/predict`` and ``/predict/batch``."""
+
+    snapshots: Snapshots
+    registry: Registry
+    store: FeedbackStore
+    weights: Weights
+    metrics: Metrics
+
+    def predict(self, request: PredictRequest, *, explain: bool) -> PredictResponse:
+        """Rate nodes for one pod and remember it for feedback.
+
+        Raises:
+            ProblemError: The request names what is not there, there is no ready node, or nothing
+                is known of the cluster.
+        """
+        cpu_milli, memory_bytes = pod_requests(request.pod_spec)
+        view = self._view()
+        if request.candidate_nodes is None:
+            index = _ready(view)
+        else:
+            index = _named(request.candidate_nodes, view=view)
+        if not view.nodes.is_ready[index].any():
+            raise ProblemError(409, _NO_READY_NODE, detail=_NONE_READY)
+        model = self.registry.model
+        shape = PodShape(
+            cpu_milli=cpu_milli,
+            memory_bytes=memory_bytes,
+            workload=view.workloads.get(request.workload),
+        )
+        [rating] = self._rate([shape], view=view, index=index, model=model)
+        nodes = node_predictions(rating, model=model, explain=explain)
+        stored = _stored(rating, made_at_s=view.snapshot.at_s)
+        self._remember([stored], model=model)
+        best = rating.best_first()[0]
+        return PredictResponse(
+            prediction_id=stored.id,
+            predicted_node=nodes[0].node_name,
+            confidence=float(rating.value[best]),
+            algorithm=algorithm(model),
+            model_version=0 if model is None else model.version,
+            ai_features=AiFeatures(
+                pod_requirements=PodRequirements(
+                    cpu_request=cpu_milli / 1000, memory_request=memory_bytes / MIB
+                ),
+                cluster_state=_summary(view),
+            ),
+            node_predictions=nodes,
+        )
+
+    def predict_batch(self, request: BatchRequest) -> BatchResponse:
+        """Rate nodes for many shapes of pods and remember it for feedback.
+
+        A scheduler may know a node some seconds before the collector does: such nodes are left
+        out of the answer, which names the nodes that it rates.
+
+        Raises:
+            ProblemError: None of the nodes is known or ready, or nothing is known of the cluster.
+        """
+        view = self._view()
+        index = _ready(view)
+        if request.candidate_nodes is not None:
+            index = _known(request.candidate_nodes, view=view)
+        if not len(index):
+            raise ProblemError(409, _NO_READY_NODE, detail=_NONE_READY)
+        model = self.registry.model
+        ratings = self._rate(
+            [_shape(shape, view=view) for shape in request.shapes],
+            view=view,
+            index=index,
+            model=model,
+        )
+        stored = [_stored(rating, made_at_s=view.snapshot.at_s) for rating in ratings]
+        self._remember(stored, model=model)
+        return BatchResponse(
+            algorithm=algorithm(model),
+            model_version=0 if model is None else model.version,
+            snapshot_version=view.snapshot.version,
+            snapshot_at_s=view.snapshot.at_s,
+            nodes=list(ratings[0].nodes.names),
+            predictions=[
+                ShapePrediction(
+                    prediction_id=prediction.id,
+                    scores=rating.scores.tolist(),
+                    p_success=None
+                    if rating.p_success is None
+                    else rating.p_success.round(_P_DECIMALS).tolist(),
+                )
+                for prediction, rating in zip(stored, ratings, strict=True)
+            ],
+        )
+
+    def _view(self) -> ClusterView:
+        try:
+            return self.snapshots.current()
+        except NoSnapshotError as error:
+            raise ProblemError(503, "State of the cluster unknown", detail=str(error)) from error
+
+    def _rate(
+        self,
+        shapes: list[PodShape],
+        *,
+        view: ClusterView,
+        index: NDArray[np.intp],
+        model: Model | None,
+    ) -> list[Rating]:
+        return rate(
+            shapes,
+            nodes=view.nodes.take(index),
+            cluster=view.snapshot.cluster,
+            weights=self.weights,
+            model=model,
+        )
+
+    def _remember(self, stored: list[StoredPrediction], *, model: Model | None) -> None:
+        self.store.add_predictions(stored)
+        self.metrics.predictions.labels(algorithm(model)).inc(len(stored))
+
+
+def _shape(shape: Shape, *, view: ClusterView) -> PodShape:
+    return PodShape(
+        cpu_milli=shape.cpu_milli,
+        memory_bytes=shape.memory_bytes,
+        workload=view.workloads.get(shape.workload),
+    )
+
+
+def _ready(view: ClusterView) -> NDArray[np.intp]:
+    return np.flatnonzero(view.nodes.is_ready & view.nodes.is_schedulable)
+
+
+def _named(candidates: list[str], *, view: ClusterView) -> NDArray[np.intp]:
+    if not candidates:
+        raise ProblemError(
+            422,
+            "Invalid request",
+            detail="name at least one node, or leave the field out for all ready nodes",
+            field="candidate_nodes",
+        )
+    for i, name in enumerate(candidates):
+        if name not in view.position:
+            raise ProblemError(
+                422,
+                "Unknown node",
+                detail=f"the cluster has no node {name!r}",
+                field=f"candidate_nodes[{i}]",
+            )
+    return np.array([view.position[name] for name in dict.fromkeys(candidates)], dtype=np.intp)
+
+
+def _known(candidates: list[str], *, view: ClusterView) -> NDArray[np.intp]:
+    known = [name for name in candidates if name in view.position]
+    if not known:
+        return _named(candidates, view=view)
+    return _named(known, view=view)
+
+
+def _stored(rating: Rating, *, made_at_s: float) -> StoredPrediction:
+    score = rating.enhanced.score.astype(np.float32)
+    p_success = rating.p_success
+    return StoredPrediction(
+        id=uuid.uuid4().hex,
+        made_at_s=made_at_s,
+        nodes=rating.nodes.names,
+        vectors=np.column_stack([rating.matrix, score]),
+        p_success=None if p_success is None else p_success.astype(np.float32),
+    )
+
+
+def _summary(view: ClusterView) -> ClusterSummary:
+    cluster = view.snapshot.cluster
+    cpu, memory, pressure = resource_pressure(cluster)
+    ready = cluster.n_ready / cluster.n_nodes if cluster.n_nodes else 0.0
+    return ClusterSummary(
+        avg_cpu_usage=100.0 * cpu,
+        avg_memory_usage=100.0 * memory,
+        health_score=100.0 * ready,
+        resource_pressure=100.0 * pressure,
+    )

@@ -1,0 +1,144 @@
+"""Rating every node for a pod: by the model if there is one, else by enhanced scoring. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.contract import ClusterState, WorkloadHistory
+from predictor.calibration import Calibration
+from predictor.contract import NodePrediction
+from predictor.features import FEATURES, NodeColumns, feature_matrix
+from predictor.forest import PackedForest
+from predictor.scoring import PARTS, EnhancedScores, Weights, enhanced_scores
+
+BIAS: Final = "bias"
+"""The part of a score that is due to no feature: what the model answers before it looks."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A trained model that may answer."""
+
+    version: int
+    forest: PackedForest
+    calibration: Calibration
+
+    def predict_p_success(self, matrix: NDArray[np.float32]) -> Floats:
+        """Estimate p(success), calibrated; *matrix* has shape ``(n_rows, 13)``."""
+        return self.calibration.apply(self.forest.predict_p_success(matrix))
+
+    def explain(self, matrix: NDArray[np.float32]) -> list[dict[str, float]]:
+        """Say what each feature adds to 100 · p(success); each row's values sum up to it."""
+        bias, added = self.forest.explain(matrix)
+        share = bias + added.sum(axis=1)
+        start, end = self.calibration.apply(np.array([bias])), self.calibration.apply(share)
+        # Calibration bends the scale; each feature keeps its part of the whole way.
+        way = share - bias
+        has_moved = np.abs(way) > 1e-12
+        stretch = np.divide(end - start, way, out=np.zeros_like(way), where=has_moved)
+        points = 100.0 * added * stretch[:, np.newaxis]
+        return [
+            {BIAS: float(100.0 * start[0]), **dict(zip(FEATURES, row.tolist(), strict=True))}
+            for row in points
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """Nodes rated for one shape of pod."""
+
+    nodes: NodeColumns
+    matrix: NDArray[np.float32]
+    """Shape ``(n_nodes, 13)``."""
+    enhanced: EnhancedScores
+    p_success: Floats | None
+    """Shape ``(n_nodes,)``; ``None`` without a model."""
+
+    @property
+    def value(self) -> Floats:
+        """What nodes are compared by, 0–1."""
+        return self.enhanced.score / 100.0 if self.p_success is None else self.p_success
+
+    @property
+    def scores(self) -> NDArray[np.int64]:
+        """Shape ``(n_nodes,)``, 0–100."""
+        return np.rint(100.0 * self.value).astype(np.int64)
+
+    def best_first(self) -> list[int]:
+        """Order positions: ready nodes first, then by value, resource score and name."""
+        value, names = self.value, self.nodes.names
+        resource, is_ready = self.enhanced.resource_score, self.nodes.is_ready
+        return sorted(
+            range(len(names)), key=lambda i: (not is_ready[i], -value[i], -resource[i], names[i])
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodShape:
+    """What a pod asks for, and what is known of its workload."""
+
+    cpu_milli: int
+    memory_bytes: int
+    workload: WorkloadHistory | None
+
+
+def rate(
+    shapes: list[PodShape],
+    *,
+    nodes: NodeColumns,
+    cluster: ClusterState,
+    weights: Weights,
+    model: Model | None,
+) -> list[Rating]:
+    """Rate all nodes for all shapes; the model is asked once."""
+    matrices = [
+        feature_matrix(
+            nodes,
+            cpu_milli=shape.cpu_milli,
+            memory_bytes=shape.memory_bytes,
+            cluster=cluster,
+            workload=shape.workload,
+        )
+        for shape in shapes
+    ]
+    p_success: list[Floats] | list[None] = [None] * len(shapes)
+    if model is not None:
+        p_success = np.split(model.predict_p_success(np.concatenate(matrices)), len(shapes))
+    return [
+        Rating(
+            nodes=nodes,
+            matrix=matrix,
+            enhanced=enhanced_scores(
+                nodes, cpu_milli=shape.cpu_milli, memory_bytes=shape.memory_bytes, weights=weights
+            ),
+            p_success=p,
+        )
+        for shape, matrix, p in zip(shapes, matrices, p_success, strict=True)
+    ]
+
+
+def node_predictions(rating: Rating, *, model: Model | None, explain: bool) -> list[NodePrediction]:
+    """Write a rating down, best node first."""
+    contributions: list[dict[str, float]] | None = None
+    if explain and model is not None:
+        contributions = model.explain(rating.matrix)
+    elif explain:
+        parts = rating.enhanced.contributions.tolist()
+        contributions = [dict(zip(PARTS, row, strict=True)) for row in parts]
+    scores = rating.scores
+    return [
+        NodePrediction(
+            node_name=rating.nodes.names[i],
+            resource_score=float(rating.enhanced.resource_score[i]),
+            readiness_score=float(rating.enhanced.readiness_score[i]),
+            stability_score=float(rating.enhanced.stability_score[i]),
+            ml_confidence=None if rating.p_success is None else float(rating.p_success[i]),
+            score=int(scores[i]),
+            contributions=None if contributions is None else contributions[i],
+        )
+        for i in rating.best_first()
+    ]

@@ -1,0 +1,149 @@
+"""Rows to learn from: what was known at the decision, joined to what came of it. Pure.
+
+A row's vector is either what ``/predict`` stored when it answered, or is computed from the state
+that the collector recorded when the pod was placed. Nothing later can get into it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.contract import Placement
+from predictor.features import N_FEATURES, NodeColumns, feature_matrix
+from predictor.scoring import Weights, enhanced_scores
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One placement."""
+
+    made_at_s: float
+    """When the decision was made; Unix seconds of the cluster's clock."""
+    decided_at_s: float
+    """When the outcome was known."""
+    success: bool
+    vector: Vector
+    """Shape ``(14,)``: the features, then the enhanced score."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackRow:
+    """One report; ``vector`` is ``None`` if no prediction is known for it."""
+
+    pod_uid: str
+    made_at_s: float
+    decided_at_s: float
+    success: bool
+    vector: Vector | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSet:
+    """Rows as columns, oldest decision first."""
+
+    X: NDArray[np.float32]
+    """Shape ``(n_rows, 13)``."""
+    y: NDArray[np.bool_]
+    """Shape ``(n_rows,)``: whether the pod stayed healthy."""
+    enhanced_ratio: NDArray[np.float64]
+    """Shape ``(n_rows,)``: the enhanced score, 0–1."""
+    made_at_s: NDArray[np.float64]
+    decided_at_s: NDArray[np.float64]
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.y)
+
+    @property
+    def n_failures(self) -> int:
+        """How many of them failed."""
+        return int((~self.y).sum())
+
+
+def placement_vector(placement: Placement, *, weights: Weights) -> Vector:
+    """Describe a placement by the state in which it was made.
+
+    Returns:
+        Shape ``(14,)``: the features, then the enhanced score.
+    """
+    state = placement.state
+    node = NodeColumns.of([state.node])
+    features = feature_matrix(
+        node,
+        cpu_milli=placement.cpu_milli,
+        memory_bytes=placement.memory_bytes,
+        cluster=state.cluster,
+        workload=state.workload,
+    )
+    enhanced = enhanced_scores(
+        node,
+        cpu_milli=placement.cpu_milli,
+        memory_bytes=placement.memory_bytes,
+        weights=weights,
+    )
+    return np.append(features[0], np.float32(enhanced.score[0]))
+
+
+def placement_row(placement: Placement, *, weights: Weights) -> Row | None:
+    """Make a row of a placement; ``None`` while its outcome is not known."""
+    if placement.outcome is None:
+        return None
+    return Row(
+        made_at_s=placement.placed_at_s,
+        decided_at_s=placement.outcome.decided_at_s,
+        success=placement.outcome.success,
+        vector=placement_vector(placement, weights=weights),
+    )
+
+
+def training_set(
+    placements: Mapping[str, Row], *, feedback: Iterable[FeedbackRow], since_s: float, max_rows: int
+) -> TrainingSet:
+    """Join both sources; a report overrides what the collector saw of the same pod.
+
+    A report without a known prediction lends its outcome to the collector's row of that pod, if
+    there is one, and is left out otherwise.
+
+    Args:
+        placements: The collector's rows by pod uid.
+        feedback: Reports.
+        since_s: Older decisions are left out.
+        max_rows: How many of the newest decisions to keep.
+    """
+    rows = dict(placements)
+    unnamed = []
+    for report in feedback:
+        seen = rows.get(report.pod_uid) if report.pod_uid else None
+        if report.vector is not None:
+            row = Row(report.made_at_s, report.decided_at_s, report.success, report.vector)
+        elif seen is not None:
+            row = Row(seen.made_at_s, report.decided_at_s, report.success, seen.vector)
+        else:
+            continue
+        if report.pod_uid:
+            rows[report.pod_uid] = row
+        else:
+            unnamed.append(row)
+    usable = [row for row in (*rows.values(), *unnamed) if row.made_at_s >= since_s]
+    usable.sort(key=lambda row: row.made_at_s)
+    return _columns(usable[-max_rows:])
+
+
+def _columns(rows: list[Row]) -> TrainingSet:
+    vectors = (
+        np.stack([row.vector for row in rows])
+        if rows
+        else np.empty((0, N_FEATURES + 1), dtype=np.float32)
+    )
+    return TrainingSet(
+        X=np.ascontiguousarray(vectors[:, :N_FEATURES]),
+        y=np.array([row.success for row in rows], dtype=np.bool_),
+        enhanced_ratio=vectors[:, N_FEATURES].astype(np.float64) / 100.0,
+        made_at_s=np.array([row.made_at_s for row in rows]),
+        decided_at_s=np.array([row.decided_at_s for row in rows]),
+    )
