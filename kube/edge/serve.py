@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import prometheus_client
 from flask import Flask, Response
+from waitress import wasyncore
 from waitress.server import create_server
 
 from kube.edge.settings import ServerSettings
@@ -26,8 +27,10 @@ class Server:
     """
 
     def __init__(self, app: Flask, *, settings: ServerSettings, threads: int = 8) -> None:
+        self._sockets: dict[int, Any] = {}
         self._server = create_server(
             app,
+            map=self._sockets,
             host=settings.host,
             port=settings.port,
             threads=threads,
@@ -51,7 +54,8 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         """Stop serving; requests under way are dropped."""
-        self._server.close()
+        # Sockets that another thread waits on must not be closed under it: it closes them itself.
+        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._sockets))
         self._thread.join(timeout=5)
         self._server.task_dispatcher.shutdown()
 
