@@ -53,11 +53,12 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop serving; requests under way are dropped."""
-        # Sockets that another thread waits on must not be closed under it: it closes them itself.
+        """Stop serving: requests under way have 5 s to end, those that wait are dropped."""
+        # The workers first, for they wake the server's thread; then the sockets, by that thread
+        # itself, for nobody may close what another thread waits on.
+        self._server.task_dispatcher.shutdown(timeout=5)
         self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._sockets))
         self._thread.join(timeout=5)
-        self._server.task_dispatcher.shutdown()
 
 
 def install_health(
