@@ -12,16 +12,13 @@ from sqlalchemy import Column, Row, Table, delete, func, select
 from collector.database import Database
 from collector.history import HOUR_S, Subject
 from collector.schema import PLACEMENTS, ROLLUPS, SAMPLES, SERIES, TALLIES
-from collector.windows import ROLLUP_S, Rollup, decode_buckets, encode_buckets
+from collector.windows import ROLLUP_S, Rollup, Window, decode_buckets, encode_buckets
 
 _GRACE_S: Final = 120.0
 """How late a sample may come and still be part of its rollup, in seconds."""
 _SLICE_MS: Final = ROLLUP_S * 1000
 _ROWS_A_BATCH: Final = 500
 _ROLLUP_FIELDS: Final = tuple(column.name for column in ROLLUPS.columns if not column.primary_key)
-
-Window = tuple[Rollup, Rollup]
-"""CPU in millicores, memory in bytes."""
 
 
 class Archive:

@@ -67,8 +67,8 @@ class Batch:
     tallies: dict[tuple[Subject, str, int], Tally] = field(default_factory=dict)
     """By subject, name and hour."""
 
-    def __bool__(self) -> bool:
-        return bool(self.ticks or self.placements or self.marks or self.tallies)
+    def __len__(self) -> int:
+        return len(self.ticks) + len(self.placements) + len(self.marks) + len(self.tallies)
 
     def copy(self) -> "Batch":
         """Copy the rows, so that they no longer change while they are being written."""

@@ -1,6 +1,6 @@
 """What an operator can turn, with the defaults that are tested. See ``config/collector.yaml``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -59,6 +59,8 @@ class CollectorSettings(Settings, frozen=True):
     metrics: MetricsSettings = MetricsSettings()
     database: DatabaseSettings = DatabaseSettings()
     scoring: ScoringSettings = ScoringSettings()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least severe events to log."""
 
 
 def check(settings: CollectorSettings) -> CollectorSettings:

@@ -1,7 +1,7 @@
 """The collector's memory on disk: one transaction a batch, and what a restart needs to go on."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +12,6 @@ from collector.database import Database
 from collector.history import HOUR_S, Subject, Tally
 from collector.outcomes import Fate, Marks
 from collector.records import Batch, PlacementRow, SampleRow, Tick
-from collector.samples import NodeSample
 from collector.schema import MARKS, PLACEMENTS, SAMPLES, SERIES, TALLIES
 
 _TALLY_FIELDS: Final = (
@@ -111,8 +110,8 @@ class Store:
         found = self._ids.get((subject, name))
         return found[0] if found is not None else None
 
-    def tallies(self, *, since_s: float) -> Iterator[tuple[Subject, str, int, Tally]]:
-        """Read the tallies of the hours since an instant: subject, name, hour, tally."""
+    def tallies(self) -> Iterator[tuple[Subject, str, int, Tally]]:
+        """Read all tallies: subject, name, hour, tally."""
         with self._database.reading() as connection:
             rows = connection.execute(
                 select(
@@ -122,7 +121,6 @@ class Store:
                     *(TALLIES.c[name] for name in _TALLY_FIELDS),
                 )
                 .join(SERIES, SERIES.c.id == TALLIES.c.series_id)
-                .where(TALLIES.c.hour >= int(since_s // HOUR_S))
                 .order_by(TALLIES.c.hour)
             )
             for subject, name, hour, *counts in rows:
@@ -163,18 +161,21 @@ class Store:
             for row in rows
         ]
 
-    def node_samples(self, *, since_s: float) -> list[NodeSample]:
-        """Read the samples of nodes since an instant, oldest first."""
-        return [
-            NodeSample(row.name, row.at_ms / 1000, row.cpu_milli, row.memory_bytes)
-            for row in self._samples(Subject.NODE, since_s=since_s)
-        ]
-
     def pod_samples(self, *, since_s: float) -> dict[str, list[tuple[float, bool]]]:
         """Read when pods were sampled since an instant, and whether throttled; by uid."""
         samples: dict[str, list[tuple[float, bool]]] = {}
-        for row in self._samples(Subject.POD, since_s=since_s):
-            samples.setdefault(row.name, []).append((row.at_ms / 1000, bool(row.is_starved)))
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(SERIES.c.name, SAMPLES.c.at_ms, SAMPLES.c.is_starved)
+                .join(SERIES, SERIES.c.id == SAMPLES.c.series_id)
+                .where(
+                    SAMPLES.c.at_ms >= int(since_s * 1000),
+                    SERIES.c.subject == int(Subject.POD),
+                )
+                .order_by(SAMPLES.c.at_ms)
+            )
+            for uid, at_ms, is_starved in rows:
+                samples.setdefault(uid, []).append((at_ms / 1000, bool(is_starved)))
         return samples
 
     def placements(self, *, since: int, limit: int) -> Placements:
@@ -188,21 +189,6 @@ class Store:
             ).all()
         items = [_placement(row) for row in rows]
         return Placements(items=items, next_since=items[-1].id if items else since)
-
-    def _samples(self, subject: Subject, *, since_s: float) -> Sequence[Any]:
-        with self._database.reading() as connection:
-            return connection.execute(
-                select(
-                    SERIES.c.name,
-                    SAMPLES.c.at_ms,
-                    SAMPLES.c.cpu_milli,
-                    SAMPLES.c.memory_bytes,
-                    SAMPLES.c.is_starved,
-                )
-                .join(SERIES, SERIES.c.id == SAMPLES.c.series_id)
-                .where(SAMPLES.c.at_ms >= int(since_s * 1000), SERIES.c.subject == int(subject))
-                .order_by(SAMPLES.c.at_ms)
-            ).all()
 
     def _write_marks(self, connection: Connection, batch: Batch) -> None:
         rows = [

@@ -20,7 +20,7 @@ from collector.facts import NodeFacts, PodFacts
 from collector.history import History, Tally
 from collector.outcomes import Fate, Marks, Progress, Trial, incidents, is_throttled, judge
 from collector.records import Batch, PlacementRow, SampleRow, Tick
-from collector.samples import NodeSample, Usage
+from collector.samples import Usage
 
 _MAX_AHEAD_S: Final = 300.0
 """Samples from further in the future come from a broken clock."""
@@ -133,10 +133,6 @@ class Tracker:
         if news.nodes or news.pods:
             self._changes.ticks.append(news)
         return news
-
-    def load_node_sample(self, sample: NodeSample) -> None:
-        """Take in a sample that was stored earlier."""
-        self.view.take_node_sample(sample)
 
     def judge_all(self, *, now_s: float) -> None:
         """Judge every placement whose window may have ended."""

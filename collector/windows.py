@@ -98,6 +98,10 @@ class Rollup:
         return 0.0
 
 
+Window = tuple[Rollup, Rollup]
+"""CPU in millicores, memory in bytes."""
+
+
 def encode_buckets(buckets: Buckets) -> bytes:
     """Pack a histogram: a few bytes for the few buckets that a window touches."""
     return msgspec.msgpack.encode(buckets)

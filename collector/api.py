@@ -1,0 +1,274 @@
+"""The collector's HTTP interface. It only reads: every path takes GET, and no body."""
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+import msgspec
+from flask import Flask, Response, request
+
+from collector import openapi
+from collector.answers import (
+    Health,
+    HistoryPoint,
+    Metrics,
+    NodeHistory,
+    Nodes,
+    NodeUsage,
+    Pods,
+    PodState,
+    Summary,
+)
+from collector.cluster_view import ClusterView
+from collector.collecting import Collector
+from collector.contract import NodeState, Wire, cluster_state
+from collector.database import StoreError
+from collector.facts import PodFacts
+from collector.history import Subject
+from collector.queries import (
+    HistoryQuery,
+    NoQuery,
+    PlacementsQuery,
+    PodsQuery,
+    read_query,
+    read_span,
+)
+from collector.windows import Rollup, Window
+from kube.edge.problems import ProblemDetails, ProblemError, answer, install
+from kube.edge.serve import install_health
+
+_MAX_BODY_BYTES: Final = 65_536
+_JSON: Final = "application/json"
+
+
+def make_app(collector: Collector) -> Flask:
+    """Make the WSGI application.
+
+    Args:
+        collector: What to answer from; running or not.
+    """
+    app = Flask("collector", static_folder=None)
+    install(app, max_body_bytes=_MAX_BODY_BYTES)
+    install_health(
+        app,
+        registry=collector.telemetry.registry,
+        not_ready=lambda: "" if collector.is_synced else "the cluster has not been listed yet",
+    )
+    app.before_request(_refuse_large_body)
+    app.register_error_handler(StoreError, _on_store_error)
+    described = msgspec.json.encode(openapi.document(_version()))
+    answers = _Answers(collector)
+    routes: dict[str, Callable[..., Response]] = {
+        "/api/v1/metrics": answers.metrics,
+        "/api/v1/nodes": answers.nodes,
+        "/api/v1/nodes/<name>/history": answers.node_history,
+        "/api/v1/pods": answers.pods,
+        "/api/v1/workloads/<namespace>/<kind>/<name>": answers.workload,
+        "/api/v1/snapshot": answers.snapshot,
+        "/api/v1/placements": answers.placements,
+        "/health": answers.health,
+        "/openapi.json": lambda: Response(described, mimetype=_JSON),
+    }
+    for path, view in routes.items():
+        app.add_url_rule(path, endpoint=path, view_func=view, methods=["GET"])
+    return app
+
+
+class _Answers:
+    """Answers one GET each; all may run at once."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def metrics(self) -> Response:
+        read_query(request.args, NoQuery)
+        nodes = self._node_states()
+        return _json(
+            Metrics(
+                at_s=self._collector.changed_at_s,
+                cluster=cluster_state(nodes),
+                nodes=[_usage(node) for node in nodes],
+            )
+        )
+
+    def nodes(self) -> Response:
+        read_query(request.args, NoQuery)
+        nodes = self._node_states()
+        return _json(Nodes(at_s=self._collector.changed_at_s, items=nodes))
+
+    def node_history(self, name: str) -> Response:
+        query = read_query(request.args, HistoryQuery)
+        span = read_span(query, now_s=self._collector.now_s())
+        series_id = self._collector.store.series_id(Subject.NODE, name)
+        if series_id is None:
+            self._check_node(name)
+            windows: dict[int, Window] = {}
+        else:
+            windows = self._collector.archive.windows(
+                series_id, start_s=span.start_s, end_s=span.end_s, step_s=span.step_s
+            )
+        return _json(
+            NodeHistory(
+                node=name,
+                start_s=span.start_s,
+                end_s=span.end_s,
+                step_s=span.step_s,
+                points=[_point(start_s, *windows[start_s]) for start_s in sorted(windows)],
+            )
+        )
+
+    def pods(self) -> Response:
+        query = read_query(request.args, PodsQuery)
+        self._check_synced()
+        with self._collector.looking() as (view, _):
+            pods = [_pod_state(pod, view) for pod in view.pods.values() if _is_asked(pod, query)]
+        pods.sort(key=lambda pod: (pod.namespace, pod.name))
+        return _json(Pods(at_s=self._collector.changed_at_s, items=pods))
+
+    def workload(self, namespace: str, kind: str, name: str) -> Response:
+        read_query(request.args, NoQuery)
+        self._check_synced()
+        key = f"{namespace}/{kind}/{name}"
+        with self._collector.looking() as (view, history):
+            if not history.knows(Subject.WORKLOAD, key) and not any(
+                pod.workload == key for pod in view.pods.values()
+            ):
+                raise ProblemError(404, "Unknown workload", detail=key)
+            workload = view.workload(key, now_s=self._collector.now_s())
+        return _json(workload)
+
+    def snapshot(self) -> Response:
+        read_query(request.args, NoQuery)
+        self._check_synced()
+        snapshot = self._collector.snapshot()
+        response = Response(snapshot.body, mimetype=_JSON)
+        response.set_etag(str(snapshot.version))
+        response.headers["Cache-Control"] = "no-cache"
+        response.make_conditional(request)
+        return response
+
+    def placements(self) -> Response:
+        query = read_query(request.args, PlacementsQuery)
+        return _json(self._collector.store.placements(since=query.since, limit=query.limit))
+
+    def health(self) -> Response:
+        read_query(request.args, NoQuery)
+        collector = self._collector
+        now_s, silence_s = collector.now_s(), collector.silence_s
+        with collector.looking() as (view, _):
+            version, n_nodes, n_pods = view.version, view.n_nodes, len(view.pods)
+            newest_s = view.newest_sample_s
+        reasons = collector.ailments()
+        is_silent = silence_s == float("inf")
+        return _json(
+            Health(
+                status="degraded" if reasons else "ok" if collector.is_synced else "starting",
+                reasons=reasons,
+                at_s=now_s,
+                api_server_silence_s=None if is_silent else silence_s,
+                last_sample_at_s=newest_s,
+                sample_age_s=None if newest_s is None else max(0.0, now_s - newest_s),
+                snapshot_version=version,
+                n_nodes=n_nodes,
+                n_pods=n_pods,
+                n_open_placements=collector.n_open,
+                n_pending_writes=collector.journal.n_pending,
+            )
+        )
+
+    def _node_states(self) -> list[NodeState]:
+        self._check_synced()
+        with self._collector.looking() as (view, _):
+            return view.node_states(now_s=self._collector.now_s())
+
+    def _check_synced(self) -> None:
+        if not self._collector.is_synced:
+            detail = "the cluster has not been listed yet"
+            raise ProblemError(503, "Not ready", detail=detail)
+
+    def _check_node(self, name: str) -> None:
+        self._check_synced()
+        with self._collector.looking() as (view, _):
+            if view.node(name) is None:
+                raise ProblemError(404, "Unknown node", detail=name)
+
+
+def _version() -> str:
+    try:
+        return version("ai-scheduler")
+    except PackageNotFoundError:  # run from a clone, without being installed
+        return "unreleased"
+
+
+def _refuse_large_body() -> None:
+    # Flask would refuse it only when it is read, which a GET never does.
+    if (request.content_length or 0) > _MAX_BODY_BYTES:
+        raise ProblemError(
+            413, "Request too large", detail=f"a body may have at most {_MAX_BODY_BYTES} bytes"
+        )
+
+
+def _on_store_error(error: StoreError) -> Response:
+    return answer(ProblemDetails(title="Out of service", status=503, detail=str(error)))
+
+
+def _json(document: Wire) -> Response:
+    return Response(msgspec.json.encode(document), mimetype=_JSON)
+
+
+def _usage(node: NodeState) -> NodeUsage:
+    return NodeUsage(
+        name=node.name,
+        is_ready=node.is_ready,
+        allocatable_cpu_milli=node.allocatable_cpu_milli,
+        allocatable_memory_bytes=node.allocatable_memory_bytes,
+        usage_cpu_milli=node.usage_cpu_milli,
+        usage_memory_bytes=node.usage_memory_bytes,
+        cpu_usage_ratio=_ratio(node.usage_cpu_milli, node.allocatable_cpu_milli),
+        memory_usage_ratio=_ratio(node.usage_memory_bytes, node.allocatable_memory_bytes),
+        sampled_at_s=node.sampled_at_s,
+    )
+
+
+def _ratio(part: int | None, whole: int) -> float | None:
+    return None if part is None or whole <= 0 else part / whole
+
+
+def _point(start_s: int, cpu: Rollup, memory: Rollup) -> HistoryPoint:
+    return HistoryPoint(
+        start_s=start_s, n_samples=cpu.count, cpu_milli=_summary(cpu), memory_bytes=_summary(memory)
+    )
+
+
+def _summary(rollup: Rollup) -> Summary:
+    return Summary(
+        mean=rollup.mean, max=rollup.max, variance=rollup.variance, p95=rollup.quantile(0.95)
+    )
+
+
+def _is_asked(pod: PodFacts, query: PodsQuery) -> bool:
+    return (
+        query.namespace in ("", pod.namespace)
+        and query.node in ("", pod.node)
+        and query.workload in ("", pod.workload)
+    )
+
+
+def _pod_state(pod: PodFacts, view: ClusterView) -> PodState:
+    sample = view.pod_sample(pod.uid)
+    return PodState(
+        namespace=pod.namespace,
+        name=pod.name,
+        uid=pod.uid,
+        workload=pod.workload,
+        node=pod.node,
+        phase=pod.phase,
+        is_ready=pod.ready_at_s is not None,
+        cpu_milli=pod.cpu_milli,
+        memory_bytes=pod.memory_bytes,
+        n_restarts=pod.n_restarts,
+        failure=pod.failure,
+        usage_cpu_milli=sample.cpu_milli if sample is not None else None,
+        usage_memory_bytes=sample.memory_bytes if sample is not None else None,
+        sampled_at_s=sample.at_s if sample is not None else None,
+    )

@@ -1,0 +1,134 @@
+"""Query parameters: typed, and refused with the parameter's name if they are wrong."""
+
+import math
+from datetime import datetime
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from werkzeug.datastructures import MultiDict
+
+from collector.windows import ROLLUP_S
+from kube.edge.problems import ProblemError, invalid
+from kube.edge.settings import Duration
+
+Q = TypeVar("Q", bound="Query")
+
+MAX_POINTS: Final = 11_000
+"""As many as Prometheus gives for one series."""
+_DEFAULT_SPAN_S: Final = 3600.0
+
+Text = Annotated[str, msgspec.Meta(max_length=253)]
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The parameters of one operation."""
+
+
+class NoQuery(Query, frozen=True, kw_only=True):
+    """An operation without parameters."""
+
+
+class PodsQuery(Query, frozen=True, kw_only=True):
+    """Which pods; all if none is given."""
+
+    namespace: Text = ""
+    node: Text = ""
+    workload: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    """``namespace/kind/name``."""
+
+
+class PlacementsQuery(Query, frozen=True, kw_only=True):
+    """Which page of placements."""
+
+    since: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    """The ``next_since`` of the page before."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
+
+
+class HistoryQuery(Query, frozen=True, kw_only=True):
+    """Which part of a node's past. Instants are Unix seconds or RFC 3339."""
+
+    start: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """An hour before the end if absent."""
+    end: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """Now if absent."""
+    step: Annotated[str, msgspec.Meta(max_length=32)] = "5m"
+    """A duration such as ``1h``, or seconds; a multiple of five minutes, or less than that."""
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the past."""
+
+    start_s: float
+    end_s: float
+    step_s: int
+
+
+def read_query(args: MultiDict[str, str], query_type: type[Q]) -> Q:
+    """Read query parameters.
+
+    Raises:
+        ProblemError: 422; names the parameter.
+    """
+    for name in args:
+        if len(args.getlist(name)) > 1:
+            problem = _refuse(name, "given more than once")
+            raise problem
+    try:
+        return msgspec.convert(args.to_dict(), query_type, strict=False)
+    except msgspec.ValidationError as error:
+        problem = invalid(str(error))
+        raise problem from error
+
+
+def read_span(query: HistoryQuery, *, now_s: float) -> Span:
+    """Find out which part of the past is meant.
+
+    Raises:
+        ProblemError: 422; names the parameter.
+    """
+    end_s = _instant("end", query.end) if query.end else now_s
+    start_s = _instant("start", query.start) if query.start else end_s - _DEFAULT_SPAN_S
+    step_s = _step(query.step)
+    if start_s >= end_s:
+        problem = _refuse("start", "must be before end")
+        raise problem
+    if (end_s - start_s) / step_s > MAX_POINTS:
+        problem = _refuse("step", f"would give more than {MAX_POINTS} points")
+        raise problem
+    return Span(start_s=start_s, end_s=end_s, step_s=step_s)
+
+
+def _step(text: str) -> int:
+    try:
+        step_s = float(text) if _is_number(text) else float(Duration.parse(text))
+    except ValueError as error:
+        raise _refuse("step", str(error)) from error
+    if not (step_s >= 1 and step_s == int(step_s)):
+        raise _refuse("step", "must be whole seconds, at least 1")
+    if step_s >= ROLLUP_S and step_s % ROLLUP_S:
+        raise _refuse("step", "must be a multiple of 5m, or less than that")
+    return int(step_s)
+
+
+def _instant(name: str, text: str) -> float:
+    try:
+        instant_s = float(text) if _is_number(text) else datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise _refuse(name, "neither Unix seconds nor an RFC 3339 instant") from error
+    # Beyond the year 9999 no clock is right, and integers of the database might overflow.
+    if not (math.isfinite(instant_s) and 0 <= instant_s < 253_402_300_800):
+        raise _refuse(name, "out of range")
+    return instant_s
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(name: str, detail: str) -> ProblemError:
+    return ProblemError(422, "Invalid request", detail=detail, field=name)
