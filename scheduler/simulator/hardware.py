@@ -94,6 +94,11 @@ def draw_nodes(
     return specs
 
 
+def draw_node(name: str, *, seed: int) -> NodeSpec:
+    """Draw a single good node of the usual size."""
+    return NodeSpec(name=name, traits=_draw_traits(name, seed=seed, is_flaky=False))
+
+
 def _draw_traits(name: str, *, seed: int, is_flaky: bool) -> NodeTraits:
     chance = generator_of("node", seed, name)
     return NodeTraits(

@@ -1,0 +1,45 @@
+"""What controllers ask of a pod."""
+
+from scheduler.simulator.instants import parse_rfc3339
+from scheduler.simulator.resources import Object
+
+
+def condition_of(obj: Object, type_: str) -> Object | None:
+    """The object's condition of that type."""
+    conditions = obj.get("status", {}).get("conditions") or ()
+    return next((c for c in conditions if c["type"] == type_), None)
+
+
+def with_condition(status: Object, condition: Object) -> Object:
+    """A copy of a status with one condition replaced or added."""
+    others = [c for c in status.get("conditions") or () if c["type"] != condition["type"]]
+    return {**status, "conditions": [*others, condition]}
+
+
+def is_ready(pod: Object) -> bool:
+    """Tell whether the pod's condition Ready is true."""
+    return (condition_of(pod, "Ready") or {}).get("status") == "True"
+
+
+def is_over(pod: Object) -> bool:
+    """Tell whether the pod has ended."""
+    return pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def is_active(pod: Object) -> bool:
+    """Tell whether the pod counts as a replica."""
+    return not is_over(pod) and "deletionTimestamp" not in pod["metadata"]
+
+
+def ready_since_s(pod: Object) -> float | None:
+    """Since when the pod has been ready, if it is."""
+    condition = condition_of(pod, "Ready")
+    if condition is None or condition["status"] != "True":
+        return None
+    return parse_rfc3339(condition["lastTransitionTime"])
+
+
+def available_at_s(pod: Object, *, min_ready_s: int) -> float | None:
+    """From when the pod counts as available, if it is ready."""
+    since_s = ready_since_s(pod)
+    return None if since_s is None else since_s + min_ready_s

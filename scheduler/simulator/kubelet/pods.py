@@ -1,0 +1,237 @@
+"""The pods of all kubelets: admit what is bound, carry it out in the world, report what happens."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from kube.objects import Pod
+from scheduler.simulator import changes as ch
+from scheduler.simulator.hardware import NodeSpec
+from scheduler.simulator.instants import rfc3339
+from scheduler.simulator.kubelet.addresses import Addresses
+from scheduler.simulator.kubelet.announcements import Announcer
+from scheduler.simulator.kubelet.placement import placement_of
+from scheduler.simulator.kubelet.record import ContainerRecord, PodRecord, Verdict
+from scheduler.simulator.resources import PODS, Object
+from scheduler.simulator.store import Change, Store
+from scheduler.simulator.world import World
+
+_OVER: Final = ("Succeeded", "Failed")
+_OUT_OF: Final = {"cpu": "OutOfcpu", "memory": "OutOfmemory", "pods": "OutOfpods"}
+
+
+class PodKubelets:
+    """What the kubelets of all nodes do about pods.
+
+    Args:
+        store: What is wished for, and where they report.
+        world: Where they carry it out.
+        nodes: The nodes that have a kubelet, by name; the caller keeps it current.
+        addresses: Where pods get theirs.
+        announcer: Tells people by events.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        world: World,
+        nodes: Mapping[str, NodeSpec],
+        addresses: Addresses,
+        announcer: Announcer,
+    ) -> None:
+        self._store = store
+        self._world = world
+        self._nodes = nodes
+        self._addresses = addresses
+        self._announcer = announcer
+        self._records: dict[str, PodRecord] = {}
+        self._on_node: dict[str, dict[str, PodRecord]] = {}
+        self._dirty: dict[tuple[str, str], None] = {}
+        self._unreported: dict[str, None] = {}
+        store.on_change(self._observe)
+
+    def sync(self, now_s: float) -> bool:
+        """Carry out what was written since the last call; tell whether there was anything."""
+        dirty, self._dirty = self._dirty, {}
+        for namespace, name in dirty:
+            pod = self._store.find(PODS, namespace, name)
+            if pod is not None and pod["spec"].get("nodeName") in self._nodes:
+                self._sync_pod(pod, now_s=now_s)
+        self._report(now_s)
+        return bool(dirty)
+
+    def apply(self, changes: Iterable[ch.PodChange], *, now_s: float) -> None:
+        """Take in what happened in the world, and report it."""
+        for change in changes:
+            record = self._records.get(change.pod)
+            if record is None:
+                continue
+            record.apply(change)
+            self._announcer.tell(change, record=record)
+            self._unreported[record.uid] = None
+            if isinstance(change, ch.PodStopped):
+                self._report(now_s)
+                self._finish_deletion(record.namespace, name=record.name, uid=record.uid)
+        self._report(now_s)
+
+    def resync(self, node: str) -> None:
+        """Look at all pods of a node again: its kubelet is back, or new."""
+        for pod in self._store.list(PODS):
+            if pod["spec"].get("nodeName") == node:
+                self._mark(pod)
+        for uid in self._on_node.get(node, {}):
+            self._unreported[uid] = None
+
+    def drop_node(self, node: str) -> None:
+        """Forget the pods of a node that is gone."""
+        for record in list(self._on_node.get(node, {}).values()):
+            self._drop(record)
+
+    # --- details
+
+    def _observe(self, change: Change) -> None:
+        if change.resource is not PODS:
+            return
+        uid = change.new["metadata"]["uid"]
+        if change.type == "DELETED":
+            record = self._records.get(uid)
+            if record is not None:
+                self._drop(record)
+            return
+        meta = change.new["metadata"]
+        is_news = uid not in self._records or "deletionTimestamp" in meta
+        if is_news and change.new["spec"].get("nodeName") in self._nodes:
+            self._mark(change.new)
+
+    def _mark(self, pod: Object) -> None:
+        meta = pod["metadata"]
+        self._dirty[(meta["namespace"], meta["name"])] = None
+
+    def _drop(self, record: PodRecord) -> None:
+        del self._records[record.uid]
+        del self._on_node[record.node][record.uid]
+        self._unreported.pop(record.uid, None)
+        if self._world.has(record.uid):
+            self._world.remove(record.uid)
+
+    def _sync_pod(self, pod: Object, *, now_s: float) -> None:
+        meta = pod["metadata"]
+        node = pod["spec"]["nodeName"]
+        if not self._world.is_up(node):
+            return  # its kubelet will look at all pods when it is back
+        record = self._records.get(meta["uid"])
+        if "deletionTimestamp" in meta:
+            self._stop(pod, record=record)
+        elif record is None and pod["status"].get("phase") not in _OVER:
+            self._admit(pod, now_s=now_s)
+
+    def _stop(self, pod: Object, *, record: PodRecord | None) -> None:
+        meta = pod["metadata"]
+        if record is None or not self._world.has(record.uid):
+            self._finish_deletion(meta["namespace"], name=meta["name"], uid=meta["uid"])
+            return
+        if not record.is_stopping:
+            record.is_stopping = True
+            self._announcer.tell_killing(record)
+        self._world.stop(record.uid, grace_s=meta.get("deletionGracePeriodSeconds") or 0)
+
+    def _finish_deletion(self, namespace: str, *, name: str, uid: str) -> None:
+        found = self._store.find(PODS, namespace, name)
+        if found is None or found["metadata"]["uid"] != uid:
+            return
+        self._store.delete(PODS, namespace, name, grace_period_s=0)
+
+    def _admit(self, pod: Object, *, now_s: float) -> None:
+        record = self._record_of(pod, now_s=now_s)
+        shortage = self._shortage(record)
+        self._records[record.uid] = record
+        self._on_node.setdefault(record.node, {})[record.uid] = record
+        self._unreported[record.uid] = None
+        if shortage:
+            resource, message = shortage
+            reason = _OUT_OF.get(resource, f"OutOf{resource}")
+            record.verdict = Verdict("Failed", reason, f"Pod was rejected: {message}")
+            self._announcer.tell_rejected(record, reason=reason, note=message)
+            return
+        placement = placement_of(pod, seed=self._world.seed)
+        if placement.problem:
+            self._announcer.tell_bad_annotation(record, note=placement.problem)
+        self._world.place(placement.pod)
+
+    def _shortage(self, record: PodRecord) -> tuple[str, str] | None:
+        """Find the first resource of which the node has too little left for the pod."""
+        spec = self._nodes[record.node]
+        capacity = {
+            "cpu": spec.allocatable_cpu_milli,
+            "memory": spec.allocatable_memory_bytes,
+            "pods": spec.max_pods,
+        }
+        others = [r for r in self._on_node.get(record.node, {}).values() if r.is_active()]
+        for resource, asked in {**record.requests, "pods": 1}.items():
+            used = len(others) if resource == "pods" else _sum(others, resource)
+            limit = capacity.get(resource, 0)
+            if asked and used + asked > limit:
+                return resource, (
+                    f"Node didn't have enough resource: {resource}, requested: {asked}, "
+                    f"used: {used}, capacity: {limit}"
+                )
+        return None
+
+    def _record_of(self, pod: Object, *, now_s: float) -> PodRecord:
+        meta, spec = pod["metadata"], pod["spec"]
+        node = spec["nodeName"]
+        inits = spec.get("initContainers") or ()
+        containers = {
+            each["name"]: ContainerRecord(
+                each["name"],
+                each.get("image") or "",
+                "sidecar" if each.get("restartPolicy") == "Always" else "init",
+                state={"waiting": {"reason": "PodInitializing"}},
+            )
+            for each in inits
+        } | {
+            each["name"]: ContainerRecord(
+                each["name"],
+                each.get("image") or "",
+                "app",
+                state={"waiting": {"reason": "PodInitializing" if inits else "ContainerCreating"}},
+            )
+            for each in spec["containers"]
+        }
+        host_ip = self._addresses.node_ip(node)
+        return PodRecord(
+            uid=meta["uid"],
+            namespace=meta["namespace"],
+            name=meta["name"],
+            node=node,
+            host_ip=host_ip,
+            pod_ip=host_ip if spec.get("hostNetwork") else self._free_ip(node),
+            restart_policy=spec["restartPolicy"],
+            requests=msgspec.convert(pod, type=Pod).spec.requests,
+            containers=containers,
+            start_time=rfc3339(now_s),
+        )
+
+    def _free_ip(self, node: str) -> str:
+        active = (record for record in self._on_node.get(node, {}).values() if record.is_active())
+        return self._addresses.free_pod_ip(node, taken={record.pod_ip for record in active})
+
+    def _report(self, now_s: float) -> None:
+        unreported, self._unreported = self._unreported, {}
+        for uid in unreported:
+            record = self._records.get(uid)
+            if record is None:
+                continue
+            if not self._world.is_up(record.node):
+                self._unreported[uid] = None
+                continue
+            pod = self._store.find(PODS, record.namespace, record.name)
+            if pod is not None and pod["metadata"]["uid"] == uid:
+                status = record.status(pod["status"], now_s=now_s)
+                self._store.update(PODS, {**pod, "status": status})
+
+
+def _sum(records: Iterable[PodRecord], resource: str) -> int:
+    return sum(record.requests.get(resource, 0) for record in records)

@@ -1,0 +1,167 @@
+"""What is measured of the cluster: as metrics-server publishes it, and as cAdvisor exposes it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from scheduler.simulator.instants import rfc3339
+from scheduler.simulator.resources import NODE_METRICS, NODES, POD_METRICS, PODS, Object
+from scheduler.simulator.store import Change, Store
+from scheduler.simulator.usage import quantity_of_bytes, quantity_of_milli
+from scheduler.simulator.world import Sample, World
+
+RESOLUTION_S: Final = 15.0
+"""Upstream's ``--metric-resolution``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PodName:
+    namespace: str
+    name: str
+    labels: dict[str, str]
+
+
+class MetricsServer:
+    """Scrapes the kubelets every 15 s; publishes cpu averaged between two scrapes, and memory.
+
+    So what it says is the past: up to 15 s old, plus the age of the kubelets' own measurement.
+    A container appears once it has been seen in two scrapes.
+
+    Args:
+        world: What is measured.
+        store: Where the names behind uids are.
+    """
+
+    def __init__(self, world: World, *, store: Store) -> None:
+        self._world = world
+        self._store = store
+        self._names: dict[str, _PodName] = {}
+        self._before: Sample | None = None
+        self._last: Sample | None = None
+        self._scrape_at_s = 0.0
+        self._nodes: list[Object] = []
+        self._pods: list[Object] = []
+        store.on_change(self._observe)
+
+    def node_metrics(self) -> Sequence[Object]:
+        """``NodeMetrics`` of the nodes that were up."""
+        return self._nodes
+
+    def pod_metrics(self) -> Sequence[Object]:
+        """``PodMetrics`` of the pods that ran."""
+        return self._pods
+
+    def sync(self, now_s: float) -> None:
+        """Scrape if it is time."""
+        if now_s < self._scrape_at_s:
+            return
+        self._scrape_at_s = now_s + RESOLUTION_S
+        sample = self._world.sample()
+        if self._last is not None and sample.at_s <= self._last.at_s:
+            return
+        self._before, self._last = self._last, sample
+        if self._before is not None:
+            self._nodes = self._measure_nodes(self._before, sample)
+            self._pods = self._measure_pods(self._before, sample)
+
+    def exposition(self) -> str:
+        """The last scrape in Prometheus' text format, under cAdvisor's names."""
+        sample = self._last
+        if sample is None:
+            return ""
+        columns = (
+            ("container_cpu_usage_seconds_total", "counter", sample.container_cpu_core_s),
+            ("container_memory_working_set_bytes", "gauge", sample.container_memory_bytes),
+            ("container_cpu_cfs_periods_total", "counter", sample.container_cfs_periods),
+            (
+                "container_cpu_cfs_throttled_periods_total",
+                "counter",
+                sample.container_cfs_throttled_periods,
+            ),
+        )
+        lines = []
+        for name, kind, values in columns:
+            lines.append(f"# TYPE {name} {kind}")
+            for (uid, container), value in zip(sample.containers, values, strict=True):
+                pod = self._names.get(uid)
+                if pod is not None:
+                    labels = f'namespace="{pod.namespace}",pod="{pod.name}",container="{container}"'
+                    lines.append(f"{name}{{{labels}}} {value:.6g}")
+        return "\n".join([*lines, ""])
+
+    # --- details
+
+    def _observe(self, change: Change) -> None:
+        if change.resource is not PODS:
+            return
+        meta = change.new["metadata"]
+        if change.type == "DELETED":
+            self._names.pop(meta["uid"], None)
+        else:
+            labels = meta.get("labels") or {}
+            self._names[meta["uid"]] = _PodName(meta["namespace"], meta["name"], labels)
+
+    def _measure_nodes(self, before: Sample, now: Sample) -> list[Object]:
+        earlier = dict(zip(before.nodes, before.node_cpu_core_s, strict=True))
+        window_s = now.at_s - before.at_s
+        found = []
+        for name, core_s, memory in zip(
+            now.nodes, now.node_cpu_core_s, now.node_memory_bytes, strict=True
+        ):
+            node = self._store.find(NODES, None, name)
+            if name not in earlier or node is None:
+                continue
+            labels = node["metadata"].get("labels") or {}
+            usage = {
+                "cpu": quantity_of_milli(1000.0 * (core_s - earlier[name]) / window_s),
+                "memory": quantity_of_bytes(memory),
+            }
+            head = _head(
+                NODE_METRICS.kind, {"name": name, "labels": labels}, now, window_s=window_s
+            )
+            found.append({**head, "usage": usage})
+        return found
+
+    def _measure_pods(self, before: Sample, now: Sample) -> list[Object]:
+        earlier = dict(
+            zip(
+                before.containers,
+                zip(before.container_started_at_s, before.container_cpu_core_s, strict=True),
+                strict=True,
+            )
+        )
+        window_s = now.at_s - before.at_s
+        containers: dict[str, list[Object]] = {}
+        for index, key in enumerate(now.containers):
+            uid, name = key
+            then = earlier.get(key)
+            # A counter that began anew has no rate yet.
+            if then is None or then[0] != now.container_started_at_s[index]:
+                continue
+            cpu_milli = 1000.0 * (now.container_cpu_core_s[index] - then[1]) / window_s
+            usage = {
+                "cpu": quantity_of_milli(cpu_milli),
+                "memory": quantity_of_bytes(now.container_memory_bytes[index]),
+            }
+            containers.setdefault(uid, []).append({"name": name, "usage": usage})
+        found = []
+        for uid, measured in containers.items():
+            pod = self._names.get(uid)
+            if pod is not None:
+                meta: Object = {"name": pod.name, "namespace": pod.namespace, "labels": pod.labels}
+                head = _head(POD_METRICS.kind, meta, now, window_s=window_s)
+                found.append({**head, "containers": measured})
+        return found
+
+
+def _head(kind: str, meta: Object, now: Sample, *, window_s: float) -> Object:
+    at = rfc3339(now.at_s)
+    labels = {"labels": meta["labels"]} if meta.get("labels") else {}
+    named = {k: v for k, v in meta.items() if k != "labels"}
+    return {
+        "kind": kind,
+        "apiVersion": NODE_METRICS.api_version,
+        "metadata": {**named, "creationTimestamp": at, **labels},
+        "timestamp": at,
+        "window": f"{window_s:.3f}s",
+    }
