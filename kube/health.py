@@ -41,7 +41,8 @@ def pod_failure(pod: Pod) -> FailureReason | None:
         return "evicted"
     if pod.status.reason == "NodeLost":
         return "node_lost"
-    for status in pod.status.container_statuses or []:
+    init_statuses = pod.status.init_container_statuses or []
+    for status in [*init_statuses, *(pod.status.container_statuses or [])]:
         reason = _container_failure(status)
         if reason is not None:
             return reason

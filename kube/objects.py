@@ -251,6 +251,7 @@ class PodStatus(Struct, frozen=True):
     conditions: list[Condition] | None = None
     nominated_node_name: str | None = None
     container_statuses: list[ContainerStatus] | None = None
+    init_container_statuses: list[ContainerStatus] | None = None
     start_time: datetime | None = None
 
 

@@ -6,7 +6,7 @@ Amounts are integers in the units in which Kubernetes counts: millicores for cpu
 
 import re
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from functools import lru_cache
 from typing import Final, Protocol
 
@@ -32,6 +32,10 @@ _QUANTITY: Final = re.compile(
     r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
     r"(?:(?P<suffix>[numkMGTPE]|[KMGTPE]i)|[eE](?P<exponent>[+-]?[0-9]{1,4}))?"
 )
+_MAX_CHARS: Final = 100
+"""Nobody writes longer ones; without a limit, texts from outside would fill the caches."""
+_ROUND_UP: Final = Context(prec=60, rounding=ROUND_CEILING)
+"""More digits than any amount has, so that only what is rounded up anyway is lost."""
 _MAX_AMOUNT: Final = 2**63 - 1
 """What an int64 holds; larger values are clamped to it, as the API server does."""
 
@@ -44,24 +48,23 @@ class QuantityError(ValueError):
 
 
 def parse_quantity(text: str) -> Decimal:
-    """Read a quantity such as ``100m``, ``1.5Gi`` or ``2e3`` exactly.
+    """Read a quantity such as ``100m``, ``1.5Gi`` or ``2e3``; digits beyond the 60th round it up.
 
     Raises:
         QuantityError: The text is no quantity.
     """
-    match = _QUANTITY.fullmatch(text)
+    match = _QUANTITY.fullmatch(text) if len(text) <= _MAX_CHARS else None
     if match is None:
         raise QuantityError(f"{text[:64]!r} is not a quantity")
     number = Decimal(match["number"])
     if match["exponent"] is not None:
-        # An exponent beyond what an int64 holds is clamped, not computed.
-        return number.scaleb(max(-40, min(40, int(match["exponent"]))))
-    return number * _SUFFIXES[match["suffix"] or ""]
+        return number.scaleb(int(match["exponent"]), _ROUND_UP)
+    return _ROUND_UP.multiply(number, _SUFFIXES[match["suffix"] or ""])
 
 
 def _ceil(amount: Decimal) -> int:
-    whole = int(amount.to_integral_value(rounding=ROUND_CEILING))
-    return max(-_MAX_AMOUNT, min(_MAX_AMOUNT, whole))
+    within = max(Decimal(-_MAX_AMOUNT), min(Decimal(_MAX_AMOUNT), amount))
+    return int(within.to_integral_value(rounding=ROUND_CEILING))
 
 
 @lru_cache(maxsize=16_384)
@@ -71,7 +74,7 @@ def parse_milli(text: str) -> int:
     Raises:
         QuantityError: The text is no quantity.
     """
-    return _ceil(parse_quantity(text) * 1000)
+    return _ceil(_ROUND_UP.multiply(parse_quantity(text), Decimal(1000)))
 
 
 @lru_cache(maxsize=16_384)

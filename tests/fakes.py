@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -106,7 +107,7 @@ class FakeApiServer:
             or silence.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
         self.requests: list[RecordedRequest] = []
         self.token: str | None = None
         self.date_s: float | None = None
@@ -121,12 +122,14 @@ class FakeApiServer:
         self._watches: set[_Watch] = set()
         self._is_stopped = False
         self._failures: list[tuple[Callable[[RecordedRequest], bool], Answer]] = []
+        self.ssl_context = ssl_context
         self._http = _HttpServer(self, port=0)
         self.port: int = self._http.server_address[1]
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        scheme = "http" if self.ssl_context is None else "https"
+        return f"{scheme}://127.0.0.1:{self.port}"
 
     @property
     def version(self) -> int:
@@ -477,6 +480,21 @@ class _HttpServer(ThreadingHTTPServer):
             for connection in self._connections:
                 _cut(connection)
         self.server_close()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        context = self.api.ssl_context
+        if context is None:
+            super().finish_request(request, client_address)
+            return
+        # The handshake belongs here, in the connection's own thread. Whoever does not trust us, or
+        # whom we do not, ends it.
+        with (
+            contextlib.suppress(OSError),
+            context.wrap_socket(request, server_side=True) as secured,
+        ):
+            with self._connections_lock:
+                self._connections.add(secured)
+            super().finish_request(secured, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._connections_lock:

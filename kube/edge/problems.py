@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 from flask import Flask, Request, Response
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def decode_body(request: Request, body_type: type[T]) -> T:
     except msgspec.ValidationError as error:
         problem = invalid(str(error))
         raise problem from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(400, "Malformed JSON", detail=str(error)) from error
 
 
@@ -86,7 +86,10 @@ def install(app: Flask, *, max_body_bytes: int) -> None:
         detail = error.description or ""
         if isinstance(error, RequestEntityTooLarge):
             detail = f"a body may have at most {max_body_bytes} bytes"
-        return answer(ProblemDetails(title=error.name, status=status, detail=detail))
+        response = answer(ProblemDetails(title=error.name, status=status, detail=detail))
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(error.valid_methods or ())
+        return response
 
     @app.errorhandler(500)
     def on_bug(error: Exception) -> Response:

@@ -1,5 +1,6 @@
 """Serving a Flask application from a thread of this process, by waitress."""
 
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any, Self
@@ -23,7 +24,7 @@ class Server:
         threads: How many requests are worked on at once.
 
     Raises:
-        OSError: The address is taken.
+        OSError: The address is taken, or the host has none.
     """
 
     def __init__(self, app: Flask, *, settings: ServerSettings, threads: int = 8) -> None:
@@ -31,7 +32,7 @@ class Server:
         self._server = create_server(
             app,
             map=self._sockets,
-            host=settings.host,
+            host=_address_of(settings.host),
             port=settings.port,
             threads=threads,
             channel_timeout=max(1, int(settings.read_timeout + settings.write_timeout)),
@@ -59,6 +60,13 @@ class Server:
         self._server.task_dispatcher.shutdown(timeout=5)
         self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._sockets))
         self._thread.join(timeout=5)
+
+
+def _address_of(host: str) -> str:
+    """Choose one address of a name: ``localhost`` has two, which could not share a free port."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    by_preference = sorted(found, key=lambda info: info[0] != socket.AF_INET)
+    return str(by_preference[0][4][0])
 
 
 def install_health(

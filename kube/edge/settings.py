@@ -32,12 +32,13 @@ class Duration(float):
 
     @classmethod
     def parse(cls, text: str | float) -> "Duration":
-        """Read a duration; a bare number is seconds.
+        """Read a duration; a bare number is seconds, in a text (as the environment's) too.
 
         Raises:
             ValueError: The text is no duration, or it is negative.
         """
-        if isinstance(text, (int, float)) and not isinstance(text, bool):
+        is_number = isinstance(text, (int, float)) and not isinstance(text, bool)
+        if is_number or re.fullmatch(r"[0-9]+(\.[0-9]+)?", str(text)):
             seconds = float(text)
         else:
             parts = _DURATION.findall(str(text))
@@ -83,7 +84,7 @@ def load_settings(
             text = path.read_text(encoding="utf-8")
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             data = yaml.safe_load(text) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a date that is none
             raise SettingsError(f"{path}: {error}") from error
     if not isinstance(data, dict):
         raise SettingsError(f"{path}: the top level must be a mapping")
@@ -142,7 +143,12 @@ def _from_env(env: Mapping[str, str], prefix: str) -> dict[str, Any]:
             continue
         group = overrides
         for key in keys[:-1]:
-            group = group.setdefault(key.lower(), {})
+            below = group.setdefault(key.lower(), {})
+            if not isinstance(below, dict):
+                raise SettingsError(f"environment variable {name}: {key} is set as a value, too")
+            group = below
+        if isinstance(group.get(keys[-1].lower()), dict):
+            raise SettingsError(f"environment variable {name}: it is set as a group, too")
         group[keys[-1].lower()] = value
     return overrides
 
