@@ -108,6 +108,7 @@ def make_pod(
     started_at: datetime | None = None,
     ready_at: datetime | None = None,
     statuses: Sequence[ContainerStatus] | None = None,
+    init_statuses: Sequence[ContainerStatus] | None = None,
     conditions: Sequence[Condition] = (),
     nominated_node: str | None = None,
 ) -> Pod:
@@ -144,6 +145,7 @@ def make_pod(
         started_at: ``status.startTime``.
         ready_at: When it became Ready.
         statuses: Of its containers, see ``make_container_status``.
+        init_statuses: Of its init containers.
         conditions: Beside Ready.
         nominated_node: Where room is being made for it.
     """
@@ -194,6 +196,7 @@ def make_pod(
             conditions=all_conditions or None,
             nominated_node_name=nominated_node,
             container_statuses=list(statuses) if statuses is not None else None,
+            init_container_statuses=list(init_statuses) if init_statuses is not None else None,
             start_time=started_at,
         ),
     )
