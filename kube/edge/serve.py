@@ -32,8 +32,7 @@ class Server:
         self._server = create_server(
             app,
             map=self._sockets,
-            host=_address_of(settings.host),
-            port=settings.port,
+            sockets=[_listen(settings.host, port=settings.port)],
             threads=threads,
             channel_timeout=max(1, int(settings.read_timeout + settings.write_timeout)),
             ident=None,
@@ -62,11 +61,11 @@ class Server:
         self._thread.join(timeout=5)
 
 
-def _address_of(host: str) -> str:
-    """Choose one address of a name: ``localhost`` has two, which could not share a free port."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    by_preference = sorted(found, key=lambda info: info[0] != socket.AF_INET)
-    return str(by_preference[0][4][0])
+def _listen(host: str, *, port: int) -> socket.socket:
+    """Listen at one address of *host*: ``localhost`` has two, which could not share a free port."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return socket.create_server(address, family=family)
 
 
 def install_health(

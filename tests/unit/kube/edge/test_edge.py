@@ -1,0 +1,187 @@
+"""Problem documents, health endpoints and logs, over real HTTP."""
+
+import io
+import json
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import prometheus_client
+import pytest
+import requests
+from flask import Flask, Response, request
+
+from kube.edge import problems
+from kube.edge.logs import JsonFormatter, facts
+from kube.edge.serve import Server, install_health
+from kube.edge.settings import ServerSettings
+
+LOOPBACK = ServerSettings(host="127.0.0.1", port=0)
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    parts: list["Body"] = []
+
+
+class Readiness:
+    reason = "still loading"
+
+
+@pytest.fixture
+def readiness() -> Readiness:
+    return Readiness()
+
+
+@pytest.fixture
+def url(readiness: Readiness) -> Iterator[str]:
+    app = Flask("example")
+    problems.install(app, max_body_bytes=1_000_000)
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.Gauge("example_pods", "Pods.", registry=registry).set(3)
+    install_health(app, registry=registry, not_ready=lambda: readiness.reason)
+
+    @app.post("/echo")
+    def echo() -> Response:
+        return Response(problems.decode_body(request, Body).name)
+
+    @app.get("/bug")
+    def bug() -> Response:
+        raise KeyError("secret detail")
+
+    with Server(app, settings=LOOPBACK) as server:
+        yield server.url
+
+
+def problem_of(response: requests.Response) -> dict[str, Any]:
+    assert response.headers["Content-Type"] == "application/problem+json"
+    document: dict[str, Any] = response.json()
+    assert document["status"] == response.status_code
+    return document
+
+
+def test_a_good_body_arrives(url):
+    assert requests.post(f"{url}/echo", data='{"name": "a"}', timeout=10).text == "a"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ("{", 400, None),
+        ("", 400, None),
+        (b'{"name": "\xff"}', 400, None),
+        ('{"name": "a", "parts": [' * 20_000, 400, None),
+        ('{"name": 1}', 422, "name"),
+        ("{}", 422, "name"),
+        ('{"name": "a", "nmae": 1}', 422, "nmae"),
+        ('{"name": "a", "parts": [{"name": "b"}, {"name": null}]}', 422, "parts[1].name"),
+        ('{"name": "a", "parts": [{}]}', 422, "parts[0].name"),
+        ("[]", 422, None),
+    ],
+)
+def test_a_bad_body_is_a_problem_that_names_the_field(url, body, status, field):
+    response = requests.post(f"{url}/echo", data=body, timeout=10)
+
+    problem = problem_of(response)
+    assert problem["status"] == status
+    assert problem.get("field") == field
+
+
+def test_a_body_may_not_be_too_large(url):
+    problem = problem_of(requests.post(f"{url}/echo", data=b" " * 10_000_000, timeout=10))
+
+    assert problem["status"] == 413
+    assert "1000000 bytes" in problem["detail"]
+
+
+def test_unknown_paths_and_methods_are_problems_too(url):
+    wrong_method = requests.put(f"{url}/echo", timeout=10)
+
+    assert problem_of(requests.get(f"{url}/nowhere", timeout=10))["status"] == 404
+    assert problem_of(wrong_method)["status"] == 405
+    assert set(wrong_method.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+
+
+def test_a_bug_is_logged_and_not_told(url, caplog):
+    problem = problem_of(requests.get(f"{url}/bug", timeout=10))
+
+    assert problem == {"title": "Internal error", "status": 500}
+    assert "secret detail" in caplog.text
+
+
+def test_readiness_says_why_not(url, readiness):
+    before = requests.get(f"{url}/readyz", timeout=10)
+    readiness.reason = ""
+    after = requests.get(f"{url}/readyz", timeout=10)
+
+    assert (before.status_code, before.text) == (503, "still loading")
+    assert (after.status_code, after.text) == (200, "ok")
+    assert requests.get(f"{url}/healthz", timeout=10).text == "ok"
+
+
+def test_metrics_are_prometheuss(url):
+    response = requests.get(f"{url}/metrics", timeout=10)
+
+    assert "example_pods 3.0" in response.text
+    assert response.headers["Content-Type"] == prometheus_client.CONTENT_TYPE_LATEST
+
+
+def test_a_stopped_server_lets_go_of_its_port_even_with_a_client_connected():
+    with Server(Flask("a"), settings=LOOPBACK) as server:
+        client = socket.create_connection(("127.0.0.1", server.port))
+    with client, Server(Flask("b"), settings=ServerSettings(port=server.port)) as again:
+        assert again.port == server.port
+
+
+def test_a_taken_port_is_an_error():
+    with (
+        Server(Flask("a"), settings=LOOPBACK) as server,
+        pytest.raises(OSError, match="in use"),
+    ):
+        Server(Flask("b"), settings=ServerSettings(port=server.port))
+
+
+def test_a_name_with_several_addresses_can_take_a_free_port():
+    with Server(Flask("a"), settings=ServerSettings(host="localhost")) as server:
+        response = requests.get(f"{server.url}/", timeout=10)
+
+    assert response.status_code == 404
+    assert server.url.startswith("http://localhost:")
+
+
+@pytest.fixture
+def log_lines() -> Iterator[tuple[logging.Logger, io.StringIO]]:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("tests.edge")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield logger, stream
+    logger.removeHandler(handler)
+
+
+def test_a_log_line_is_an_object_with_facts(log_lines):
+    logger, stream = log_lines
+    logger.info("pod bound", extra=facts(pod="default/web-1", path=ValueError("odd")))
+
+    line = json.loads(stream.getvalue())
+    assert line["message"] == "pod bound"
+    assert line["level"] == "info"
+    assert line["logger"] == "tests.edge"
+    assert line["pod"] == "default/web-1"
+    assert line["path"] == "odd"
+    assert line["time"].endswith("+00:00")
+
+
+def test_a_traceback_stays_on_its_line(log_lines):
+    logger, stream = log_lines
+    try:
+        {}["gone"]
+    except KeyError:
+        logger.exception("it failed")
+
+    [line] = stream.getvalue().splitlines()
+    assert "KeyError" in json.loads(line)["traceback"]
