@@ -1,6 +1,7 @@
 """The lines of an answer that does not end, as a watch's."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,7 +14,7 @@ _READ_BYTES: Final = 65_536
 
 
 class Stream(Iterator[bytes]):
-    """Iterates over the lines of an answer as they arrive; closing it closes the connection.
+    """Iterates over the lines of an answer as they arrive; a context manager that lets go of it.
 
     Iteration ends when the server ends the answer, when it is silent for longer than the read
     timeout, and after ``close()``, which another thread may call.
@@ -57,13 +58,15 @@ class Stream(Iterator[bytes]):
         self._response.close()
 
     def close(self) -> None:
-        """End the iteration, even one that waits in another thread, and the connection with it."""
+        """End the iteration, even one that waits in another thread.
+
+        The connection itself is closed by whoever iterates, or on leaving the ``with``: nobody
+        may close what another thread reads from.
+        """
         self._closing = True
-        try:
+        # All three mean that the other side, or the reader, was faster.
+        with suppress(OSError, RuntimeError, ValueError):
             self._response.shutdown()
-        except (OSError, RuntimeError, ValueError):
-            # The other side was faster, and nobody waits any more.
-            self._response.close()
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
