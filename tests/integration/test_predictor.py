@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from kube.edge.settings import Duration
-from predictor.contract import BatchResponse, PredictResponse
+from predictor.contract import PredictResponse
 from predictor.program import Program
 from predictor.settings import (
     CollectorSettings,
@@ -86,13 +86,13 @@ def wait_until(condition: Callable[[], object], *, deadline_s: float = 60) -> No
         time.sleep(0.01)
 
 
-@pytest.fixture()
+@pytest.fixture
 def collector() -> Iterator[FakeCollector]:
     with FakeCollector() as fake:
         yield fake
 
 
-@pytest.fixture()
+@pytest.fixture
 def predictor(collector: FakeCollector, tmp_path: Path) -> Iterator[Caller]:
     with Program(make_settings(collector.url, tmp_path)) as program:
         caller = Caller(program)

@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+
+from predictor.calibration import Calibration, fit_calibration
+from predictor.contract import Quality, Validation
+from predictor.evaluation import (
+    TrustRule,
+    expected_calibration_error,
+    quality,
+    time_folds,
+    validate,
+    why_not_trusted,
+)
+from predictor.rows import TrainingSet
+
+
+def make_rows(n=120, *, seed=0, signal=True):
+    dice = np.random.default_rng(seed)
+    matrix = dice.random(size=(n, 13)).astype(np.float32)
+    y = dice.random(n) < (np.where(matrix[:, 3] > 0.7, 0.1, 0.95) if signal else 0.8)
+    made_at_s = np.arange(n, dtype=np.float64)
+    return TrainingSet(
+        X=matrix, y=y, enhanced_ratio=1.0 - matrix[:, 3].astype(float), made_at_s=made_at_s,
+        decided_at_s=made_at_s + 1.0,
+    )  # fmt: skip
+
+
+def look_up(matrix, y):
+    """Estimate from the one column that matters."""
+    high = matrix[:, 3] > 0.7
+    p_high, p_low = y[high].mean() if high.any() else 0.5, y[~high].mean()
+    return lambda later: np.where(later[:, 3] > 0.7, p_high, p_low)
+
+
+def test_no_fold_learns_from_what_comes_later():
+    rows = make_rows()
+
+    folds, is_timely = time_folds(rows.made_at_s, decided_at_s=rows.decided_at_s, y=rows.y)
+
+    assert is_timely
+    assert len(folds) == 5
+    for fold in folds:
+        assert rows.decided_at_s[fold.train].max() <= rows.made_at_s[fold.test].min()
+
+
+def test_judges_each_row_but_the_first_block_once():
+    rows = make_rows(60)
+
+    folds, _ = time_folds(rows.made_at_s, decided_at_s=rows.decided_at_s, y=rows.y)
+
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(10, 60))
+
+
+def test_a_burst_is_judged_in_the_order_of_placement_and_says_so():
+    rows = make_rows()
+
+    folds, is_timely = time_folds(rows.made_at_s, decided_at_s=rows.made_at_s + 1e6, y=rows.y)
+
+    assert not is_timely
+    assert folds
+    assert all(fold.train.max() < fold.test.min() for fold in folds)
+
+
+def test_finds_nothing_to_judge_where_all_ended_alike():
+    rows = make_rows(20)
+
+    assert time_folds(rows.made_at_s, decided_at_s=rows.decided_at_s, y=rows.y | True)[0] == []
+
+
+def test_a_model_that_sees_beats_the_base_rate():
+    validation, calibration = validate(make_rows(300), fit=look_up)
+
+    assert validation.n_rows == 250
+    assert validation.model.brier < validation.base_rate.brier
+    assert validation.model.roc_auc > 0.8
+    assert validation.enhanced_scoring.roc_auc > 0.7
+    assert validation.base_rate.expected_calibration_error < 0.1
+    assert calibration.slope > 0
+    assert not why_not_trusted(validation, n_rows=300, n_failures=80, rule=TrustRule())
+
+
+def test_a_model_of_noise_is_not_trusted():
+    def guess(matrix, y):
+        return lambda later: later[:, 5].astype(float)
+
+    validation, _ = validate(make_rows(300, signal=False), fit=guess)
+
+    assert why_not_trusted(validation, n_rows=300, n_failures=60, rule=TrustRule())
+
+
+def make_validation(*, brier=0.1, base=0.2, roc_auc=0.8):
+    def make(score):
+        return Quality(roc_auc=roc_auc, brier=score, expected_calibration_error=0.0)
+
+    return Validation(
+        n_rows=80,
+        n_failures=20,
+        n_folds=5,
+        outcomes_known_in_time=True,
+        model=make(brier),
+        base_rate=make(base),
+        enhanced_scoring=make(0.15),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        pytest.param({"n_rows": 49}, "49 rows, 50 are needed", id="few rows"),
+        pytest.param({"n_failures": 4}, "4 failures, 5 are needed", id="few failures"),
+        pytest.param({"validation": None}, "too few", id="not validated"),
+        pytest.param({"validation": make_validation(brier=0.2)}, "Brier", id="no better"),
+        pytest.param({"validation": make_validation(roc_auc=0.5)}, "chance", id="no ranking"),
+        pytest.param({"validation": make_validation(roc_auc=None)}, "too few", id="one outcome"),
+    ],
+)
+def test_says_why_a_model_is_not_trusted(fields, why):
+    defaults = {"validation": make_validation(), "n_rows": 100, "n_failures": 20}
+
+    assert not why_not_trusted(**defaults, rule=TrustRule())
+    assert why in why_not_trusted(**(defaults | fields), rule=TrustRule())
+
+
+def test_may_ask_for_more_than_a_little_skill():
+    rule = TrustRule(min_skill=0.6)
+
+    assert "Brier" in why_not_trusted(make_validation(), n_rows=100, n_failures=20, rule=rule)
+
+
+def test_calibration_error_is_the_distance_from_what_happened():
+    y = np.array([True] * 8 + [False] * 2)
+
+    assert expected_calibration_error(np.full(10, 0.8), y=y) == pytest.approx(0.0)
+    assert expected_calibration_error(np.full(10, 1.0), y=y) == pytest.approx(0.2)
+
+
+def test_no_ranking_is_claimed_where_all_ended_alike():
+    assert quality(np.array([0.5, 0.6]), y=np.array([True, True])).roc_auc is None
+
+
+def test_calibration_mends_a_forest_that_is_too_sure():
+    dice = np.random.default_rng(1)
+    p = dice.random(2000)
+    y = dice.random(2000) < p
+    too_sure = p**3 / (p**3 + (1 - p) ** 3)
+
+    calibrated = fit_calibration(too_sure, y=y).apply(too_sure)
+
+    assert quality(calibrated, y=y).brier < quality(too_sure, y=y).brier
+    assert expected_calibration_error(calibrated, y=y) < 0.04
+
+
+def test_calibration_keeps_the_order():
+    share = np.linspace(0, 1, 50)
+
+    calibrated = fit_calibration(share, y=share > 0.6).apply(share)
+
+    assert (np.diff(calibrated) >= 0).all()
+
+
+def test_estimates_that_rank_backwards_calibrate_to_the_base_rate():
+    share = np.linspace(0.1, 0.9, 100)
+
+    calibrated = fit_calibration(share, y=share < 0.5).apply(share)
+
+    assert calibrated == pytest.approx(0.5)
+
+
+def test_one_outcome_teaches_no_calibration():
+    assert fit_calibration(np.array([0.3, 0.9]), y=np.array([True, True])) == Calibration()

@@ -1,0 +1,122 @@
+import numpy as np
+
+from collector.contract import WorkloadHistory
+from predictor.features import NodeColumns, feature_matrix
+from predictor.rows import (
+    FeedbackRow,
+    placement_row,
+    placement_vector,
+    training_set,
+)
+from predictor.scoring import Weights, enhanced_scores
+from predictor.snapshots import ClusterView
+from tests.predictor_world import (
+    START_S,
+    learnable_placements,
+    make_node_state,
+    make_placement,
+    make_snapshot,
+)
+
+VECTOR = np.arange(14, dtype=np.float32)
+
+
+def make_rows(*placements):
+    rows = {p.pod_uid: placement_row(p, weights=Weights()) for p in placements}
+    return {uid: row for uid, row in rows.items() if row is not None}
+
+
+def make_report(pod_uid="", *, success=False, vector=VECTOR, made_at_s=START_S):
+    return FeedbackRow(
+        pod_uid=pod_uid,
+        made_at_s=made_at_s,
+        decided_at_s=made_at_s + 60,
+        success=success,
+        vector=vector,
+    )
+
+
+def join(rows, *feedback, since_s=0.0, max_rows=1000):
+    return training_set(rows, feedback=feedback, since_s=since_s, max_rows=max_rows)
+
+
+def test_a_placement_is_described_as_serving_would_have_described_it():
+    nodes = [make_node_state("n1"), make_node_state("n2", usage_cpu_milli=3000, n_restarts=4)]
+    workload = WorkloadHistory(
+        namespace="default", kind="ReplicaSet", name="web", failure_rate=0.2, n_observations=9
+    )
+    snapshot = make_snapshot(*nodes, workloads=(workload,))
+    placement = make_placement(node=nodes[1], workload=workload, cluster=snapshot.cluster)
+    asked = {"cpu_milli": placement.cpu_milli, "memory_bytes": placement.memory_bytes}
+
+    learnt_from = placement_vector(placement, weights=Weights())
+
+    view = ClusterView.of(snapshot)
+    served = feature_matrix(
+        view.nodes,
+        **asked,
+        cluster=snapshot.cluster,
+        workload=view.workloads[placement.workload],
+    )
+    scored = enhanced_scores(NodeColumns.of(nodes), **asked, weights=Weights())
+    assert learnt_from[:13].tolist() == served[1].tolist()
+    assert learnt_from[13] == np.float32(scored.score[1])
+
+
+def test_nothing_that_comes_later_changes_a_row():
+    early = learnable_placements(40)
+    before = join(make_rows(*early))
+
+    # More placements, a report about another pod, and the same nodes in a worse state.
+    later = learnable_placements(40, seed=8, start=41)
+    after = join(make_rows(*early, *later), make_report("uid-77", made_at_s=START_S + 10_000))
+
+    assert after.n_rows == 80
+    assert np.array_equal(after.X[:40], before.X)
+    assert np.array_equal(after.y[:40], before.y)
+    assert np.array_equal(after.enhanced_ratio[:40], before.enhanced_ratio)
+
+
+def test_an_outcome_that_is_not_known_yet_makes_no_row():
+    assert placement_row(make_placement(success=None), weights=Weights()) is None
+
+
+def test_feedback_overrides_the_collector_for_the_same_pod():
+    rows = make_rows(make_placement(1, success=True))
+
+    joined = join(rows, make_report("uid-1", success=False))
+
+    assert joined.y.tolist() == [False]
+    assert joined.X[0].tolist() == VECTOR[:13].tolist()
+
+
+def test_feedback_without_a_prediction_lends_its_outcome_to_the_collectors_row():
+    rows = make_rows(make_placement(1, success=True))
+
+    joined = join(rows, make_report("uid-1", success=False, vector=None))
+
+    assert joined.y.tolist() == [False]
+    assert np.array_equal(joined.X[0], rows["uid-1"].vector[:13])
+
+
+def test_feedback_without_any_known_vector_is_not_learnt_from():
+    assert join({}, make_report("uid-1", vector=None), make_report(vector=None)).n_rows == 0
+
+
+def test_feedback_about_unnamed_pods_is_learnt_from_each_time():
+    assert join({}, make_report(), make_report()).n_rows == 2
+
+
+def test_rows_come_oldest_first_and_only_the_newest_are_kept():
+    rows = make_rows(*(make_placement(number) for number in (3, 1, 2)))
+
+    assert join(rows).made_at_s.tolist() == [START_S + 10, START_S + 20, START_S + 30]
+    assert join(rows, max_rows=2).made_at_s.tolist() == [START_S + 20, START_S + 30]
+    assert join(rows, since_s=START_S + 25).made_at_s.tolist() == [START_S + 30]
+
+
+def test_no_rows_have_the_shape_of_rows():
+    empty = join({})
+
+    assert empty.X.shape == (0, 13)
+    assert empty.n_failures == 0
