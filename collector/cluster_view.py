@@ -229,21 +229,20 @@ class ClusterView:
     def _rebind(self, old: PodFacts | None, new: PodFacts | None) -> None:
         """Move what a pod holds from where it was to where it is."""
         if old is not None and old.node:
-            entry = self._entries[old.node]
-            if entry.pods.pop(old.uid, None) is not None:
+            entry = self._entries.get(old.node)
+            if entry is not None and entry.pods.pop(old.uid, None) is not None:
                 entry.requested_cpu_milli -= old.cpu_milli
                 entry.requested_memory_bytes -= old.memory_bytes
                 if new is None or new.is_terminal:
                     self._note_gone(entry, old)
             self.touch(old.node)
-        if new is not None and new.node:
+        if new is not None and new.node and not new.is_terminal:
             entry = self._entries.setdefault(new.node, _Entry())
-            if not new.is_terminal:
-                entry.pods[new.uid] = new
-                entry.requested_cpu_milli += new.cpu_milli
-                entry.requested_memory_bytes += new.memory_bytes
+            entry.pods[new.uid] = new
+            entry.requested_cpu_milli += new.cpu_milli
+            entry.requested_memory_bytes += new.memory_bytes
             self.touch(new.node)
-        if old is not None and old.node:
+        if old is not None:
             self._drop_if_empty(old.node)
 
     def _note_gone(self, entry: _Entry, pod: PodFacts) -> None:
