@@ -1,5 +1,12 @@
-"""The built-in plugins, in the order in which kube-scheduler runs them."""
+"""The built-in plugins, in the order that kube-scheduler runs them in; the built-in profile."""
 
+from scheduler.framework.configuration import (
+    Enabled,
+    KubeSchedulerConfiguration,
+    Plugins,
+    PluginSet,
+    ProfileConfiguration,
+)
 from scheduler.framework.registry import Registry
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
@@ -8,6 +15,9 @@ from scheduler.plugins.node_resources import NodeResourcesBalancedAllocation, No
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.plugins.queue_order import PrioritySort, SchedulingGates
 from scheduler.plugins.taints import NodeUnschedulable, TaintToleration
+
+SCHEDULER_NAME = "ai-scheduler"
+PREDICTION_WEIGHT = 3
 
 
 def built_in_registry() -> Registry:
@@ -25,4 +35,18 @@ def built_in_registry() -> Registry:
             (NodeResourcesBalancedAllocation, 1),
             (NodePrediction, None),
         ]
+    )
+
+
+def built_in_configuration() -> KubeSchedulerConfiguration:
+    """Return what ``config/profiles/ai-scheduler.yaml`` says, for where there is no such file."""
+    prediction = Enabled(name=NodePrediction.name, weight=PREDICTION_WEIGHT)
+    profile = ProfileConfiguration(
+        scheduler_name=SCHEDULER_NAME,
+        plugins=Plugins(multi_point=PluginSet(enabled=(prediction,))),
+    )
+    return KubeSchedulerConfiguration(
+        api_version="kubescheduler.config.k8s.io/v1",
+        kind="KubeSchedulerConfiguration",
+        profiles=(profile,),
     )

@@ -1,0 +1,134 @@
+"""Binds pods, and finds out what became of a binding whose answer was lost or refused."""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from kube.backoff import Backoff
+from kube.client import Client
+from kube.errors import (
+    ConflictError,
+    KubeError,
+    NotFoundError,
+    ThrottledError,
+    UnavailableError,
+)
+from kube.objects import Pod
+from kube.quantity import QuantityError
+from scheduler.events import Bind, BindFailed, BindSucceeded, Event, PodGone, PodSeen
+from scheduler.model import PREDICTION_ANNOTATION, PodFacts
+
+MAX_ATTEMPTS: Final = 5
+
+
+class Binder:
+    """Carries out ``Bind`` and ``Recheck``; may be shared by threads.
+
+    Args:
+        client: The API server.
+        deliver: Takes the result to the engine.
+        stop: Ends all waiting.
+        rng: Jitter.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        deliver: Callable[[Event], None],
+        stop: threading.Event,
+        rng: random.Random,
+    ) -> None:
+        self._client = client
+        self._deliver = deliver
+        self._stop = stop
+        self._rng = rng
+
+    def bind(self, action: Bind) -> None:
+        """Bind a pod and deliver how it went.
+
+        A server that is busy or away is asked again, a few times, with back-off and jitter. If an
+        answer was lost, the repeated binding meets a conflict, and a look at the pod tells.
+        """
+        backoff = Backoff(self._rng, base_s=0.2, max_s=5.0)
+        for attempt in range(MAX_ATTEMPTS):
+            result, wait_s = self._attempt(action)
+            if wait_s is None or attempt == MAX_ATTEMPTS - 1:
+                self._deliver(result)
+                return
+            if self._stop.wait(backoff.next_delay_s(at_least_s=wait_s)):
+                return
+
+    def recheck(self, pod: PodFacts) -> None:
+        """Read a pod and tell the engine what it is now."""
+        try:
+            document = self._client.get_object(_path(pod), Pod)
+        except NotFoundError:
+            self._deliver(PodGone(pod.key, pod.uid))
+            return
+        except KubeError:
+            # The watch goes on telling; a look is only faster.
+            return
+        if document.metadata.uid != pod.uid:
+            self._deliver(PodGone(pod.key, pod.uid))
+        try:
+            self._deliver(PodSeen(PodFacts.from_pod(document)))
+        except QuantityError:
+            self._deliver(PodGone(document.key, document.metadata.uid))
+
+    def _attempt(self, action: Bind) -> tuple[Event, float | None]:
+        """Try once; the second value is how long to wait at least before trying again."""
+        uid = action.pod.uid
+        try:
+            self._client.post(f"{_path(action.pod)}/binding", body=_binding(action))
+        except NotFoundError as error:
+            return BindFailed(uid, str(error), should_retry=False), None
+        except ConflictError as error:
+            return self._resolve(action, error), None
+        except ThrottledError as error:
+            return BindFailed(uid, str(error), should_retry=True), error.retry_after_s
+        except UnavailableError as error:
+            return BindFailed(uid, str(error), should_retry=True), 0.0
+        except KubeError as error:
+            return BindFailed(uid, str(error), should_retry=True), None
+        return BindSucceeded(uid), None
+
+    def _resolve(self, action: Bind, conflict: ConflictError) -> Event:
+        """Find out whether the pod is already where it should be."""
+        uid = action.pod.uid
+        try:
+            pod = self._client.get_object(_path(action.pod), Pod)
+        except NotFoundError as error:
+            return BindFailed(uid, str(error), should_retry=False)
+        except KubeError as error:
+            return BindFailed(uid, str(error), should_retry=True)
+        if pod.metadata.uid == uid and pod.spec.node_name == action.node:
+            return BindSucceeded(uid)
+        return BindFailed(uid, str(conflict), should_retry=False)
+
+
+def _path(pod: PodFacts) -> str:
+    return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+
+
+def _binding(action: Bind) -> bytes:
+    """Make the Binding; the API server copies its annotations to the pod."""
+    meta: dict[str, object] = {
+        "name": action.pod.name,
+        "namespace": action.pod.namespace,
+        # Binds this pod, and not one that has taken its name meanwhile.
+        "uid": action.pod.uid,
+    }
+    if action.prediction_id:
+        meta["annotations"] = {PREDICTION_ANNOTATION: action.prediction_id}
+    return msgspec.json.encode(
+        {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": meta,
+            "target": {"apiVersion": "v1", "kind": "Node", "name": action.node},
+        }
+    )

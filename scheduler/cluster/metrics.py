@@ -1,0 +1,107 @@
+"""What Prometheus sees; kube-scheduler's names where the meaning is the same."""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_FAST_S: Final = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_SLOW_S: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300, 600, 1800)
+
+
+class Metrics:
+    """All metrics of the program.
+
+    Args:
+        registry: Where they are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.attempts = Counter(
+            "scheduler_schedule_attempts_total",
+            "Attempts to schedule pods, by result (scheduled, unschedulable, error)",
+            ["result", "profile"],
+            registry=registry,
+        )
+        self.attempt_duration = Histogram(
+            "scheduler_scheduling_attempt_duration_seconds",
+            "From taking a pod out of the queue until it is bound or refused",
+            ["result", "profile"],
+            buckets=_FAST_S,
+            registry=registry,
+        )
+        self.algorithm_duration = Histogram(
+            "scheduler_scheduling_algorithm_duration_seconds",
+            "Time the engine took to decide about a pod",
+            buckets=_FAST_S,
+            registry=registry,
+        )
+        self.sli_duration = Histogram(
+            "scheduler_pod_scheduling_sli_duration_seconds",
+            "From a pod's first appearance until it is bound, by the cluster's clock",
+            ["attempts"],
+            buckets=_SLOW_S,
+            registry=registry,
+        )
+        self.pod_attempts = Histogram(
+            "scheduler_pod_scheduling_attempts",
+            "Attempts that a bound pod took",
+            buckets=(1, 2, 4, 8, 16),
+            registry=registry,
+        )
+        self.pending = Gauge(
+            "scheduler_pending_pods", "Pending pods by queue", ["queue"], registry=registry
+        )
+        self.cache_size = Gauge(
+            "scheduler_cache_size", "Nodes, pods and assumed pods", ["type"], registry=registry
+        )
+        self.binding = Gauge(
+            "scheduler_binding_pods", "Pods decided on and not bound yet", registry=registry
+        )
+        self.reports_dropped = Counter(
+            "scheduler_reports_dropped_total",
+            "Events and conditions not written because too many waited",
+            registry=registry,
+        )
+        self.predictor_requests = Counter(
+            "scheduler_predictor_requests_total",
+            "Questions to the predictor (answered, late, timed out, unavailable)",
+            ["result"],
+            registry=registry,
+        )
+        self.predictor_duration = Histogram(
+            "scheduler_predictor_request_duration_seconds",
+            "Time the predictor took to answer",
+            buckets=_FAST_S,
+            registry=registry,
+        )
+        self.predictor_decisions = Counter(
+            "scheduler_predictor_decisions_total",
+            "Decisions by what part the prediction had (used, timed out, unavailable, ...)",
+            ["use"],
+            registry=registry,
+        )
+        self.predictor_resting = Gauge(
+            "scheduler_predictor_resting",
+            "1 while the predictor is not asked because it failed",
+            registry=registry,
+        )
+        self.feedback = Counter(
+            "scheduler_feedback_total",
+            "Outcomes told to the predictor (sent, refused, dropped)",
+            ["result"],
+            registry=registry,
+        )
+        self.open_outcomes = Gauge(
+            "scheduler_open_outcomes", "Bound pods with unknown outcome", registry=registry
+        )
+
+    def observe_attempt(self, *, result: str, profile: str, took_s: float) -> None:
+        """Count an attempt that has ended."""
+        self.attempts.labels(result, profile).inc()
+        self.attempt_duration.labels(result, profile).observe(took_s)
+
+    def observe_question(self, result: str, took_s: float) -> None:
+        """Count a question to the predictor."""
+        self.predictor_requests.labels(result).inc()
+        self.predictor_duration.observe(took_s)

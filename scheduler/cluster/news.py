@@ -1,0 +1,67 @@
+"""Turns what the watches say into events for the engine, in the watches' own threads."""
+
+import logging
+
+from kube.edge.logs import facts
+from kube.informer import Added, Deleted, Modified, Synced
+from kube.informer import Event as Change
+from kube.objects import Node, Pod
+from kube.quantity import QuantityError
+from scheduler.cluster.feedback import FeedbackSender
+from scheduler.cluster.inbox import Inbox
+from scheduler.events import Event, NodeGone, NodeSeen, PodGone, PodSeen
+from scheduler.model import NodeFacts, PodFacts
+
+log = logging.getLogger(__name__)
+
+
+class News:
+    """Handlers for the two watches.
+
+    An object whose amounts cannot be read counts as absent: nothing can be promised about it.
+
+    Args:
+        inbox: Where the events go.
+        feedback: Follows the pods, too.
+    """
+
+    def __init__(self, *, inbox: Inbox, feedback: FeedbackSender) -> None:
+        self._inbox = inbox
+        self._feedback = feedback
+
+    def on_node(self, change: Change[Node]) -> None:
+        """Take in a change of a node."""
+        match change:
+            case Added(node) | Modified(_, node):
+                self._inbox.put_news(_node_event(node))
+            case Deleted(node):
+                self._inbox.put_news(NodeGone(node.metadata.name))
+            case Synced():
+                pass
+
+    def on_pod(self, change: Change[Pod]) -> None:
+        """Take in a change of a pod."""
+        self._feedback.see(change)
+        match change:
+            case Added(pod) | Modified(_, pod):
+                self._inbox.put_news(_pod_event(pod))
+            case Deleted(pod):
+                self._inbox.put_news(PodGone(pod.key, pod.metadata.uid))
+            case Synced():
+                pass
+
+
+def _node_event(node: Node) -> Event:
+    try:
+        return NodeSeen(NodeFacts.from_node(node))
+    except QuantityError as error:
+        log.warning("node left out", extra=facts(node=node.metadata.name, error=str(error)))
+        return NodeGone(node.metadata.name)
+
+
+def _pod_event(pod: Pod) -> Event:
+    try:
+        return PodSeen(PodFacts.from_pod(pod))
+    except QuantityError as error:
+        log.warning("pod left out", extra=facts(pod=pod.key, error=str(error)))
+        return PodGone(pod.key, pod.metadata.uid)

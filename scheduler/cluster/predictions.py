@@ -1,0 +1,234 @@
+"""Asks the predictor, within a time budget, and leaves it alone while it is down."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import numpy as np
+import requests
+
+from kube.backoff import Backoff
+from kube.edge.logs import facts
+from predictor.contract import BatchRequest, BatchResponse
+from predictor.contract import Shape as AskedShape
+from scheduler.events import Event, Predicted, PredictionFailed
+from scheduler.model import Shape
+from scheduler.predictions import FloatColumn, Outage, PredictionAnswer
+
+log = logging.getLogger(__name__)
+
+_LATE_S: Final = 3.0
+"""An answer later than this is given up; one within it still serves the pods that come next."""
+_MAX_ANSWER_BYTES: Final = 256 * 2**20
+_CHUNK_BYTES: Final = 2**16
+
+
+class BadAnswerError(Exception):
+    """The predictor's answer is none, or none to our question."""
+
+
+class PredictionAsker:
+    """Puts one question at a time to the predictor, in a thread of its own.
+
+    Every question is answered within the budget, by ``Predicted`` or by ``PredictionFailed``. After
+    failures the predictor is not asked for a while (a circuit breaker with growing pauses): a dead
+    one then costs nothing.
+
+    Args:
+        url: Where the predictor is.
+        timeout_s: The budget of a question, in seconds.
+        deliver: Takes events to the engine.
+        on_asked: Told of every question: how it went, and how long it took in seconds.
+        rng: Jitter.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        deliver: Callable[[Event], None],
+        on_asked: Callable[[str, float], None],
+        rng: random.Random,
+    ) -> None:
+        self._url = f"{url.rstrip('/')}/predict/batch"
+        self._timeout_s = timeout_s
+        self._deliver = deliver
+        self._on_asked = on_asked
+        self._backoff = Backoff(rng, base_s=1.0, max_s=30.0)
+        self._changed = threading.Condition()
+        self._question: tuple[Shape, ...] | None = None
+        self._is_answered = True
+        self._asked_at_s = 0.0
+        self._closed_until_s = 0.0
+        self._last_outage: Outage = "unavailable"
+        self._is_stopped = False
+        self._thread = threading.Thread(target=self._run, name="predictor", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the predictor is not being asked for a while."""
+        return time.monotonic() < self._closed_until_s
+
+    def ask(self, shapes: tuple[Shape, ...]) -> None:
+        """Ask about *shapes*; the answer, or that there is none, is delivered in time."""
+        with self._changed:
+            if self._question is None and not self.is_resting:
+                self._question = shapes
+                self._is_answered = False
+                self._asked_at_s = time.monotonic()
+                self._changed.notify_all()
+                return
+        # Resting, or still busy with a question that is late.
+        self._deliver(PredictionFailed(shapes, self._last_outage))
+
+    def enforce_budget(self) -> float | None:
+        """Let the engine go on if an answer is late.
+
+        Returns:
+            In how many seconds to look again; ``None`` if nothing is awaited.
+        """
+        with self._changed:
+            if self._is_answered or self._question is None:
+                return None
+            left_s = self._asked_at_s + self._timeout_s - time.monotonic()
+            if left_s > 0:
+                return left_s
+            shapes, self._is_answered = self._question, True
+            self._last_outage = "timed out"
+        self._deliver(PredictionFailed(shapes, "timed out"))
+        return None
+
+    def stop(self) -> None:
+        """Ask no more."""
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+        self._thread.join(_LATE_S + 1.0)
+
+    def _run(self) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            while (shapes := self._next_question()) is not None:
+                self._answer(session, shapes)
+
+    def _next_question(self) -> tuple[Shape, ...] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_stopped or self._question is not None)
+            return None if self._is_stopped else self._question
+
+    def _answer(self, session: requests.Session, shapes: tuple[Shape, ...]) -> None:
+        started_s = time.monotonic()
+        try:
+            answer = self._fetch(session, shapes, give_up_at_s=started_s + _LATE_S)
+        except (requests.RequestException, BadAnswerError) as error:
+            took_s = time.monotonic() - started_s
+            outage: Outage = "timed out" if took_s >= self._timeout_s else "unavailable"
+            self._close_for(self._backoff.next_delay_s(at_least_s=0.5), outage=outage)
+            self._on_asked(outage, took_s)
+            log.warning("predictor did not answer", extra=facts(error=str(error), took_s=took_s))
+            self._finish(PredictionFailed(shapes, outage), is_answer=False)
+            return
+        self._backoff.reset()
+        took_s = time.monotonic() - started_s
+        self._on_asked("late" if took_s > self._timeout_s else "answered", took_s)
+        self._finish(Predicted(answer), is_answer=True)
+
+    def _close_for(self, pause_s: float, *, outage: Outage) -> None:
+        self._last_outage = outage
+        self._closed_until_s = time.monotonic() + pause_s
+
+    def _finish(self, event: Event, *, is_answer: bool) -> None:
+        with self._changed:
+            was_awaited = not self._is_answered
+            self._is_answered = True
+            self._question = None
+        # A failure that the engine has been told of already is no news; a late answer is.
+        if was_awaited or is_answer:
+            self._deliver(event)
+
+    def _fetch(
+        self, session: requests.Session, shapes: tuple[Shape, ...], *, give_up_at_s: float
+    ) -> PredictionAnswer:
+        """Ask and read the answer.
+
+        Raises:
+            RequestException: The predictor did not answer, or not with 200.
+            BadAnswerError: It answered something else, or too slowly.
+        """
+        with session.post(
+            self._url,
+            data=msgspec.json.encode(_question_about(shapes)),
+            headers={"Content-Type": "application/json"},
+            # Each wait for the socket; the whole is bounded below.
+            timeout=(self._timeout_s, _LATE_S),
+            stream=True,
+            allow_redirects=False,
+        ) as response:
+            if response.status_code != requests.codes.ok:
+                raise BadAnswerError(f"HTTP {response.status_code}")
+            body = bytearray()
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                body += chunk
+                if len(body) > _MAX_ANSWER_BYTES or time.monotonic() > give_up_at_s:
+                    raise BadAnswerError("the answer is too long, or comes too slowly")
+        return read_answer(bytes(body), shapes=shapes)
+
+
+def _question_about(shapes: tuple[Shape, ...]) -> BatchRequest:
+    # No candidate nodes: the predictor then rates all that it knows. A node that joined a moment
+    # ago, named to a predictor that has not heard of it, would spoil the whole answer.
+    return BatchRequest(
+        shapes=[
+            AskedShape(
+                cpu_milli=shape.cpu_milli,
+                memory_bytes=shape.memory_bytes,
+                pod_namespace=shape.namespace,
+                workload=shape.workload,
+            )
+            for shape in shapes
+        ]
+    )
+
+
+def read_answer(body: bytes, *, shapes: tuple[Shape, ...]) -> PredictionAnswer:
+    """Read a ``BatchResponse``.
+
+    Raises:
+        BadAnswerError: It is none, or its lists do not fit together, or a value is out of range.
+    """
+    try:
+        answer = msgspec.json.decode(body, type=BatchResponse)
+    except msgspec.DecodeError as error:
+        raise BadAnswerError(str(error)) from error
+    if len(answer.predictions) != len(shapes):
+        raise BadAnswerError("not as many predictions as shapes")
+    scores = _matrix([p.scores for p in answer.predictions], n_nodes=len(answer.nodes), top=100)
+    p_success: FloatColumn | None = None
+    probabilities = [p.p_success for p in answer.predictions if p.p_success is not None]
+    if len(probabilities) == len(shapes):
+        p_success = _matrix(probabilities, n_nodes=len(answer.nodes), top=1)
+    return PredictionAnswer(
+        nodes=tuple(answer.nodes),
+        algorithm=answer.algorithm,
+        model_version=answer.model_version,
+        snapshot_at_s=answer.snapshot_at_s,
+        shapes=shapes,
+        prediction_ids=tuple(p.prediction_id for p in answer.predictions),
+        scores=scores,
+        p_success=p_success,
+    )
+
+
+def _matrix(rows: list[list[int]] | list[list[float]], *, n_nodes: int, top: int) -> FloatColumn:
+    if any(len(row) != n_nodes for row in rows):
+        raise BadAnswerError("not as many values as nodes")
+    matrix = np.array(rows, dtype=np.float64)
+    if not ((matrix >= 0) & (matrix <= top)).all():
+        raise BadAnswerError(f"a value outside 0..{top}")
+    return matrix

@@ -1,0 +1,89 @@
+"""Shows what the engine decided: in the log, in the metrics, and to those who ask why."""
+
+import logging
+import time
+
+from kube.edge.logs import facts
+from scheduler.cluster.decisions import DecisionLog
+from scheduler.cluster.metrics import Metrics
+from scheduler.decision import Decision
+from scheduler.engine import Engine
+from scheduler.events import BindFailed, BindSucceeded, Event, PodGone, ReportScheduled
+from scheduler.queue import Pool
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Views of decisions; used by the engine's thread alone.
+
+    Args:
+        decisions: Where decisions are kept.
+        metrics: What is counted.
+    """
+
+    def __init__(self, *, decisions: DecisionLog, metrics: Metrics) -> None:
+        self._decisions = decisions
+        self._metrics = metrics
+        self._binding: dict[str, tuple[str, float]] = {}
+
+    def record(self, decision: Decision, *, took_s: float) -> None:
+        """Take in a decision that took *took_s* seconds."""
+        self._decisions.add(decision)
+        self._metrics.algorithm_duration.observe(took_s)
+        self._metrics.predictor_decisions.labels(decision.prediction.use).inc()
+        if decision.node is None:
+            result, profile = "unschedulable", decision.profile
+            self._metrics.observe_attempt(result=result, profile=profile, took_s=took_s)
+            log.info(
+                "pod unschedulable",
+                extra=facts(pod=decision.key, attempt=decision.attempt, why=decision.message),
+            )
+            return
+        self._binding[decision.uid] = (decision.profile, time.perf_counter() - took_s)
+        log.info(
+            "pod assigned",
+            extra=facts(
+                pod=decision.key,
+                node=decision.node,
+                score=decision.score,
+                runner_up=decision.runner_up,
+                margin=decision.margin,
+                n_feasible=decision.n_feasible,
+                attempt=decision.attempt,
+                prediction=decision.prediction.words,
+            ),
+        )
+
+    def note(self, event: Event) -> None:
+        """Take in how a binding went."""
+        match event:
+            case BindSucceeded(uid):
+                self._end_attempt(uid, result="scheduled")
+            case BindFailed(uid, message):
+                self._end_attempt(uid, result="error")
+                log.warning("binding failed", extra=facts(uid=uid, error=message))
+            case PodGone(_, uid):
+                self._binding.pop(uid, None)
+            case _:
+                pass
+
+    def report(self, report: ReportScheduled) -> None:
+        """Count a pod that is bound."""
+        attempts = str(min(report.attempts, 16))
+        self._metrics.sli_duration.labels(attempts).observe(report.pending_s)
+        self._metrics.pod_attempts.observe(report.attempts)
+
+    def show(self, engine: Engine) -> None:
+        """Show how much the engine holds."""
+        for pool in Pool:
+            self._metrics.pending.labels(pool.value).set(engine.n_pending(pool))
+        for kind, n in engine.cache_sizes.items():
+            self._metrics.cache_size.labels(kind).set(n)
+        self._metrics.binding.set(engine.n_binding)
+
+    def _end_attempt(self, uid: str, *, result: str) -> None:
+        profile, started_s = self._binding.pop(uid, ("", 0.0))
+        if profile:
+            took_s = time.perf_counter() - started_s
+            self._metrics.observe_attempt(result=result, profile=profile, took_s=took_s)

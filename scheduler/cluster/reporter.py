@@ -1,0 +1,227 @@
+"""Tells the world on the pods themselves: events, and the condition ``PodScheduled``."""
+
+import logging
+import random
+import socket
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from kube.backoff import Backoff
+from kube.client import Client
+from kube.edge.logs import facts
+from kube.errors import KubeError, NotFoundError, ThrottledError, UnavailableError
+from kube.objects import Condition, Pod
+from scheduler.events import ReportFailure, ReportScheduled
+from scheduler.model import PodFacts
+
+log = logging.getLogger(__name__)
+
+MAX_NOTE_BYTES: Final = 1024
+_ELLIPSIS: Final = " ..."
+_MAX_ATTEMPTS: Final = 3
+_MAX_SERIES: Final = 4096
+_SERIES_INTERVAL_S: Final = 60.0
+"""A repeated event is counted here, and written this often at the most."""
+
+
+@dataclass(slots=True)
+class _Series:
+    """An event that happens again and again."""
+
+    path: str
+    count: int = 1
+    written_at_s: float = 0.0
+    """By the local monotonic clock."""
+
+
+class Reporter:
+    """Writes events and conditions; best effort, and may be shared by threads.
+
+    Args:
+        client: The API server.
+        pod: Finds a pod as the watch last showed it.
+        stop: Ends all waiting.
+        rng: Jitter.
+        monotonic: The local clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        pod: Callable[[str], Pod | None],
+        stop: threading.Event,
+        rng: random.Random,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._pod = pod
+        self._stop = stop
+        self._rng = rng
+        self._monotonic = monotonic
+        self._host = socket.gethostname()
+        self._lock = threading.Lock()
+        self._series: OrderedDict[tuple[str, str, str], _Series] = OrderedDict()
+        self._messages: OrderedDict[str, tuple[str, str]] = OrderedDict()
+
+    def report_scheduled(self, report: ReportScheduled) -> None:
+        """Write the event ``Scheduled``."""
+        note = f"Successfully assigned {report.pod.key} to {report.node}"
+        self._write_event(report.pod, kind="Normal", reason="Scheduled", note=note)
+        with self._lock:
+            self._messages.pop(report.pod.uid, None)
+
+    def report_failure(self, report: ReportFailure) -> None:
+        """Write the event ``FailedScheduling``, and the condition if its text is new."""
+        note = shorten(report.message)
+        self._write_event(report.pod, kind="Warning", reason="FailedScheduling", note=note)
+        self._write_condition(report)
+
+    def _write_event(self, pod: PodFacts, *, kind: str, reason: str, note: str) -> None:
+        now = _micro_time(self._client.now_s())
+        series = self._repeat(pod, reason=reason, note=note)
+        if series is None:
+            self._create_event(pod, kind=kind, reason=reason, note=note)
+        elif self._is_due(series):
+            body = {"series": {"count": series.count, "lastObservedTime": now}}
+            self._attempt(
+                lambda: self._client.patch(series.path, body=msgspec.json.encode(body)),
+                what="event",
+                pod=pod,
+            )
+
+    def _create_event(self, pod: PodFacts, *, kind: str, reason: str, note: str) -> None:
+        collection = f"/apis/events.k8s.io/v1/namespaces/{pod.namespace}/events"
+        name = f"{pod.name[:200]}.{uuid.uuid4().hex[:16]}"
+        event = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": pod.namespace},
+            "eventTime": _micro_time(self._client.now_s()),
+            "reportingController": pod.scheduler_name,
+            "reportingInstance": f"{pod.scheduler_name}-{self._host}"[:128],
+            "action": "Binding" if reason == "Scheduled" else "Scheduling",
+            "reason": reason,
+            "regarding": {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "namespace": pod.namespace,
+                "name": pod.name,
+                "uid": pod.uid,
+            },
+            "note": note,
+            "type": kind,
+        }
+        is_written = self._attempt(
+            lambda: self._client.post(collection, body=msgspec.json.encode(event)),
+            what="event",
+            pod=pod,
+        )
+        if is_written:
+            with self._lock:
+                self._series[pod.uid, reason, note] = _Series(f"{collection}/{name}")
+                while len(self._series) > _MAX_SERIES:
+                    self._series.popitem(last=False)
+
+    def _repeat(self, pod: PodFacts, *, reason: str, note: str) -> _Series | None:
+        """Count one more of an event that was written before; ``None`` if it is new."""
+        with self._lock:
+            series = self._series.get((pod.uid, reason, note))
+            if series is not None:
+                series.count += 1
+            return series
+
+    def _is_due(self, series: _Series) -> bool:
+        now_s = self._monotonic()
+        with self._lock:
+            if series.count > 2 and now_s - series.written_at_s < _SERIES_INTERVAL_S:
+                return False
+            series.written_at_s = now_s
+            return True
+
+    def _write_condition(self, report: ReportFailure) -> None:
+        pod = report.pod
+        known = self._known_condition(pod)
+        text = (report.reason, report.message)
+        with self._lock:
+            if self._messages.get(pod.uid) == text:
+                return
+        if known is not None and (known.reason, known.message) == text:
+            return
+        condition: dict[str, Any] = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": report.reason,
+            "message": report.message,
+        }
+        if known is None or known.status != "False":
+            condition["lastTransitionTime"] = _whole_seconds(self._client.now_s())
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/status"
+        # The uid is a precondition: a pod that took the name meanwhile is none of ours.
+        body: Mapping[str, Any] = {
+            "metadata": {"uid": pod.uid},
+            "status": {"conditions": [condition]},
+        }
+        is_written = self._attempt(
+            lambda: self._client.patch(path, body=msgspec.json.encode(body)),
+            what="condition",
+            pod=pod,
+        )
+        if is_written:
+            with self._lock:
+                self._messages[pod.uid] = text
+                self._messages.move_to_end(pod.uid)
+                while len(self._messages) > _MAX_SERIES:
+                    self._messages.popitem(last=False)
+
+    def _known_condition(self, facts_of: PodFacts) -> Condition | None:
+        pod = self._pod(facts_of.key)
+        if pod is None or pod.metadata.uid != facts_of.uid:
+            return None
+        conditions = pod.status.conditions or []
+        return next((c for c in conditions if c.type == "PodScheduled"), None)
+
+    def _attempt(self, write: Callable[[], bytes], *, what: str, pod: PodFacts) -> bool:
+        backoff = Backoff(self._rng, base_s=0.2, max_s=5.0)
+        for attempt in range(_MAX_ATTEMPTS):
+            try:
+                write()
+            except NotFoundError:
+                return False
+            except UnavailableError as error:
+                at_least_s = error.retry_after_s if isinstance(error, ThrottledError) else 0.0
+                failure: KubeError = error
+            except KubeError as error:
+                log.warning("report refused", extra=facts(what=what, pod=pod.key, error=str(error)))
+                return False
+            else:
+                return True
+            is_last = attempt == _MAX_ATTEMPTS - 1
+            if is_last or self._stop.wait(backoff.next_delay_s(at_least_s=at_least_s)):
+                log.warning("report lost", extra=facts(what=what, pod=pod.key, error=str(failure)))
+                return False
+        return False
+
+
+def shorten(note: str) -> str:
+    """Cut a note to what the API server accepts, as kube-scheduler does."""
+    encoded = note.encode()
+    if len(encoded) <= MAX_NOTE_BYTES:
+        return note
+    return encoded[: MAX_NOTE_BYTES - len(_ELLIPSIS)].decode(errors="ignore") + _ELLIPSIS
+
+
+def _micro_time(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _whole_seconds(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

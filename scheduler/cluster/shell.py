@@ -1,0 +1,220 @@
+"""Runs the engine on a real cluster: news in, actions out, one thread between them."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from kube.client import Client
+from kube.informer import Informer
+from kube.objects import Node, Pod
+from scheduler.cluster.binder import Binder
+from scheduler.cluster.clock import EngineClock
+from scheduler.cluster.decisions import DecisionLog
+from scheduler.cluster.feedback import FeedbackSender
+from scheduler.cluster.inbox import Inbox
+from scheduler.cluster.metrics import Metrics
+from scheduler.cluster.news import News
+from scheduler.cluster.outcomes import OutcomeTracker
+from scheduler.cluster.predictions import PredictionAsker
+from scheduler.cluster.records import Recorder
+from scheduler.cluster.reporter import Reporter
+from scheduler.cluster.workers import Workers
+from scheduler.engine import Engine, EngineSettings
+from scheduler.events import (
+    Action,
+    AskPrediction,
+    Bind,
+    Recheck,
+    Record,
+    ReportFailure,
+    ReportScheduled,
+    Tick,
+)
+from scheduler.framework.profile import Profile
+
+log = logging.getLogger(__name__)
+
+_IDLE_S: Final = 0.25
+"""How often back-offs are looked at when nothing happens."""
+_STOP_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShellSettings:
+    """How the shell works; times by the local clock unless said otherwise."""
+
+    engine: EngineSettings
+    predictor_url: str
+    predictor_timeout_s: float = 0.2
+    """What a decision may wait for the predictor."""
+    observation_window_s: float = 600.0
+    """How long a pod must stay healthy to be a success, by the cluster's clock."""
+    feedback_interval_s: float = 2.0
+    n_bind_threads: int = 16
+    max_binding: int = 500
+    """No more pods are decided on while so many bindings are under way."""
+    n_recorded_decisions: int = 10_000
+
+
+class ClusterShell:
+    """A running scheduler; a context manager that stops it.
+
+    Args:
+        client: The API server.
+        profiles: By scheduler name.
+        settings: How to work.
+        metrics: What is counted.
+        rng: Jitter.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        profiles: Mapping[str, Profile],
+        settings: ShellSettings,
+        metrics: Metrics,
+        rng: random.Random,
+    ) -> None:
+        self.decisions = DecisionLog(settings.n_recorded_decisions)
+        self.failed = threading.Event()
+        """Set when the program cannot go on and should be started anew."""
+        self._settings = settings
+        self._metrics = metrics
+        self._engine = Engine(profiles, settings=settings.engine)
+        self._clock = EngineClock(client.now_s)
+        self._stop = threading.Event()
+        self._inbox = Inbox()
+        self._recorder = Recorder(decisions=self.decisions, metrics=metrics)
+        self._has_more = False
+        self._feedback = FeedbackSender(
+            settings.predictor_url,
+            tracker=OutcomeTracker(frozenset(profiles), window_s=settings.observation_window_s),
+            client=client,
+            interval_s=settings.feedback_interval_s,
+            on_result=lambda result: metrics.feedback.labels(result).inc(),
+            rng=rng,
+        )
+        news = News(inbox=self._inbox, feedback=self._feedback)
+        self._pods = Informer(
+            client, "/api/v1/pods", Pod, on_event=news.on_pod, stop=self._stop, rng=rng
+        )
+        self._nodes = Informer(
+            client, "/api/v1/nodes", Node, on_event=news.on_node, stop=self._stop, rng=rng
+        )
+        self._binder = Binder(client, deliver=self._inbox.put_result, stop=self._stop, rng=rng)
+        self._reporter = Reporter(client, pod=self._pods.store.get, stop=self._stop, rng=rng)
+        self._asker = PredictionAsker(
+            settings.predictor_url,
+            timeout_s=settings.predictor_timeout_s,
+            deliver=self._inbox.put_result,
+            on_asked=metrics.observe_question,
+            rng=rng,
+        )
+        # Never full: the engine is not asked for more while max_binding are under way.
+        self._bind_workers = Workers(
+            "bind",
+            n_threads=settings.n_bind_threads,
+            max_waiting=2 * settings.max_binding,
+        )
+        self._report_workers = Workers(
+            "report", n_threads=4, max_waiting=10_000, on_dropped=metrics.reports_dropped.inc
+        )
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def __enter__(self) -> "ClusterShell":
+        """Start to watch; scheduling begins when everything has been listed."""
+        self._pods.start()
+        self._nodes.start()
+        self._feedback.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop: finish the bindings that are being written, begin no more."""
+        self._stop.set()
+        self._inbox.close()
+        self._thread.join(_STOP_TIMEOUT_S)
+        self._bind_workers.stop(timeout_s=_STOP_TIMEOUT_S)
+        self._report_workers.stop(timeout_s=_STOP_TIMEOUT_S)
+        self._asker.stop()
+        self._feedback.stop()
+        self._pods.join()
+        self._nodes.join()
+
+    def not_ready(self) -> str:
+        """Say why nothing can be scheduled yet; empty when it can."""
+        if self.failed.is_set():
+            return "stopped by a failure; see the log"
+        waiting = [
+            name
+            for name, informer in (("nodes", self._nodes), ("pods", self._pods))
+            if not informer.is_synced
+        ]
+        return f"waiting for the list of {' and '.join(waiting)}" if waiting else ""
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._turn()
+        except Exception:  # a bug: what the engine believes is in doubt, the API server is not
+            log.exception("the engine failed")
+            self.failed.set()
+
+    def _turn(self) -> None:
+        """Take in all news, then decide: news may say that a more urgent pod has come."""
+        for event in self._inbox.take(timeout_s=self._patience_s()):
+            self._recorder.note(event)
+            self._perform(self._engine.handle(event, now_s=self._clock.now_s()))
+        self._has_more = self._can_decide() and self._decide()
+        self._recorder.show(self._engine)
+        self._metrics.predictor_resting.set(self._asker.is_resting)
+        self._metrics.open_outcomes.set(self._feedback.n_open)
+        is_watching = self._pods.is_alive and self._nodes.is_alive
+        if not (is_watching or self._stop.is_set()):
+            log.error("a watch has ended")
+            self.failed.set()
+
+    def _patience_s(self) -> float:
+        """Tell how long to wait for news."""
+        left_s = self._asker.enforce_budget()
+        if self._has_more:
+            return 0.0
+        return _IDLE_S if left_s is None else min(_IDLE_S, left_s)
+
+    def _can_decide(self) -> bool:
+        is_synced = self._pods.is_synced and self._nodes.is_synced
+        return is_synced and self._engine.n_binding < self._settings.max_binding
+
+    def _decide(self) -> bool:
+        """Run some scheduling cycles; tell whether there may be more to do."""
+        started_s = time.perf_counter()
+        actions = self._engine.handle(Tick(), now_s=self._clock.now_s())
+        decisions = [action.decision for action in actions if isinstance(action, Record)]
+        took_s = (time.perf_counter() - started_s) / max(1, len(decisions))
+        for decision in decisions:
+            self._recorder.record(decision, took_s=took_s)
+        self._perform(actions)
+        return bool(decisions)
+
+    def _perform(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case AskPrediction(shapes):
+                    self._asker.ask(shapes)
+                case Bind():
+                    self._bind_workers.submit(partial(self._binder.bind, action))
+                case Recheck(pod):
+                    self._bind_workers.submit(partial(self._binder.recheck, pod))
+                case ReportScheduled():
+                    self._recorder.report(action)
+                    self._report_workers.submit(partial(self._reporter.report_scheduled, action))
+                case ReportFailure():
+                    self._report_workers.submit(partial(self._reporter.report_failure, action))
+                case Record():
+                    pass  # taken in where it was made, with the time it took

@@ -1,0 +1,70 @@
+"""What an operator can turn, with the defaults that are tested. See ``config/scheduler.yaml``."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from kube.edge.settings import Duration, ServerSettings, Settings
+
+DEFAULT_PORT = 8081
+
+
+class KubernetesSettings(Settings, frozen=True):
+    """Which cluster to schedule on."""
+
+    in_cluster: bool = False
+    """Insist on the service account of the pod that the scheduler runs in."""
+    kubeconfig_path: str = ""
+    """A kubeconfig; empty: ``KUBECONFIG``, the service account or ``~/.kube/config``."""
+
+
+class PredictorSettings(Settings, frozen=True):
+    """Whom to ask, and what to wait for."""
+
+    url: str = "http://127.0.0.1:5000"
+    timeout: Duration = Duration(0.2)
+    """What a decision may wait for an answer; then it is made without."""
+    max_age: Duration = Duration(30)
+    """How long an answer serves, by the cluster's clock."""
+
+
+class FeedbackSettings(Settings, frozen=True):
+    """How placements are judged."""
+
+    observation_window: Duration = Duration(600)
+    """How long a pod must stay healthy to be a success, by the cluster's clock. The collector's
+    setting of the same name should say the same."""
+    interval: Duration = Duration(2)
+    """How often outcomes that only time decides are looked for, by the local clock."""
+
+
+class BindingSettings(Settings, frozen=True):
+    """How bindings are written."""
+
+    threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 16
+    max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
+    """No more pods are decided on while so many bindings are under way."""
+
+
+class DecisionSettings(Settings, frozen=True):
+    """What is kept for those who ask why."""
+
+    keep: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    nodes_per_decision: Annotated[int, msgspec.Meta(ge=2, le=5_000)] = 50
+    """Verdicts and scores of so many nodes are kept, the best ones' first."""
+
+
+class SchedulerSettings(Settings, frozen=True):
+    """The whole file."""
+
+    server: ServerSettings = ServerSettings(port=DEFAULT_PORT)
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    profile_path: str = ""
+    """A ``KubeSchedulerConfiguration``, relative to this file; empty: the built-in profile."""
+    predictor: PredictorSettings = PredictorSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    binding: BindingSettings = BindingSettings()
+    decisions: DecisionSettings = DecisionSettings()
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**63)] = 0
+    """Breaks ties between equally good nodes, the same way every time."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
