@@ -66,12 +66,10 @@ class Program:
                 now_s=self.now_s,
             )
             opened.callback(self.learner.close)
-            self.server = Server(
-                create_app(
-                    self._parts(), max_body_bytes=settings.server.max_body_bytes, version=_version()
-                ),
-                settings=settings.server,
+            self.app = create_app(
+                self._parts(), max_body_bytes=settings.server.max_body_bytes, version=_version()
             )
+            self.server = Server(self.app, settings=settings.server)
             self._stack = opened.pop_all()
         self.metrics.watch(
             model_version=lambda: 0 if (m := self.registry.model) is None else m.version,
