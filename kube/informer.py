@@ -35,6 +35,8 @@ T = TypeVar("T", bound=KubeObject)
 
 _WATCH_MIN_S: Final = 300.0
 _WATCH_MAX_S: Final = 600.0
+_MAX_WAIT_S: Final = 10.0
+"""Few of us ask one server, so they may ask again soon after it is back."""
 _TOO_SHORT_S: Final = 1.0
 """A watch that ends sooner, without an event, counts as a failure."""
 
@@ -119,7 +121,7 @@ class Informer(Generic[T]):
         self._stop = stop
         self._rng = rng
         self._quiet_s = quiet_s
-        self._backoff = Backoff(rng)
+        self._backoff = Backoff(rng, max_s=_MAX_WAIT_S)
         self._store: dict[str, T] = {}
         self._version: str | None = None
         self._synced = threading.Event()

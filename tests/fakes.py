@@ -11,6 +11,7 @@ import json
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections import deque
@@ -495,6 +496,11 @@ class _HttpServer(ThreadingHTTPServer):
             with self._connections_lock:
                 self._connections.add(secured)
             super().finish_request(secured, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Be silent about clients that are gone, as many are here."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._connections_lock:
