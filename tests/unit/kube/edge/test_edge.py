@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -185,3 +187,19 @@ def test_a_traceback_stays_on_its_line(log_lines):
 
     [line] = stream.getvalue().splitlines()
     assert "KeyError" in json.loads(line)["traceback"]
+
+
+def test_a_program_logs_json_to_standard_error():
+    program = (
+        "import logging; from kube.edge.logs import configure_logs, facts; configure_logs('INFO');"
+        "logging.getLogger('a').info('started', extra=facts(port=80));"
+        "logging.getLogger('urllib3').warning('noise')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    [line] = done.stderr.splitlines()
+    assert json.loads(line)["message"] == "started"
+    assert json.loads(line)["port"] == 80
+    assert done.stdout == ""
