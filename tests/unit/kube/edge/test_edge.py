@@ -77,7 +77,7 @@ def test_a_good_body_arrives(url):
         ('{"name": "a", "parts": [' * 20_000, 400, None),
         ('{"name": 1}', 422, "name"),
         ("{}", 422, "name"),
-        ('{"name": "a", "nmae": 1}', 422, "nmae"),
+        ('{"name": "a", "size": 1}', 422, "size"),
         ('{"name": "a", "parts": [{"name": "b"}, {"name": null}]}', 422, "parts[1].name"),
         ('{"name": "a", "parts": [{}]}', 422, "parts[0].name"),
         ("[]", 422, None),
