@@ -111,7 +111,7 @@ def _describe(operation: Operation, by_type: dict[type, Any]) -> dict[str, Any]:
     if operation.path == "/readyz":
         responses["503"] = {"description": "Not yet, and why"}
     return {
-        "operationId": re.sub(r"\W+", "_", operation.path.removeprefix("/api/v1")).strip("_"),
+        "operationId": re.sub(r"\W+", "_", operation.path).strip("_"),
         "summary": operation.summary,
         "parameters": _parameters(operation),
         "responses": responses,

@@ -16,6 +16,7 @@ Q = TypeVar("Q", bound="Query")
 MAX_POINTS: Final = 11_000
 """As many as Prometheus gives for one series."""
 _DEFAULT_SPAN_S: Final = 3600.0
+_MAX_STEP_S: Final = 366 * 86_400
 
 Text = Annotated[str, msgspec.Meta(max_length=253)]
 
@@ -104,8 +105,8 @@ def _step(text: str) -> int:
         step_s = float(text) if _is_number(text) else float(Duration.parse(text))
     except ValueError as error:
         raise _refuse("step", str(error)) from error
-    if not (step_s >= 1 and step_s == int(step_s)):
-        raise _refuse("step", "must be whole seconds, at least 1")
+    if not (1 <= step_s <= _MAX_STEP_S and step_s.is_integer()):
+        raise _refuse("step", "must be whole seconds, at least 1, at most a year")
     if step_s >= ROLLUP_S and step_s % ROLLUP_S:
         raise _refuse("step", "must be a multiple of 5m, or less than that")
     return int(step_s)

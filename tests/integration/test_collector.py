@@ -1,0 +1,491 @@
+"""The collector against an API server, over real HTTP at both ends."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+
+from collector.api import make_app
+from collector.archive import Archive
+from collector.collecting import Collector
+from collector.contract import Placements, Snapshot
+from collector.database import open_database
+from collector.openapi import OPERATIONS
+from collector.settings import CollectorSettings, MetricsSettings, ScoringSettings
+from collector.sources import MetricsApi
+from collector.store import Store
+from kube.client import Client
+from kube.edge.serve import Server
+from kube.edge.settings import Duration, ServerSettings
+from tests.builders import make_container_status, make_node, make_pod
+from tests.fakes import FakeApiServer, refusal
+
+pytestmark = pytest.mark.integration
+
+NODES, PODS = "/api/v1/nodes", "/api/v1/pods"
+NODE_METRICS = "/apis/metrics.k8s.io/v1beta1/nodes"
+POD_METRICS = "/apis/metrics.k8s.io/v1beta1/pods"
+WAIT_S = 30.0
+
+
+def wait_for(look: Callable[[], Any], what: str, *, until: Callable[[Any], Any] = bool) -> Any:
+    """Look until what is seen is as wanted; give it."""
+    deadline_s = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline_s:
+        found = look()
+        if until(found):
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not within {WAIT_S} s: {what}")
+
+
+class World:
+    """A cluster whose objects and usage a test changes; its time is the machine's."""
+
+    def __init__(self, api: FakeApiServer) -> None:
+        self.api = api
+        self._n_samples = 0
+
+    def node(self, name: str = "n1", **fields: Any) -> None:
+        self.api.put(NODES, make_node(name, **fields))
+
+    def pod(self, name: str = "web-1", **fields: Any) -> None:
+        self.api.put(PODS, make_pod(name, requests={"cpu": "500m", "memory": "1Mi"}, **fields))
+
+    def run(self, name: str = "web-1", **fields: Any) -> None:
+        self.pod(name, node="n1", ready_at=datetime.now(UTC), **fields)
+
+    def usage(self, cpu: str = "1", *, pod: str | None = None) -> str:
+        """Measure anew; give the instant."""
+        at_text = datetime.now(UTC).isoformat()
+        usage = {"cpu": cpu, "memory": "1Mi"}
+        self.api.put(
+            NODE_METRICS, {"metadata": {"name": "n1"}, "timestamp": at_text, "usage": usage}
+        )
+        if pod is not None:
+            self.api.put(
+                POD_METRICS,
+                {
+                    "metadata": {"name": pod, "namespace": "default"},
+                    "timestamp": at_text,
+                    "containers": [{"name": "app", "usage": usage}],
+                },
+            )
+        return at_text
+
+
+class Caller:
+    """Asks a collector by HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def ask(self, path: str, *, method: str = "GET", **kwargs: Any) -> requests.Response:
+        return self._session.request(method, self.url + path, timeout=WAIT_S, **kwargs)
+
+    def get(self, path: str, **params: Any) -> Any:
+        answer = self.ask(path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def placements(self, since: int = 0) -> Placements:
+        return msgspec.convert(self.get("/api/v1/placements", since=since), Placements)
+
+    def node(self, name: str = "n1") -> Any:
+        items = self.get("/api/v1/nodes")["items"]
+        return next((node for node in items if node["name"] == name), None)
+
+    def metric(self, name: str) -> float:
+        for line in self.ask("/metrics").text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        return 0.0
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with FakeApiServer() as api:
+        world = World(api)
+        world.node()
+        world.usage()
+        yield world
+
+
+@contextmanager
+def running(api_url: str, path: Path, **scoring: float) -> Iterator[Caller]:
+    settings = CollectorSettings(
+        metrics=MetricsSettings(collection_interval=Duration(0.1)),
+        scoring=ScoringSettings(**{key: Duration(value) for key, value in scoring.items()}),
+    )
+    with ExitStack() as stack:
+        database = open_database(f"sqlite:///{path}", now_text="now")
+        stack.callback(database.close)
+        client = stack.enter_context(Client.for_url(api_url, timeout_s=5.0))
+        collector = Collector(
+            client,
+            source=MetricsApi(client),
+            store=Store(database, first_seq=time.time_ns() // 1_000_000),
+            archive=Archive(database, raw_s=6 * 3600.0, keep_s=168 * 3600.0),
+            settings=settings,
+        )
+        stack.enter_context(collector)
+        server = Server(make_app(collector), settings=ServerSettings())
+        stack.enter_context(server)
+        yield Caller(server.url)
+
+
+@pytest.fixture
+def caller(world: World, tmp_path: Path) -> Iterator[Caller]:
+    with running(world.api.url, tmp_path / "collector.db", observation_window=1.0) as caller:
+        wait_until_sampled(caller)
+        yield caller
+
+
+def wait_until_sampled(caller: Caller) -> None:
+    wait_for(lambda: caller.ask("/readyz").status_code == 200, "ready")
+    wait_for(lambda: caller.node()["usage_cpu_milli"] is not None, "a sample")
+
+
+def place(world: World, caller: Caller, name: str = "web-1") -> None:
+    """Let a pod wait, be seen waiting, and get a node."""
+    world.pod(name)
+    wait_for(
+        lambda: any(pod["name"] == name for pod in caller.get("/api/v1/pods")["items"]), "the pod"
+    )
+    world.pod(name, node="n1")
+
+
+def test_tells_nodes_usage_and_pods_as_they_are(world: World, caller: Caller):
+    world.run("web-1")
+    world.usage("2", pod="web-1")
+    wait_for(lambda: caller.node()["usage_cpu_milli"] == 2000, "the new sample")
+
+    metrics = caller.get("/api/v1/metrics")
+    [pod] = caller.get("/api/v1/pods", namespace="default", node="n1")["items"]
+
+    assert metrics["nodes"][0]["cpu_usage_ratio"] == 0.5
+    assert metrics["cluster"]["cpu_usage_ratio"] == 0.5
+    assert (pod["name"], pod["is_ready"], pod["usage_cpu_milli"]) == ("web-1", True, 2000)
+    assert caller.get("/api/v1/pods", namespace="other")["items"] == []
+    workload = caller.get("/api/v1/workloads/default/Pod/web-1")
+    assert workload["usual_cpu_milli"] == 2000
+
+
+def test_a_healthy_placement_becomes_a_success(world: World, caller: Caller):
+    place(world, caller)
+    open_page = wait_for(caller.placements, "a placement", until=lambda page: page.items)
+    world.run()
+
+    decided = wait_for(
+        lambda: caller.placements(open_page.next_since).items, "the placement's outcome"
+    )
+
+    assert open_page.items[0].outcome is None
+    assert open_page.items[0].state.node.n_pods == 0
+    assert decided[0].pod_uid == open_page.items[0].pod_uid
+    assert (decided[0].outcome.success, decided[0].outcome.reason) == (True, "healthy")
+    assert wait_for(lambda: caller.node()["n_observations"] == 1, "the history")
+
+
+def test_a_crash_becomes_a_failure(world: World, caller: Caller):
+    place(world, caller)
+    world.pod(node="n1", statuses=[make_container_status(restarts=1, waiting="CrashLoopBackOff")])
+
+    decided = wait_for(
+        lambda: [p for p in caller.placements().items if p.outcome is not None], "the outcome"
+    )
+
+    assert decided[0].outcome.reason == "crashed"
+    assert caller.node()["n_restarts"] == 1
+    assert caller.node()["failure_rate"] > 0.05
+
+
+def test_a_snapshot_is_sent_again_only_if_something_changed(world: World, caller: Caller):
+    first = caller.ask("/api/v1/snapshot")
+    etag = first.headers["ETag"]
+
+    same = caller.ask("/api/v1/snapshot", headers={"If-None-Match": etag})
+    world.usage("3")
+    changed = wait_for(
+        lambda: caller.ask("/api/v1/snapshot", headers={"If-None-Match": etag}),
+        "a new version",
+        until=lambda answer: answer.status_code == 200,
+    )
+
+    before = msgspec.json.decode(first.content, type=Snapshot)
+    after = msgspec.json.decode(changed.content, type=Snapshot)
+    assert (same.status_code, same.content) == (304, b"")
+    assert after.version > before.version
+    assert after.at_s >= before.at_s
+    assert etag == f'"{before.version}"'
+
+
+def test_the_past_is_told_step_by_step(world: World, caller: Caller):
+    for cpu in ("2", "3", "4"):
+        world.usage(cpu)
+        wait_for(caller.node, "the sample", until=has_usage(int(cpu) * 1000))
+
+    history = wait_for(
+        lambda: caller.get("/api/v1/nodes/n1/history", step="1h"),
+        "all samples to be stored",
+        until=lambda history: sum(point["n_samples"] for point in history["points"]) == 4,
+    )
+
+    assert max(point["cpu_milli"]["max"] for point in history["points"]) == 4000
+    assert history["step_s"] == 3600
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "field"),
+    [
+        ("/api/v1/nodes/ghost/history", 404, None),
+        ("/api/v1/nodes/n1/history?step=soon", 422, "step"),
+        ("/api/v1/workloads/default/Deployment/ghost", 404, None),
+        ("/api/v1/placements?since=x", 422, "since"),
+        ("/api/v1/placements?limit=0", 422, "limit"),
+        ("/api/v1/pods?node=" + "x" * 300, 422, "node"),
+        ("/api/v1/snapshot?version=1", 422, "version"),
+        ("/api/v1/nothing", 404, None),
+    ],
+)
+def test_bad_requests_get_a_problem_that_names_the_field(caller: Caller, path, status, field):
+    answer = caller.ask(path)
+
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json().get("field") == field
+
+
+def test_only_get_is_allowed_and_large_bodies_are_refused(caller: Caller):
+    post = caller.ask("/api/v1/nodes", method="POST")
+    large = caller.ask("/api/v1/nodes", data=b"x" * 10_000_000)
+
+    assert (post.status_code, post.json()["status"]) == (405, 405)
+    assert "GET" in post.headers["Allow"]
+    assert (large.status_code, large.json()["status"]) == (413, 413)
+    assert caller.ask("/healthz").text == "ok"
+
+
+def test_every_operation_described_exists_and_every_path_is_described(world: World, caller: Caller):
+    world.run("web-1")
+    world.usage(pod="web-1")
+    known = {"name": "n1", "namespace": "default", "kind": "Pod"}
+    wait_for(lambda: len(caller.get("/api/v1/pods")["items"]) == 1, "the pod")
+
+    for operation in OPERATIONS:
+        path = operation.path.format(**known).replace("Pod/n1", "Pod/web-1")
+        answer = caller.ask(path)
+        assert answer.status_code == 200, path
+        if operation.answer is not None:
+            msgspec.json.decode(answer.content, type=operation.answer)
+
+    described = caller.get("/openapi.json")
+    assert set(described["paths"]) == {operation.path for operation in OPERATIONS}
+
+
+def test_says_before_the_first_list_that_nothing_is_known_yet(tmp_path: Path, unused_port: int):
+    with running(f"http://127.0.0.1:{unused_port}", tmp_path / "collector.db") as caller:
+        health = caller.get("/health")
+
+        assert caller.ask("/readyz").status_code == 503
+        assert caller.ask("/api/v1/nodes").status_code == 503
+        assert caller.ask("/api/v1/snapshot").status_code == 503
+        assert caller.ask("/api/v1/nodes/n1/history").status_code == 503
+        assert caller.placements().items == []
+        assert health["status"] != "ok"
+
+
+def test_an_outage_leaves_the_last_answer_standing_and_is_told(world: World, caller: Caller):
+    before = caller.ask("/api/v1/snapshot")
+    world.api.stop()
+
+    health = wait_for(
+        lambda: caller.get("/health"), "degraded", until=lambda h: h["status"] == "degraded"
+    )
+    during = caller.ask("/api/v1/snapshot")
+
+    assert "no samples" in health["reasons"][0]
+    assert during.content == before.content
+
+    world.api.restart()
+    world.run("later")
+    world.usage("3")
+    wait_for(lambda: caller.get("/health")["status"] == "ok", "recovery")
+    wait_for(lambda: caller.node()["usage_cpu_milli"] == 3000, "the new sample")
+    wait_for(lambda: caller.node()["n_pods"] == 1, "the new pod")
+
+
+def test_a_cluster_without_metrics_is_watched_all_the_same(world: World, tmp_path: Path):
+    world.api.fail_next(refusal(404, "no such API"), path="/apis/metrics.k8s.io", times=10_000)
+    with running(world.api.url, tmp_path / "collector.db", observation_window=1.0) as caller:
+        wait_for(lambda: caller.ask("/readyz").status_code == 200, "ready")
+        place(world, caller)
+        world.run()
+
+        wait_for(lambda: caller.node()["n_observations"] == 1, "the outcome")
+        assert caller.get("/health")["status"] == "degraded"
+
+
+def test_a_malformed_sample_does_not_spoil_the_others(world: World, caller: Caller):
+    world.node("n2")
+    world.api.put(
+        NODE_METRICS,
+        {
+            "metadata": {"name": "n2"},
+            "timestamp": datetime.now(UTC).isoformat(),
+            "usage": {"cpu": "lots", "memory": "-1"},
+        },
+    )
+    world.usage("2")
+
+    wait_for(lambda: caller.node()["usage_cpu_milli"] == 2000, "the good sample")
+    skipped = 'collector_skipped_samples_total{reason="malformed"}'
+    wait_for(lambda: caller.metric(skipped) > 0, "the bad one to be counted")
+    assert caller.node("n2")["usage_cpu_milli"] is None
+
+
+def test_goes_on_after_a_restart_where_it_was(world: World, tmp_path: Path):
+    path = tmp_path / "collector.db"
+    with running(world.api.url, path, observation_window=600.0) as caller:
+        wait_until_sampled(caller)
+        place(world, caller)
+        [placement] = wait_for(lambda: caller.placements().items, "the placement")
+        version = caller.get("/api/v1/snapshot")["version"]
+
+    with running(world.api.url, path, observation_window=1.0) as caller:
+        wait_until_sampled(caller)
+        world.run()
+        [decided] = wait_for(
+            lambda: caller.placements(placement.id).items, "the outcome of the earlier placement"
+        )
+
+        assert decided.pod_uid == placement.pod_uid
+        assert decided.outcome.success
+        assert caller.get("/api/v1/snapshot")["version"] > version
+
+
+# The program itself.
+
+
+@contextmanager
+def program(world: World, path: Path, *, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    kubeconfig = path.with_name("kubeconfig")
+    cluster = {"name": "c", "cluster": {"server": world.api.url}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    user = {"name": "u", "user": {}}
+    kubeconfig.write_text(
+        json.dumps(
+            {"clusters": [cluster], "contexts": [context], "users": [user], "current-context": "c"}
+        )
+    )
+    env = {
+        **os.environ,
+        "KUBECONFIG": str(kubeconfig),
+        "COLLECTOR__SERVER__PORT": str(port),
+        "COLLECTOR__DATABASE__URL": f"sqlite:///{path}",
+        "COLLECTOR__METRICS__COLLECTION_INTERVAL": "200ms",
+    }
+    command = [sys.executable, "-m", "collector"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, env=env, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def is_up(caller: Caller) -> bool:
+    try:
+        return caller.ask("/readyz").status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def test_a_kill_costs_at_most_one_sampling_interval(world: World, tmp_path: Path, unused_port: int):
+    path, caller = tmp_path / "collector.db", Caller(f"http://127.0.0.1:{unused_port}")
+    known: set[str] = set()
+    for i in range(3):
+        with program(world, path, port=unused_port) as process:
+            wait_for(lambda: is_up(caller), "the program to serve")
+            # All that an earlier run stored is there, although it was killed.
+            assert uids(caller) == known
+            n_stored = count_samples(path)
+            place(world, caller, f"web-{i}")
+            known = wait_for(lambda: uids(caller), "the placement", until=known.__lt__)
+            for cpu in (1, 2, 3):
+                world.usage(str(cpu))
+                wait_for(caller.node, "a sample", until=has_usage(cpu * 1000))
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(WAIT_S)
+        assert count_samples(path) - n_stored >= 2  # of the three, the last may be lost
+
+
+def uids(caller: Caller) -> set[str]:
+    return {placement.pod_uid for placement in caller.placements().items}
+
+
+def has_usage(cpu_milli: int) -> Callable[[Any], bool]:
+    return lambda node: node["usage_cpu_milli"] == cpu_milli
+
+
+def count_samples(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as database:
+        [(check,)] = database.execute("PRAGMA integrity_check")
+        [(n_samples,)] = database.execute("SELECT count(*) FROM samples")
+    assert check == "ok"
+    return n_samples
+
+
+def test_the_program_ends_when_told_to(world: World, tmp_path: Path, unused_port: int):
+    caller = Caller(f"http://127.0.0.1:{unused_port}")
+    with program(world, tmp_path / "collector.db", port=unused_port) as process:
+        wait_for(lambda: is_up(caller), "the program to serve")
+
+        process.terminate()
+
+        assert process.wait(WAIT_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("yaml", "env", "message"),
+    [
+        ("server:\n  prt: 1\n", {}, "collector.yaml:2: server.prt: unknown key"),
+        ("", {"KUBECONFIG": "/nowhere/kubeconfig"}, "/nowhere/kubeconfig: no such file"),
+        ("database: {url: mysql://x/y}\n", {}, "database.url: mysql"),
+    ],
+)
+def test_a_wrong_configuration_ends_the_program_with_its_name(
+    world: World, tmp_path: Path, capfd, monkeypatch, yaml, env, message
+):
+    from collector.__main__ import main
+
+    config = tmp_path / "collector.yaml"
+    config.write_text(yaml)
+    kubeconfig = tmp_path / "kubeconfig"
+    cluster = f"clusters: [{{name: c, cluster: {{server: '{world.api.url}'}}}}]"
+    context = "contexts: [{name: c, context: {cluster: c, user: u}}]"
+    kubeconfig.write_text(f"{cluster}\n{context}\nusers: [{{name: u, user: {{}}}}]\n")
+    kubeconfig.write_text(kubeconfig.read_text() + "current-context: c\n")
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        code = main(["--config", str(config)], env={"KUBECONFIG": str(kubeconfig), **env})
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    assert code == 2
+    assert message in capfd.readouterr().err
