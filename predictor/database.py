@@ -34,7 +34,7 @@ predictions = sa.Table(
     sa.Column("n_bytes", sa.Integer, nullable=False),
     sa.Column("node_list", sa.LargeBinary, nullable=False),
     sa.Column("p_success", sa.LargeBinary, comment="float32 (n_nodes,)"),
-    sa.Column("vectors", sa.LargeBinary, nullable=False, comment="float32 (n_nodes, 14)"),
+    sa.Column("vectors", sa.LargeBinary, nullable=False, comment="zlib of float32, by column"),
     sqlite_autoincrement=True,
 )
 

@@ -71,14 +71,14 @@ class Predictions:
             workload=view.workloads.get(request.workload),
         )
         [rating] = self._rate([shape], view=view, index=index, model=model)
-        nodes = node_predictions(rating, model=model, explain=explain)
+        order = rating.best_first()
+        nodes = node_predictions(rating, order=order, model=model, explain=explain)
         stored = _stored(rating, made_at_s=view.snapshot.at_s)
         self._remember([stored], model=model)
-        best = rating.best_first()[0]
         return PredictResponse(
             prediction_id=stored.id,
             predicted_node=nodes[0].node_name,
-            confidence=float(rating.value[best]),
+            confidence=float(rating.value[order[0]]),
             algorithm=algorithm(model),
             model_version=0 if model is None else model.version,
             ai_features=AiFeatures(

@@ -1,6 +1,7 @@
 """Rating every node for a pod: by the model if there is one, else by enhanced scoring. Pure."""
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 import numpy as np
@@ -68,12 +69,16 @@ class Rating:
         """Shape ``(n_nodes,)``, 0–100."""
         return np.rint(100.0 * self.value).astype(np.int64)
 
-    def best_first(self) -> list[int]:
+    def best_first(self) -> NDArray[np.intp]:
         """Order positions: ready nodes first, then by value, resource score and name."""
-        value, names = self.value, self.nodes.names
-        resource, is_ready = self.enhanced.resource_score, self.nodes.is_ready
-        return sorted(
-            range(len(names)), key=lambda i: (not is_ready[i], -value[i], -resource[i], names[i])
+        # The last key is the first that counts.
+        return np.lexsort(
+            (
+                np.array(self.nodes.names),
+                -self.enhanced.resource_score,
+                -self.value,
+                ~self.nodes.is_ready,
+            )
         )
 
 
@@ -121,24 +126,39 @@ def rate(
     ]
 
 
-def node_predictions(rating: Rating, *, model: Model | None, explain: bool) -> list[NodePrediction]:
-    """Write a rating down, best node first."""
-    contributions: list[dict[str, float]] | None = None
-    if explain and model is not None:
-        contributions = model.explain(rating.matrix)
-    elif explain:
-        parts = rating.enhanced.contributions.tolist()
-        contributions = [dict(zip(PARTS, row, strict=True)) for row in parts]
-    scores = rating.scores
+def node_predictions(
+    rating: Rating, *, order: NDArray[np.intp], model: Model | None, explain: bool
+) -> list[NodePrediction]:
+    """Write a rating down, nodes in the given order."""
+    enhanced, p_success = rating.enhanced, rating.p_success
+    columns = zip(
+        (rating.nodes.names[i] for i in order),
+        enhanced.resource_score[order].tolist(),
+        enhanced.readiness_score[order].tolist(),
+        enhanced.stability_score[order].tolist(),
+        repeat(None) if p_success is None else p_success[order].tolist(),
+        rating.scores[order].tolist(),
+        _contributions(rating, order=order, model=model) if explain else repeat(None),
+        strict=False,
+    )
     return [
         NodePrediction(
-            node_name=rating.nodes.names[i],
-            resource_score=float(rating.enhanced.resource_score[i]),
-            readiness_score=float(rating.enhanced.readiness_score[i]),
-            stability_score=float(rating.enhanced.stability_score[i]),
-            ml_confidence=None if rating.p_success is None else float(rating.p_success[i]),
-            score=int(scores[i]),
-            contributions=None if contributions is None else contributions[i],
+            node_name=name,
+            resource_score=resource,
+            readiness_score=readiness,
+            stability_score=stability,
+            ml_confidence=p,
+            score=score,
+            contributions=contributions,
         )
-        for i in rating.best_first()
+        for name, resource, readiness, stability, p, score, contributions in columns
     ]
+
+
+def _contributions(
+    rating: Rating, *, order: NDArray[np.intp], model: Model | None
+) -> list[dict[str, float]]:
+    if model is not None:
+        return model.explain(rating.matrix[order])
+    rows = rating.enhanced.contributions[order].tolist()
+    return [dict(zip(PARTS, row, strict=True)) for row in rows]

@@ -177,6 +177,7 @@ def test_feedback_for_a_node_that_was_not_rated_is_refused(predictor):
         ("POST", "/predict", b"[" * 100_000, 422),
         ("POST", "/predict", b'{"pod_name": "p", "pod_spec": {"x": ' + b"[" * 100_000, 400),
         ("POST", "/feedback", b'{"prediction_result": {"x": ' + b'{"x":' * 100_000, 400),
+        ("POST", "/predict", b'{"pod_spec":{"x":' + b"[" * 9_000 + b"]" * 9_000 + b"}}", 400),
         ("POST", "/predict", b'"' + b"x" * 10_000_000 + b'"', 413),
         ("POST", "/predict", b'{"pod_name": 1e400}', 422),
         ("GET", "/predict", None, 405),

@@ -39,6 +39,10 @@ def make_ratings(*nodes, model=None, n_shapes=1):
     )
 
 
+def write_down(rating, *, model, explain):
+    return node_predictions(rating, order=rating.best_first(), model=model, explain=explain)
+
+
 FULL = make_node_state("full", usage_memory_bytes=15 * GIB)
 FREE = make_node_state("free", usage_memory_bytes=2 * GIB)
 
@@ -46,14 +50,14 @@ FREE = make_node_state("free", usage_memory_bytes=2 * GIB)
 def test_the_best_node_comes_first(model):
     for asked in (None, model):
         [rating] = make_ratings(FULL, FREE, model=asked)
-        names = [n.node_name for n in node_predictions(rating, model=asked, explain=False)]
+        names = [n.node_name for n in write_down(rating, model=asked, explain=False)]
         assert names == ["free", "full"]
 
 
 def test_equal_nodes_come_in_the_order_of_their_names():
     [rating] = make_ratings(make_node_state("b"), make_node_state("a"), make_node_state("c"))
 
-    nodes = node_predictions(rating, model=None, explain=False)
+    nodes = write_down(rating, model=None, explain=False)
 
     assert [n.node_name for n in nodes] == ["a", "b", "c"]
 
@@ -63,19 +67,19 @@ def test_nodes_that_the_model_cannot_tell_apart_come_by_free_resources(model):
     [rating] = make_ratings(busier, FREE, model=model)
 
     assert rating.p_success[0] == rating.p_success[1]
-    assert rating.best_first() == [1, 0]
+    assert rating.best_first().tolist() == [1, 0]
 
 
 def test_nodes_that_are_not_ready_come_last():
     [rating] = make_ratings(make_node_state("idle", is_ready=False, usage_cpu_milli=0), FULL)
 
-    assert rating.best_first() == [1, 0]
+    assert rating.best_first().tolist() == [1, 0]
 
 
 def test_contributions_sum_to_the_score(model):
     for asked in (None, model):
         [rating] = make_ratings(FULL, FREE, model=asked)
-        for node in node_predictions(rating, model=asked, explain=True):
+        for node in write_down(rating, model=asked, explain=True):
             total = sum(node.contributions.values())
             assert round(total) == node.score
             if asked is not None:
@@ -85,7 +89,7 @@ def test_contributions_sum_to_the_score(model):
 def test_the_model_names_what_speaks_against_a_node(model):
     [rating] = make_ratings(FULL, FREE, model=model)
 
-    worst = node_predictions(rating, model=model, explain=True)[-1]
+    worst = write_down(rating, model=model, explain=True)[-1]
 
     assert min(worst.contributions, key=worst.contributions.get) == "node_memory_utilization"
 
