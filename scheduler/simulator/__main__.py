@@ -1,0 +1,189 @@
+"""The command line of the simulated cluster: ``python -m scheduler.simulator serve``."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from kube.edge.logs import configure_logs
+from kube.edge.settings import SettingsError
+from kube.quantity import QuantityError, parse_milli, parse_whole
+from scheduler.simulator.access import TOKEN_VARIABLE, choose_token, kubeconfig, write_private
+from scheduler.simulator.apiserver.settings import Faults
+from scheduler.simulator.instants import parse_rfc3339
+from scheduler.simulator.serving import ServeOptions, listen, serve
+
+MAX_NODES: Final = 5000
+MAX_SPEED: Final = 3600.0
+_HISTORY_S: Final = 7 * 86_400.0
+"""A fast clock starts a week ago, so that clients are not shown the future (for a while)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code: 2 for wrong usage, 1 for differences or failure."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _serve(options)
+    except SettingsError as error:
+        print(f"scheduler.simulator: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m scheduler.simulator",
+        description="A cluster in memory that speaks the Kubernetes API, in virtual time.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve_ = commands.add_parser("serve", help="serve a cluster until stopped")
+    _add_serve_options(serve_)
+    return parser
+
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    add("--port", type=_whole(0, 65_535), default=8001, help="0 takes any (%(default)s)")
+    add("--nodes", type=_whole(0, MAX_NODES), default=5, help="how many (%(default)s)")
+    add(
+        "--node-cpu",
+        type=_quantity(parse_milli, least="1", most="1024"),
+        default="4",
+        help="capacity of each (%(default)s)",
+    )
+    add(
+        "--node-memory",
+        type=_quantity(parse_whole, least="1Gi", most="64Ti"),
+        default="16Gi",
+        help="capacity of each (%(default)s)",
+    )
+    add(
+        "--speed",
+        type=_real(0.01, MAX_SPEED),
+        default=1.0,
+        help="virtual seconds per second (%(default)s)",
+    )
+    add("--seed", type=_whole(0, 2**63), default=0, help="decides all chance (%(default)s)")
+    add(
+        "--start",
+        type=_instant,
+        metavar="TIME",
+        help="virtual time to start at, RFC 3339 (now; a week ago if the speed is not 1)",
+    )
+    add("--token-file", type=Path, metavar="FILE", help=f"bearer token (or {TOKEN_VARIABLE})")
+    add("--write-token", type=Path, metavar="FILE", help="make a token if none is there or given")
+    add("--write-kubeconfig", type=Path, metavar="FILE", help="write one that leads here")
+    add("--advertise-url", metavar="URL", help="how clients reach it, for the kubeconfig")
+    faults = parser.add_argument_group("faults of the API server, off by default")
+    add = faults.add_argument
+    ratio = _real(0.0, 1.0)
+    add("--fault-latency", type=_real(0.0, 60.0), default=0.0, metavar="SECONDS")
+    add("--fault-throttled", type=ratio, default=0.0, metavar="P", help="answered 429")
+    add("--fault-failed", type=ratio, default=0.0, metavar="P", help="answered 500")
+    add("--fault-conflict", type=ratio, default=0.0, metavar="P", help="writes answered 409")
+    add("--fault-watch-dropped", type=ratio, default=0.0, metavar="P", help="after an event")
+
+
+def _serve(options: argparse.Namespace) -> int:
+    configure_logs()
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are our news
+    token = choose_token(
+        host=options.host,
+        token_file=options.token_file,
+        write_token=options.write_token,
+        variable=os.environ.get(TOKEN_VARIABLE),
+    )
+    sock = listen(options.host, port=options.port)
+    port = sock.getsockname()[1]
+    url = options.advertise_url or _url(options.host, port)
+    start_s = options.start
+    if start_s is None:
+        start_s = time.time() - (0.0 if options.speed == 1.0 else _HISTORY_S)
+
+    if options.write_kubeconfig is not None:
+        write_private(options.write_kubeconfig, kubeconfig(url=url, token=token))
+
+    def on_ready() -> None:
+        print(
+            f"simulated cluster of {options.nodes} nodes at {_url(options.host, port)}", flush=True
+        )
+
+    settings = ServeOptions(
+        host=options.host,
+        port=port,
+        n_nodes=options.nodes,
+        cpu_milli=options.node_cpu,
+        memory_bytes=options.node_memory,
+        speed=options.speed,
+        start_s=start_s,
+        seed=options.seed,
+        token=token,
+        faults=Faults(
+            latency_s=options.fault_latency,
+            p_throttled=options.fault_throttled,
+            p_failed=options.fault_failed,
+            p_conflict=options.fault_conflict,
+            p_watch_dropped=options.fault_watch_dropped,
+            seed=options.seed,
+        ),
+    )
+    asyncio.run(serve(settings, sock=sock, on_ready=on_ready))
+    return 0
+
+
+def _url(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 (not bound)
+    if ":" in reachable and not reachable.startswith("["):
+        reachable = f"[{reachable}]"
+    return f"http://{reachable}:{port}"
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be {least} to {most}, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def _real(least: float, most: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"must be {least:g} to {most:g}, not {text!r}")
+        return number
+
+    return read
+
+
+def _quantity(parse: Callable[[str], int], *, least: str, most: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            amount = parse(text)
+        except QuantityError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        if not parse(least) <= amount <= parse(most):
+            raise argparse.ArgumentTypeError(f"must be {least} to {most}, not {text!r}")
+        return amount
+
+    return read
+
+
+def _instant(text: str) -> float:
+    try:
+        return parse_rfc3339(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no RFC 3339 time: {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

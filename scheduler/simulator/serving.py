@@ -1,0 +1,152 @@
+"""Serves a simulated cluster: the API server and the passage of time, on one event loop."""
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+
+from kube.edge.logs import facts
+from kube.edge.settings import SettingsError
+from scheduler.simulator.apiserver.app import make_app
+from scheduler.simulator.apiserver.settings import ApiServerSettings, Faults
+from scheduler.simulator.clock import VirtualClock
+from scheduler.simulator.cluster import Cluster
+from scheduler.simulator.defaults import bootstrap_objects
+from scheduler.simulator.hardware import draw_nodes
+from scheduler.simulator.store import Store
+
+log = logging.getLogger(__name__)
+
+STEP_S: Final = 0.1
+"""Wall time between two steps of the world."""
+BACKLOG: Final = 2048
+CATCH_UP_S: Final = 2.0
+"""At most so much wall time is made up for in one step; what is beyond is lost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What the command line says."""
+
+    host: str
+    port: int
+    n_nodes: int
+    cpu_milli: int
+    memory_bytes: int
+    speed: float
+    start_s: float
+    seed: int
+    token: str | None
+    faults: Faults
+
+
+def listen(host: str, *, port: int) -> socket.socket:
+    """Take the address; port 0 takes any free one.
+
+    Raises:
+        SettingsError: It is taken, or no address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)  # who connects early waits, and is not turned away
+    except OSError as error:
+        sock.close()
+        raise SettingsError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    return sock
+
+
+async def serve(
+    options: ServeOptions, *, sock: socket.socket, on_ready: Callable[[], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        options: The cluster's shape and pace.
+        sock: What ``listen`` gave.
+        on_ready: Called once clients are answered.
+    """
+    clock = VirtualClock(
+        start_s=options.start_s,
+        speed=options.speed,
+        monotonic_s=time.monotonic,
+        max_step_s=CATCH_UP_S * options.speed,
+    )
+    store = Store(now_s=clock.now_s, seed=options.seed)
+    for resource, obj in bootstrap_objects():
+        store.create(resource, obj)
+    cluster = Cluster(store, seed=options.seed)
+    for spec in draw_nodes(
+        options.n_nodes,
+        seed=options.seed,
+        cpu_milli=options.cpu_milli,
+        memory_bytes=options.memory_bytes,
+    ):
+        cluster.add_node(spec)
+    address, port = sock.getsockname()[:2]
+    settings = ApiServerSettings(
+        tokens=frozenset() if options.token is None else frozenset({options.token}),
+        advertised_address=f"{address}:{port}",
+        faults=options.faults,
+    )
+    app = make_app(store, settings=settings, metrics_source=cluster.metrics)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,  # the app sends the cluster's own date
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+    def end() -> None:
+        app.close()
+        server.should_exit = True
+
+    async with asyncio.TaskGroup() as tasks:
+        passage = tasks.create_task(_pass_time(cluster, clock=clock))
+        passage.add_done_callback(lambda _: end())  # a world that stands still must not look alive
+        tasks.create_task(_announce(server, on_ready=on_ready, end=end))
+        await server.serve(sockets=[sock])
+        passage.cancel()
+
+
+async def _pass_time(cluster: Cluster, *, clock: VirtualClock) -> None:
+    began_s = last_s = time.monotonic()
+    lost_s = 0.0
+    while True:
+        cluster.step(clock.tick())
+        now_s = time.monotonic()
+        lost_s += max(0.0, now_s - last_s - CATCH_UP_S)
+        last_s = now_s
+        if lost_s > CATCH_UP_S:
+            log.warning(
+                "time was lost: this machine slept, or is too slow for the speed",
+                extra=facts(lost_s=round(lost_s, 1), running_s=round(now_s - began_s, 1)),
+            )
+            lost_s = 0.0
+        await asyncio.sleep(STEP_S)
+
+
+async def _announce(
+    server: uvicorn.Server, *, on_ready: Callable[[], None], end: Callable[[], None]
+) -> None:
+    while not server.started:
+        if server.should_exit:
+            return
+        await asyncio.sleep(0.01)
+    # From here on a signal ends the program by a plain return: exit code 0, no traceback.
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    on_ready()
