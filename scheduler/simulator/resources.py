@@ -6,8 +6,8 @@ insists on watching, are here too: they are stored and served like any other.
 
 import base64
 import hashlib
-from dataclasses import dataclass, replace
-from typing import Any, Self, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as decoded JSON. Stored objects are never changed in place."""
@@ -74,10 +74,6 @@ class Resource:
     def has_subresource(self, name: str) -> bool:
         """Tell whether ``<plural>/<name>`` exists."""
         return any(sub.name == name for sub in self.subresources)
-
-    def with_names(self, *, singular: str, short_names: tuple[str, ...]) -> Self:
-        """The same resource under other names."""
-        return replace(self, singular=singular, short_names=short_names)
 
 
 def _status(kind: str) -> Subresource:

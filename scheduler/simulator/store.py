@@ -16,8 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import msgspec
-
 from scheduler.simulator.defaults import complete
 from scheduler.simulator.history import Entry, Table, Write, WriteKind
 from scheduler.simulator.instants import parse_rfc3339, rfc3339
@@ -150,12 +148,19 @@ class Store:
         Raises:
             AlreadyExistsError: The name is taken.
         """
-        meta = self.new_metadata(resource, obj)
+        return self.add(resource, {**obj, "metadata": self.new_metadata(resource, obj)})
+
+    def add(self, resource: Resource, obj: Object) -> Object:
+        """Store a new object whose metadata are as ``new_metadata`` made them.
+
+        Raises:
+            AlreadyExistsError: The name is taken.
+        """
+        meta = obj["metadata"]
         key = _key(resource, meta.get("namespace"), meta["name"])
-        table = self.table(resource)
-        if key in table.entries:
+        if key in self.table(resource).entries:
             raise AlreadyExistsError(resource, name=meta["name"])
-        meta["resourceVersion"] = self._next_version()
+        meta = {**meta, "resourceVersion": self._next_version()}
         stored = _assemble(resource, obj, meta)
         self._commit(resource, WriteKind.ADDED, key=key, old=None, new=stored)
         return stored
@@ -163,10 +168,9 @@ class Store:
     def new_metadata(self, resource: Resource, obj: Object) -> Object:
         """Metadata as a new object gets it: name, uid, creation time; no version yet."""
         given = obj.get("metadata") or {}
-        name = given.get("name") or self._generate_name(given.get("generateName", ""))
-        meta: Object = {"name": name}
-        if given.get("generateName"):
-            meta["generateName"] = given["generateName"]
+        meta: Object = {"name": given.get("name", "")}
+        if prefix := given.get("generateName"):
+            meta = {"name": meta["name"] or self._generate_name(prefix), "generateName": prefix}
         if resource.is_namespaced:
             meta["namespace"] = given.get("namespace") or "default"
         meta["uid"] = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
@@ -407,8 +411,3 @@ def _grace_s(pod: Object, *, asked: int | None) -> int:
     if period is None:
         period = pod["spec"].get("terminationGracePeriodSeconds") or 0
     return 1 if period < 0 else int(period)
-
-
-def encode(obj: object) -> bytes:
-    """JSON text of anything stored."""
-    return msgspec.json.encode(obj)

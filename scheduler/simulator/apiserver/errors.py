@@ -194,7 +194,8 @@ class InvalidError(ApiError):
         details: Object = {"name": name} if name else {}
         if group:
             details["group"] = group
-        details["kind"] = kind
+        if kind:
+            details["kind"] = kind
         details["causes"] = [
             {"reason": error.reason, "message": error.message, "field": error.field}
             for error in errors

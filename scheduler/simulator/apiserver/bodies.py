@@ -1,0 +1,198 @@
+"""Request bodies: decoded, checked to be what the address asks for, and read by the schema."""
+
+import json
+from typing import Any
+
+import msgspec
+import yaml
+
+from scheduler.simulator.apiserver.errors import (
+    ApiError,
+    BadRequestError,
+    InvalidError,
+    unsupported,
+)
+from scheduler.simulator.apiserver.go_json import go_json_problem
+from scheduler.simulator.apiserver.requests import Request
+from scheduler.simulator.apiserver.schema import DecodeError, read_as, type_name
+from scheduler.simulator.resources import Object, Resource
+
+_SHOWN_BYTES = 30
+_ACCEPTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+_GO_TYPE_META = (
+    r'struct { APIVersion string "json:\"apiVersion,omitempty\""; '
+    r'Kind string "json:\"kind,omitempty\"" }'
+)
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
+
+
+def check_options(request: Request, kind: str) -> None:
+    """Refuse parameters of a write that mean nothing.
+
+    Raises:
+        InvalidError: 422.
+    """
+    errors = []
+    if request.query.get("dryRun", "All") not in ("All", ""):
+        errors.append(unsupported("dryRun", request.query["dryRun"], ("All",)))
+    validation = request.query.get("fieldValidation", "")
+    if validation not in ("", "Ignore", "Warn", "Strict"):
+        errors.append(unsupported("fieldValidation", validation, ("Ignore", "Strict", "Warn")))
+    if errors:
+        raise InvalidError(kind, "meta.k8s.io", "", errors)
+
+
+def is_dry_run(request: Request) -> bool:
+    """Tell whether nothing may be stored."""
+    return request.query.get("dryRun") == "All"
+
+
+def decode_body(request: Request, expected_kind: str) -> Any:
+    """The body as JSON values.
+
+    Raises:
+        ApiError: 415 for a media type that is not read.
+        BadRequestError: 400 for a text that is not of its type.
+    """
+    media_type = request.content_type.partition(";")[0].strip().lower() or "application/json"
+    if media_type in YAML_TYPES:
+        try:
+            return yaml.safe_load(request.body)
+        except yaml.YAMLError as error:
+            raise BadRequestError(f"error converting YAML to JSON: {error}") from error
+    if media_type != "application/json":
+        raise unsupported_media_type(_ACCEPTED)
+    try:
+        return msgspec.json.decode(request.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        why = f"couldn't get version/kind; json parse error: {go_json_problem(request.body)}"
+        raise unrecognized(expected_kind, why, request.body) from None
+
+
+def unsupported_media_type(accepted: str) -> ApiError:
+    """415."""
+    message = (
+        "the body of the request was in an unknown format - "
+        f"accepted media types include: {accepted}"
+    )
+    return ApiError(415, message, reason="UnsupportedMediaType")
+
+
+def unrecognized(kind: str, why: str, body: bytes) -> BadRequestError:
+    """400 for a body that does not even say what it is."""
+    shown = body[:_SHOWN_BYTES]
+    text = shown.decode(errors="replace") if body[:1] == b"{" else shown.hex()
+    summary = (text + (" ..." if len(body) > _SHOWN_BYTES else "")) if body else "<empty>"
+    return BadRequestError(
+        f"the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
+    )
+
+
+def read_body(request: Request, resource: Resource) -> tuple[Object, tuple[str, ...]]:
+    """The object that a request brings, and warnings about fields nobody knows.
+
+    Raises:
+        ApiError: 400 or 415.
+    """
+    obj = decode_body(request, resource.kind)
+    kind, api_version = identify(obj, resource, request.body)
+    if api_version != resource.api_version:
+        raise BadRequestError(
+            f"the API version in the data ({api_version}) does not match "
+            f"the expected API version ({resource.api_version})"
+        )
+    if kind != resource.kind:
+        if resource.is_custom:
+            raise BadRequestError(f"{kind} in version cannot be handled as a {resource.kind}")
+        raise BadRequestError(_wrong_kind(kind, resource))
+    return read_object_of(request, resource, obj)
+
+
+def identify(obj: Any, resource: Resource, body: bytes) -> tuple[str, str]:
+    """Kind and version of an object, by default those of the address.
+
+    Raises:
+        BadRequestError: It is no object, or they are no texts.
+    """
+    if not isinstance(obj, dict):
+        found = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+        name = found.get(type(obj), "null")
+        why = (
+            "couldn't get version/kind; json parse error: "
+            f"json: cannot unmarshal {name} into Go value of type {_GO_TYPE_META}"
+        )
+        raise unrecognized(resource.kind, why, body)
+    return obj.get("kind") or resource.kind, obj.get("apiVersion") or resource.api_version
+
+
+def _wrong_kind(kind: str, resource: Resource) -> str:
+    return (
+        f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+        f"converting (v1.{kind}) to (core.{resource.kind}): unknown conversion"
+    )
+
+
+def read_object_of(
+    request: Request, resource: Resource, obj: Object
+) -> tuple[Object, tuple[str, ...]]:
+    """Read an object by the resource's schema, minding ``fieldValidation``.
+
+    Raises:
+        BadRequestError: A field has another type, or is unknown and that is forbidden.
+    """
+    intro = (
+        f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+    )
+    try:
+        read, unknown = read_as("" if resource.is_custom else type_name(resource), obj)
+    except DecodeError as error:
+        raise BadRequestError(f"{intro}: {error}") from error
+    problems = [f'unknown field "{path}"' for path in unknown]
+    validation = request.query.get("fieldValidation") or "Warn"
+    if validation != "Ignore":
+        problems += [f'duplicate field "{path}"' for path in _duplicates(request)]
+    if problems and validation == "Strict":
+        raise BadRequestError(f"{intro}: strict decoding error: {', '.join(problems)}")
+    if resource.is_custom and not isinstance(obj.get("metadata") or {}, dict):
+        raise BadRequestError(f"{intro}: metadata must be an object")
+    read = {**read, "metadata": read.get("metadata") or {}}
+    return read, tuple(problems) if validation == "Warn" else ()
+
+
+class _Repeated(dict[str, Any]):
+    """A JSON object that remembers which of its keys came twice."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _duplicates(request: Request) -> list[str]:
+    if b'"' not in request.body or request.content_type.startswith(YAML_TYPES):
+        return []
+    if not _may_repeat(request.body):
+        return []
+
+    def build(pairs: list[tuple[str, Any]]) -> _Repeated:
+        built = _Repeated(pairs)
+        keys = [key for key, _ in pairs]
+        built.repeated = tuple({key for key in keys if keys.count(key) > 1})
+        return built
+
+    return list(_repeats(json.loads(request.body, object_pairs_hook=build), ""))
+
+
+def _may_repeat(body: bytes) -> bool:
+    # Few bodies repeat a key; comparing lengths of the texts finds them without walking.
+    compact = msgspec.json.format(body, indent=-1)
+    return len(msgspec.json.encode(msgspec.json.decode(body))) < len(compact) - 2
+
+
+def _repeats(value: Any, at: str) -> list[str]:
+    found: list[str] = []
+    if isinstance(value, _Repeated):
+        found += [f"{at}.{key}".removeprefix(".") for key in value.repeated]
+        for key, inner in value.items():
+            found += _repeats(inner, f"{at}.{key}")
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            found += _repeats(inner, f"{at}[{i}]")
+    return found

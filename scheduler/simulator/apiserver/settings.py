@@ -1,0 +1,62 @@
+"""What an operator, or a test, can turn about the simulated API server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from scheduler.simulator.resources import Object
+
+
+@dataclass(slots=True, kw_only=True)
+class Faults:
+    """How the server misbehaves; may be changed while it runs. All off by default."""
+
+    latency_s: float = 0.0
+    """Waited before each answer, in wall seconds."""
+    p_throttled: float = 0.0
+    """Probability that a request is answered 429."""
+    p_failed: float = 0.0
+    """Probability that a request is answered 500."""
+    p_conflict: float = 0.0
+    """Probability that an update or patch is answered 409."""
+    p_watch_dropped: float = 0.0
+    """Probability, for each event, that its watch ends after it."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServerSettings:
+    """What the server needs to know besides its objects."""
+
+    tokens: frozenset[str] = frozenset()
+    """Bearer tokens that are let in; when there are none, everybody is."""
+    advertised_address: str = "127.0.0.1:6443"
+    """What discovery tells clients to call."""
+    max_body_bytes: int = 3 * 1024 * 1024
+    watch_queue_size: int = 10_000
+    """Events that may wait for a slow watcher before it is cut off."""
+    clears_namespaces: bool = True
+    """Delete what a terminating namespace holds, as the namespace controller does."""
+    faults: Faults = field(default_factory=Faults)
+
+
+class MetricsSource(Protocol):
+    """Where ``metrics.k8s.io`` gets its numbers from."""
+
+    def node_metrics(self) -> Sequence[Object]:
+        """``NodeMetrics`` objects of ``metrics.k8s.io/v1beta1``."""
+
+    def pod_metrics(self) -> Sequence[Object]:
+        """``PodMetrics`` objects of ``metrics.k8s.io/v1beta1``."""
+
+
+class NoMetrics:
+    """A metrics source that has seen nothing yet."""
+
+    def node_metrics(self) -> Sequence[Object]:
+        """Nothing."""
+        return ()
+
+    def pod_metrics(self) -> Sequence[Object]:
+        """Nothing."""
+        return ()

@@ -1,0 +1,417 @@
+"""Creating and changing objects: every check between a request and the store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from scheduler.simulator import resources as r
+from scheduler.simulator.apiserver import patch as patches
+from scheduler.simulator.apiserver.bodies import (
+    check_options,
+    decode_body,
+    is_dry_run,
+    read_body,
+    read_object_of,
+    unsupported_media_type,
+)
+from scheduler.simulator.apiserver.conversion import from_stored, stored_resource, to_stored
+from scheduler.simulator.apiserver.errors import (
+    ApiError,
+    BadRequestError,
+    FieldError,
+    InvalidError,
+    about,
+    already_exists,
+    conflict,
+    forbidden,
+    internal,
+    invalid_value,
+    not_found,
+)
+from scheduler.simulator.apiserver.go_json import go_json_problem
+from scheduler.simulator.apiserver.managed_fields import manager_of, record_write
+from scheduler.simulator.apiserver.pod_changes import pod_change_errors
+from scheduler.simulator.apiserver.requests import Request
+from scheduler.simulator.apiserver.routes import Target
+from scheduler.simulator.apiserver.schema import type_name
+from scheduler.simulator.apiserver.validation import check_changed, check_new, refuse_if_wrong
+from scheduler.simulator.defaults import ForbiddenError, complete, complete_update
+from scheduler.simulator.pod_defaults import with_outage_tolerations
+from scheduler.simulator.resources import Object, Resource
+from scheduler.simulator.store import AlreadyExistsError, ConflictError, NotFoundError, Store
+
+_KEEPS_STATUS = frozenset({r.NODES.table, r.CUSTOM_RESOURCE_DEFINITIONS.table})
+"""Kinds whose creator may give their status."""
+_CREATED_BY_PUT = frozenset(
+    each.table
+    for each in (r.LEASES, r.EVENTS, r.SERVICES, r.ENDPOINTS, r.LIMIT_RANGES, r.PRIORITY_CLASSES)
+)
+_VERSION_REQUIRED = frozenset(
+    each.table for each in (r.LEASES, r.PDBS, r.CSI_NODES, r.CUSTOM_RESOURCE_DEFINITIONS)
+)
+"""Kinds that are not replaced without saying which version is meant."""
+_APPLY = "application/apply-patch+yaml"
+_JSON_PATCH = "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
+_STRATEGIC = "application/strategic-merge-patch+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write led to."""
+
+    obj: Object
+    status: int = 200
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Intent:
+    """What is to become of an object, and on whose behalf."""
+
+    target: Target
+    request: Request
+    operation: str = "Update"
+
+    @property
+    def manager(self) -> str:
+        return self.request.query.get("fieldManager") or manager_of(self.request.user_agent)
+
+
+class Writer:
+    """Applies the writes of clients to a store.
+
+    Args:
+        store: Where objects are kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def create(self, target: Target, request: Request) -> Written:
+        """``POST`` of a new object.
+
+        Raises:
+            ApiError: It may not be created.
+        """
+        check_options(request, "CreateOptions")
+        obj, warnings = read_body(request, target.resource)
+        return self._create(_Intent(target=target, request=request), obj, warnings)
+
+    def update(self, target: Target, request: Request) -> Written:
+        """``PUT`` of a whole object, or of its status.
+
+        Raises:
+            ApiError: It may not be replaced.
+        """
+        check_options(request, "UpdateOptions")
+        obj, warnings = read_body(request, target.resource)
+        _check_address(target, obj)
+        intent = _Intent(target=target, request=request)
+        old = self._find(target)
+        if old is None:
+            if target.resource.table not in _CREATED_BY_PUT or target.subresource:
+                raise not_found(target.resource, target.name)
+            return self._create(intent, obj, warnings)
+        return Written(self._change(intent, old, obj), warnings=warnings)
+
+    def patch(self, target: Target, request: Request) -> Written:
+        """``PATCH`` by any of the four kinds of patch.
+
+        Raises:
+            ApiError: It may not be changed so.
+        """
+        check_options(request, "PatchOptions")
+        kind = request.content_type.partition(";")[0].strip().lower()
+        check_patch_type(target.resource, kind)
+        old = self._find(target)
+        if kind == _APPLY:
+            return self._apply(target, request, old)
+        if old is None:
+            raise not_found(target.resource, target.name)
+        shown = from_stored(target.resource, old)
+        raw = apply_patch(shown, request.body, kind, type_name(target.resource))
+        obj, warnings = _read_patched(request, target.resource, raw)
+        _check_address(target, obj)
+        intent = _Intent(target=target, request=request)
+        return Written(self._change(intent, old, obj), warnings=warnings)
+
+    def change(self, target: Target, request: Request, alter: Callable[[Object], Object]) -> Object:
+        """Change a stored object for a subresource that has a form of its own.
+
+        Raises:
+            ApiError: It may not be changed so.
+        """
+        old = self._find(target)
+        if old is None:
+            raise not_found(target.resource, target.name)
+        return self._change(_Intent(target=target, request=request), old, alter(old))
+
+    # --- details
+
+    def _find(self, target: Target) -> Object | None:
+        return self._store.find(target.resource, target.namespace, target.name)
+
+    def _apply(self, target: Target, request: Request, old: Object | None) -> Written:
+        if "fieldManager" not in request.query:
+            error = FieldError(
+                "fieldManager", "FieldValueRequired", "Required value: is required for apply patch"
+            )
+            raise InvalidError("PatchOptions", "meta.k8s.io", "", [error])
+        given = decode_body(_as_yaml(request), target.resource.kind)
+        if not isinstance(given, dict):
+            raise BadRequestError("error decoding YAML: not an object")
+        obj, warnings = read_object_of(request, target.resource, given)
+        _check_address(target, obj)
+        intent = _Intent(target=target, request=request, operation="Apply")
+        if old is None:
+            return self._create(intent, obj, warnings)
+        shown = from_stored(target.resource, old)
+        if target.resource.is_custom:
+            merged = patches.json_merge(shown, obj)
+        else:
+            merged = patches.strategic_merge(shown, obj, type_name=type_name(target.resource))
+        return Written(self._change(intent, old, merged), warnings=warnings)
+
+    def _create(self, intent: _Intent, obj: Object, warnings: tuple[str, ...]) -> Written:
+        target, resource = intent.target, intent.target.resource
+        meta = obj["metadata"]
+        if meta.get("resourceVersion"):
+            raise internal("resourceVersion should not be set on objects to be created")
+        meta = {**meta, **self._namespace_of(target, meta)}
+        obj = to_stored(resource, {**obj, "metadata": meta})
+        if resource.table not in _KEEPS_STATUS and resource.has_subresource("status"):
+            obj.pop("status", None)
+        stored_as = stored_resource(resource)
+        try:
+            obj = complete(stored_as, obj, find=self._store.find)
+        except ForbiddenError as error:
+            raise forbidden(resource, meta.get("name", ""), str(error)) from error
+        obj = {**obj, "metadata": self._store.new_metadata(stored_as, obj)}
+        check_new(stored_as, obj)
+        obj = self._recorded(intent, None, obj)
+        if is_dry_run(intent.request):
+            self._check_free(target, obj)
+            return Written(obj, 201, warnings)
+        try:
+            return Written(self._store.add(stored_as, obj), 201, warnings)
+        except AlreadyExistsError as error:
+            raise already_exists(resource, error.name) from error
+
+    def _check_free(self, target: Target, obj: Object) -> None:
+        meta = obj["metadata"]
+        if self._store.find(target.resource, meta.get("namespace"), meta["name"]) is not None:
+            raise already_exists(target.resource, meta["name"])
+
+    def _namespace_of(self, target: Target, meta: Object) -> Object:
+        if not target.resource.is_namespaced:
+            return {}
+        if meta.get("namespace", target.namespace) != target.namespace:
+            raise BadRequestError(
+                "the namespace of the provided object does not match "
+                "the namespace sent on the request"
+            )
+        found = self._store.find(r.NAMESPACES, None, target.namespace)
+        if found is None:
+            raise not_found(r.NAMESPACES, target.namespace)
+        if "deletionTimestamp" in found["metadata"]:
+            raise _terminating(target.resource, target.namespace, meta.get("name", ""))
+        return {"namespace": target.namespace}
+
+    def _change(self, intent: _Intent, old: Object, obj: Object) -> Object:
+        target, resource = intent.target, stored_resource(intent.target.resource)
+        if (resource.table in _VERSION_REQUIRED or resource.is_custom) and not obj["metadata"].get(
+            "resourceVersion"
+        ):
+            shown = target.resource
+            error = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+            raise InvalidError(shown.plural, shown.group, target.name, [error])
+        new = _prepared(target, old, to_stored(target.resource, obj))
+        self._check_version(target, old, new)
+        if resource is r.PODS and not target.subresource:
+            refuse_if_wrong(resource, new, pod_change_errors(old, new))
+        check_changed(resource, old=old, new=new)
+        new = self._recorded(intent, old, new)
+        if is_dry_run(intent.request):
+            return {**new, "metadata": {**old["metadata"], **new["metadata"]}}
+        try:
+            return self._store.update(resource, new)
+        except NotFoundError as error:
+            raise not_found(target.resource, target.name) from error
+        except ConflictError as error:
+            raise conflict(target.resource, target.name, *_reasons(error.message)) from error
+
+    def _check_version(self, target: Target, old: Object, new: Object) -> None:
+        given, current = new["metadata"], old["metadata"]
+        if given.get("uid", current["uid"]) != current["uid"]:
+            why = stale_uid(target.resource, current, given["uid"])
+            raise conflict(target.resource, target.name, why)
+        if given.get("resourceVersion", current["resourceVersion"]) != current["resourceVersion"]:
+            raise conflict(target.resource, target.name)
+
+    def _recorded(self, intent: _Intent, old: Object | None, new: Object) -> Object:
+        if old is not None and _without_bookkeeping(old) == _without_bookkeeping(new):
+            fields = old["metadata"].get("managedFields")
+            kept = {"managedFields": fields} if fields else {}
+            return {**new, "metadata": {**new["metadata"], **kept}}
+        return record_write(
+            intent.target.resource,
+            old=None if old is None else from_stored(intent.target.resource, old),
+            new=new,
+            manager=intent.manager,
+            subresource=intent.target.subresource,
+            now_s=self._store.now_s(),
+            operation=intent.operation,
+        )
+
+
+def stale_uid(resource: Resource, current: Object, given: str) -> str:
+    """Why a write for another object of the same name is refused, in etcd's words."""
+    place = f"{current['namespace']}/" if "namespace" in current else ""
+    plural = {"nodes": "minions", "services": "services/specs"}.get(
+        resource.plural, resource.plural
+    )
+    return (
+        f"StorageError: invalid object, Code: 4, Key: /registry/{plural}/{place}"
+        f"{current['name']}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: "
+        f"UID in precondition: {given}, UID in object meta: {current['uid']}"
+    )
+
+
+def _reasons(message: str) -> tuple[str, ...]:
+    return (message,) if message else ()
+
+
+def _terminating(resource: Resource, namespace: str, name: str) -> ApiError:
+    why = f"unable to create new content in namespace {namespace} because it is being terminated"
+    cause = {
+        "reason": "NamespaceTerminating",
+        "message": f"namespace {namespace} is being terminated",
+        "field": "metadata.namespace",
+    }
+    error = forbidden(resource, name, why)
+    error.status["details"] = about(resource, name, causes=[cause])
+    return error
+
+
+def _check_address(target: Target, obj: Object) -> None:
+    meta = obj["metadata"]
+    if not meta.get("name"):
+        raise BadRequestError(
+            f"the name of the object ({target.name} based on URL) was undeterminable: "
+            "name must be provided"
+        )
+    if meta["name"] != target.name:
+        raise BadRequestError(
+            f"the name of the object ({meta['name']}) does not match "
+            f"the name on the URL ({target.name})"
+        )
+    given = meta.get("namespace")
+    if target.namespace and given and given != target.namespace:
+        raise BadRequestError(
+            f"the namespace of the object ({given}) does not match "
+            f"the namespace on the request ({target.namespace})"
+        )
+
+
+def _prepared(target: Target, old: Object, obj: Object) -> Object:
+    """Keep what this address may not change, and fill in defaults."""
+    resource = stored_resource(target.resource)
+    meta = {**obj["metadata"]}
+    if resource.is_namespaced:
+        meta["namespace"] = target.namespace
+    obj = {**obj, "kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta}
+    if target.subresource == "status":
+        meta["ownerReferences"] = old["metadata"].get("ownerReferences")
+        kept = {key: value for key, value in old.items() if key not in ("metadata", "status")}
+        result = {**kept, "metadata": meta}
+        return {**result, "status": obj["status"]} if "status" in obj else result
+    if resource.has_subresource("status"):
+        obj.pop("status", None)
+        if "status" in old:
+            obj["status"] = old["status"]
+    if resource is r.NAMESPACES and not target.subresource:
+        return {**obj, "spec": old["spec"]}
+    if resource is r.PODS:
+        return complete_update(resource, {**obj, "spec": _admitted(obj.get("spec") or {}, old)})
+    return complete_update(resource, obj)
+
+
+def _admitted(spec: Object, old: Object) -> Object:
+    """A replaced pod's spec with what admission had filled in."""
+    kept = ("priority", "preemptionPolicy")
+    filled = {key: old["spec"][key] for key in kept if key in old["spec"]}
+    tolerations = with_outage_tolerations(spec.get("tolerations") or ())
+    return {**filled, **spec, "tolerations": tolerations}
+
+
+def _without_bookkeeping(obj: Object) -> Object:
+    ignored = ("managedFields", "resourceVersion", "generation")
+    meta = {key: value for key, value in obj["metadata"].items() if key not in ignored and value}
+    return {**obj, "metadata": meta}
+
+
+def check_patch_type(resource: Resource, kind: str) -> None:
+    """Refuse a media type that is no kind of patch, or none for this resource.
+
+    Raises:
+        ApiError: 415.
+    """
+    known = [_JSON_PATCH, _MERGE_PATCH]
+    if not resource.is_custom:
+        known.append(_STRATEGIC)
+    known.append(_APPLY)
+    if kind in known:
+        return
+    if resource.is_custom:
+        raise unsupported_media_type(", ".join(known))
+    message = "415: Unsupported Media Type"
+    raise ApiError(415, message, reason="UnsupportedMediaType", details={})
+
+
+def _as_yaml(request: Request) -> Request:
+    return Request(
+        method=request.method,
+        path=request.path,
+        query=request.query,
+        content_type="application/yaml",
+        body=request.body,
+    )
+
+
+def apply_patch(obj: Object, body: bytes, kind: str, name: str) -> Any:
+    """The object with a patch of the media type *kind* applied, by the type of that *name*.
+
+    Raises:
+        ApiError: The patch cannot be read, or not be applied.
+        BadRequestError: It is no patch of its kind.
+    """
+    try:
+        change = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        problem = go_json_problem(body)
+        wraps = kind == _MERGE_PATCH
+        raise BadRequestError(f"error decoding patch: {problem}" if wraps else problem) from None
+    if kind == _JSON_PATCH:
+        return patches.json_patch(obj, change)
+    if not isinstance(change, dict):
+        raise BadRequestError(
+            "json: cannot unmarshal array into Go value of type map[string]interface {}"
+        )
+    if kind == _MERGE_PATCH:
+        return patches.json_merge(obj, change)
+    return patches.strategic_merge(obj, change, type_name=name)
+
+
+def _read_patched(request: Request, resource: Resource, raw: Any) -> tuple[Object, tuple[str, ...]]:
+    if not isinstance(raw, dict):
+        raise BadRequestError("the patched object is no object")
+    try:
+        return read_object_of(request, resource, raw)
+    except BadRequestError as error:
+        # What a patch makes unreadable is the patch's fault.
+        why = str(error).partition(f"cannot be handled as a {resource.kind}: ")[2]
+        shown = request.body.decode(errors="replace")
+        raise InvalidError("", "", "", [invalid_value("patch", shown, why)]) from error
