@@ -14,6 +14,9 @@ from kube.edge.settings import ServerSettings
 
 JSON = "application/json"
 
+_LOOK_S = 1.0
+"""How often an idle server looks for connections that have been silent for too long."""
+
 
 class Server:
     """A running HTTP server; a context manager that stops it.
@@ -37,7 +40,8 @@ class Server:
             channel_timeout=max(1, int(settings.read_timeout + settings.write_timeout)),
             ident=None,
         )
-        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self.host = settings.host
         self.port = int(self._server.effective_port)
 
@@ -54,11 +58,17 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         """Stop serving: requests under way have 5 s to end, those that wait are dropped."""
-        # The workers first, for they wake the server's thread; then the sockets, by that thread
-        # itself, for nobody may close what another thread waits on.
+        # The workers first, for they wake the server's thread; then that thread, for nobody may
+        # close what another waits on or wakes by; then the sockets.
         self._server.task_dispatcher.shutdown(timeout=5)
-        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._sockets))
+        self._is_stopping = True
+        self._server.trigger.pull_trigger()
         self._thread.join(timeout=5)
+        wasyncore.close_all(self._sockets)
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            wasyncore.loop(timeout=_LOOK_S, use_poll=True, map=self._sockets, count=1)
 
 
 def _listen(host: str, *, port: int) -> socket.socket:
