@@ -65,6 +65,6 @@ class SchedulerSettings(Settings, frozen=True):
     feedback: FeedbackSettings = FeedbackSettings()
     binding: BindingSettings = BindingSettings()
     decisions: DecisionSettings = DecisionSettings()
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """Breaks ties between equally good nodes, the same way every time."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
