@@ -40,7 +40,7 @@ class Amounts(Generic[K]):
         self._columns: dict[K, IntColumn] = {}
         self._n_used: dict[K, int] = {}
 
-    def keys(self) -> list[K]:
+    def present(self) -> list[K]:
         """Return the keys that some node has."""
         return list(self._columns)
 
@@ -83,7 +83,7 @@ class Amounts(Generic[K]):
     def remove_row(self, row: int) -> None:
         """Drop a row; the last one takes its place."""
         last = self.n_rows - 1
-        for key in self.keys():
+        for key in self.present():
             moved = self.value(last, key=key)
             self.add(row, key=key, amount=moved - self.value(row, key=key))
             self.add(last, key=key, amount=-moved)

@@ -77,7 +77,7 @@ class Snapshot:
         """
         row = self.rows[name]
         pods = tuple(self._pods[row].values())
-        requested = {key: self.requested.value(row, key=key) for key in self.requested.keys()}  # noqa: SIM118 - columns are no mapping
+        requested = {key: self.requested.value(row, key=key) for key in self.requested.present()}
         return NodeInfo(self._facts[row], requested, pods)
 
     def set_node(self, facts: NodeFacts) -> None:

@@ -41,7 +41,7 @@ class NodePorts(PreFilterPlugin, FilterPlugin):
     def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
         """Refuse nodes with a conflicting port."""
         taken = np.zeros(snapshot.n_nodes, dtype=np.bool_)
-        for used in snapshot.host_ports.keys():  # noqa: SIM118 - columns are no mapping
+        for used in snapshot.host_ports.present():
             if any(conflict(wanted, used) for wanted in pod.host_ports):
                 taken |= snapshot.host_ports[used] != 0
         return Verdicts.refuse(

@@ -57,7 +57,7 @@ class TaintToleration(FilterPlugin, ScorePlugin):
         """Refuse nodes with an untolerated taint."""
         repelling = [
             taint
-            for taint in snapshot.taints.keys()  # noqa: SIM118 - columns are no mapping
+            for taint in snapshot.taints.present()
             if taint.effect in (NO_SCHEDULE, NO_EXECUTE)
             and not tolerates(pod.tolerations, taint=taint)
         ]
@@ -76,7 +76,7 @@ class TaintToleration(FilterPlugin, ScorePlugin):
         """Count each node's untolerated ``PreferNoSchedule`` taints."""
         tolerations = [t for t in pod.tolerations if t.effect in (None, "", PREFER_NO_SCHEDULE)]
         counts = np.zeros(snapshot.n_nodes, dtype=np.int64)
-        for taint in snapshot.taints.keys():  # noqa: SIM118 - columns are no mapping
+        for taint in snapshot.taints.present():
             if taint.effect == PREFER_NO_SCHEDULE and not tolerates(tolerations, taint=taint):
                 counts += snapshot.taints[taint]
         return counts

@@ -1,0 +1,236 @@
+"""Does a plugin keep the contract of its extension points? Run these on every plugin you write.
+
+Each check raises ``PluginError`` with the law that was broken. The clusters and pods are random but
+the same every time.
+"""
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from kube.objects import (
+    NodeAffinity,
+    NodeSelector,
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+    PreferredSchedulingTerm,
+    Toleration,
+)
+from kube.quantity import CPU, MEMORY
+from scheduler.errors import PluginError
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import (
+    FilterPlugin,
+    Plugin,
+    PreFilterPlugin,
+    PreScorePlugin,
+    ScorePlugin,
+)
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import (
+    MAX_NODE_SCORE,
+    MIN_NODE_SCORE,
+    Code,
+    ScoreColumn,
+    Verdicts,
+)
+from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint
+
+_N_CASES: Final = 40
+_MAX_NODES: Final = 24
+_GI: Final = 2**30
+_MI: Final = 2**20
+_EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_ADDRESSES: Final = ("0.0.0.0", "10.0.0.1")  # noqa: S104 - values to compare, not to listen on
+_REFUSALS: Final = (Code.UNSCHEDULABLE, Code.UNSCHEDULABLE_AND_UNRESOLVABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    nodes: tuple[NodeFacts, ...]
+    placed: tuple[PodFacts, ...]
+    pod: PodFacts
+
+    def snapshot(self, *, is_reversed: bool = False) -> Snapshot:
+        snapshot = Snapshot()
+        for node in reversed(self.nodes) if is_reversed else self.nodes:
+            snapshot.set_node(node)
+        for pod in self.placed:
+            snapshot.add_pod(pod, node=pod.node_name)
+        return snapshot
+
+
+def check_filter_plugin(plugin: FilterPlugin, *, seed: int = 0) -> None:
+    """Hold a Filter plugin to its contract.
+
+    Raises:
+        PluginError: Names the law that was broken.
+    """
+    for case in _cases(seed):
+        snapshot = case.snapshot()
+        first = _filter(plugin, case.pod, snapshot)
+        _check_verdicts(plugin, first, n_nodes=snapshot.n_nodes)
+        again = _filter(plugin, case.pod, snapshot)
+        _demand(plugin, _same(first, again), "the same question has the same answer")
+        mirrored = _filter(plugin, case.pod, case.snapshot(is_reversed=True))
+        _demand(
+            plugin,
+            np.array_equal(first.codes, mirrored.codes[::-1]),
+            "a verdict follows the node, whatever its row",
+        )
+        _demand(plugin, _is_untouched(case, snapshot), "the snapshot is left as it was")
+
+
+def check_score_plugin(plugin: ScorePlugin, *, seed: int = 0) -> None:
+    """Hold a Score plugin to its contract.
+
+    Raises:
+        PluginError: Names the law that was broken.
+    """
+    for case in _cases(seed):
+        snapshot = case.snapshot()
+        first = _score(plugin, case.pod, snapshot)
+        if first is None:
+            continue
+        _demand(plugin, first.shape == (snapshot.n_nodes,), "there is one score for each node")
+        _demand(plugin, first.dtype == np.int64, "scores are int64")
+        _demand(
+            plugin,
+            bool(((first >= MIN_NODE_SCORE) & (first <= MAX_NODE_SCORE)).all()),
+            f"normalized scores are from {MIN_NODE_SCORE} to {MAX_NODE_SCORE}",
+        )
+        again = _score(plugin, case.pod, snapshot)
+        _demand(
+            plugin,
+            again is not None and np.array_equal(first, again),
+            "the same question has the same answer",
+        )
+        mirrored = _score(plugin, case.pod, case.snapshot(is_reversed=True))
+        _demand(
+            plugin,
+            mirrored is not None and np.array_equal(first, mirrored[::-1]),
+            "a score follows the node, whatever its row",
+        )
+        _demand(plugin, _is_untouched(case, snapshot), "the snapshot is left as it was")
+
+
+def _demand(plugin: Plugin, is_kept: bool, law: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not is_kept:
+        raise PluginError(f"{plugin.name}: {law}")
+
+
+def _filter(plugin: FilterPlugin, pod: PodFacts, snapshot: Snapshot) -> Verdicts:
+    state = CycleState()
+    if isinstance(plugin, PreFilterPlugin):
+        plugin.pre_filter(state, pod=pod, snapshot=snapshot)
+    found = plugin.filter(state, pod=pod, snapshot=snapshot)
+    return found or Verdicts(np.zeros(snapshot.n_nodes, dtype=np.uint8), ())
+
+
+def _score(plugin: ScorePlugin, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn | None:
+    state = CycleState()
+    if isinstance(plugin, PreScorePlugin):
+        feasible = np.ones(snapshot.n_nodes, dtype=np.bool_)
+        status = plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=feasible)
+        if status.is_skip:
+            return None
+    return plugin.normalize(plugin.score(state, pod=pod, snapshot=snapshot))
+
+
+def _check_verdicts(plugin: Plugin, found: Verdicts, *, n_nodes: int) -> None:
+    _demand(plugin, found.codes.shape == (n_nodes,), "there is one code for each node")
+    _demand(plugin, found.codes.dtype == np.uint8, "codes are uint8")
+    refused = found.codes != Code.SUCCESS
+    allowed = np.isin(found.codes, [Code.SUCCESS, *_REFUSALS])
+    _demand(plugin, bool(allowed.all()), "a node is passed or refused, nothing else")
+    explained = np.zeros(n_nodes, dtype=np.bool_)
+    for reason, nodes in found.reasons:
+        _demand(plugin, bool(reason), "a reason has words")
+        _demand(plugin, nodes.shape == (n_nodes,), "a reason says of each node whether it holds")
+        explained |= nodes
+    _demand(plugin, bool((explained | ~refused).all()), "a refusal explains itself")
+    _demand(plugin, bool((refused | ~explained).all()), "what has a reason is refused")
+
+
+def _same(one: Verdicts, other: Verdicts) -> bool:
+    return np.array_equal(one.codes, other.codes) and [r for r, _ in one.reasons] == [
+        r for r, _ in other.reasons
+    ]
+
+
+def _is_untouched(case: _Case, snapshot: Snapshot) -> bool:
+    fresh = case.snapshot()
+    return all(snapshot.node(name) == fresh.node(name) for name in fresh.names)
+
+
+# ---------------------------------------------------------------------- random clusters and pods
+
+
+def _cases(seed: int) -> Iterator[_Case]:
+    rng = random.Random(seed)
+    yield _Case((), (), _pod(rng, "incoming"))
+    for _ in range(_N_CASES):
+        nodes = tuple(_node(rng, f"n{i}") for i in range(rng.randint(1, _MAX_NODES)))
+        placed = tuple(
+            _pod(rng, f"p{i}", node=rng.choice(nodes).name) for i in range(rng.randint(0, 40))
+        )
+        yield _Case(nodes, placed, _pod(rng, "incoming"))
+
+
+def _node(rng: random.Random, name: str) -> NodeFacts:
+    taints = [Taint("dedicated", value, effect) for value in "ab" for effect in _EFFECTS]
+    allocatable = {CPU: rng.randint(0, 8000), MEMORY: rng.randint(0, 16) * _GI, PODS: 20}
+    return NodeFacts(
+        name,
+        allocatable=_without_some(rng, {**allocatable, "example.com/gpu": rng.randint(1, 4)}),
+        labels={"zone": rng.choice("abc"), "cores": str(rng.randint(1, 64)), "name": name},
+        taints=tuple(rng.sample(taints, rng.choice((0, 0, 1, 2)))),
+        is_unschedulable=rng.random() < 0.1,
+    )
+
+
+def _pod(rng: random.Random, name: str, *, node: str = "") -> PodFacts:
+    amounts = {CPU: rng.randint(0, 4000), MEMORY: rng.randint(0, 8 * 1024) * _MI}
+    requests = _without_some(rng, {**amounts, "example.com/gpu": 1})
+    ports = [HostPort(ip, "TCP", port) for ip in _ADDRESSES for port in (80, 443)]
+    return PodFacts(
+        namespace="default",
+        name=name,
+        uid=name,
+        node_name=node,
+        requests=requests,
+        scored_requests={CPU: 100, MEMORY: 200 * _MI, **requests},
+        host_ports=frozenset(rng.sample(ports, rng.choice((0, 0, 1, 2)))),
+        tolerations=_some(rng, [Toleration(key="dedicated", operator="Exists"), Toleration()]),
+        node_selector={"zone": "a"} if rng.random() < 0.2 else {},
+        node_affinity=_affinity(rng) if rng.random() < 0.5 else None,
+        workload=f"default/Deployment/{rng.choice('abc')}",
+    )
+
+
+def _affinity(rng: random.Random) -> NodeAffinity:
+    requirements = [
+        NodeSelectorRequirement(key="zone", operator="In", values=["a", "b"]),
+        NodeSelectorRequirement(key="cores", operator="Gt", values=["8"]),
+        NodeSelectorRequirement(key="zone", operator="NotIn", values=["c"]),
+    ]
+    terms = [NodeSelectorTerm(match_expressions=[each]) for each in requirements]
+    return NodeAffinity(
+        required_during_scheduling_ignored_during_execution=NodeSelector(
+            node_selector_terms=[rng.choice(terms)]
+        ),
+        preferred_during_scheduling_ignored_during_execution=[
+            PreferredSchedulingTerm(weight=rng.randint(1, 100), preference=rng.choice(terms))
+        ],
+    )
+
+
+def _without_some(rng: random.Random, amounts: dict[str, int]) -> dict[str, int]:
+    return {name: amount for name, amount in amounts.items() if rng.random() < 0.9}
+
+
+def _some(rng: random.Random, items: Iterable[Toleration]) -> tuple[Toleration, ...]:
+    return tuple(item for item in items if rng.random() < 0.3)

@@ -1,0 +1,201 @@
+"""Every built-in plugin keeps its contract; single rules are in test_recorded_verdicts."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from scheduler.errors import PluginError
+from scheduler.framework.checks import check_filter_plugin, check_score_plugin
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import FilterPlugin, ScorePlugin, default_normalize
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import Code, Verdicts
+from scheduler.model import HostPort
+from scheduler.plugins.defaults import built_in_registry
+from scheduler.plugins.node_ports import conflict
+from scheduler.plugins.node_resources import (
+    NodeResourcesBalancedAllocation,
+    NodeResourcesBalancedAllocationArgs,
+    NodeResourcesFit,
+    NodeResourcesFitArgs,
+    ResourceSpec,
+)
+from scheduler.plugins.prediction import NodePrediction, PredictedScores
+from scheduler.plugins.queue_order import SchedulingGates
+from tests.unit.scheduler.worlds import GI, make_facts, make_pending
+
+PLUGINS = {plugin.name: plugin(plugin.args_type()) for plugin in built_in_registry()}
+
+
+def named(point):
+    return sorted(name for name, plugin in PLUGINS.items() if isinstance(plugin, point))
+
+
+def world(*nodes, pods=()):
+    snapshot = Snapshot()
+    for node in nodes:
+        snapshot.set_node(node)
+    for pod, name in pods:
+        snapshot.add_pod(pod, node=name)
+    return snapshot
+
+
+@pytest.mark.parametrize("name", named(FilterPlugin))
+def test_every_filter_keeps_the_contract(name):
+    check_filter_plugin(PLUGINS[name])
+
+
+@pytest.mark.parametrize("name", named(ScorePlugin))
+def test_every_score_keeps_the_contract(name):
+    check_score_plugin(PLUGINS[name])
+
+
+class Broken(FilterPlugin, ScorePlugin):
+    name = "Broken"
+
+    def filter(self, state, *, pod, snapshot):
+        refused = np.ones(snapshot.n_nodes, dtype=np.bool_)
+        reasons = () if self.args.kind == "silent" else (("no", refused),)
+        code = Code.ERROR if self.args.kind == "wrong code" else Code.UNSCHEDULABLE
+        return Verdicts(np.full(snapshot.n_nodes, code, dtype=np.uint8), reasons)
+
+    def score(self, state, *, pod, snapshot):
+        if self.args.kind == "by row":
+            return np.arange(snapshot.n_nodes, dtype=np.int64)
+        return np.full(snapshot.n_nodes, 101, dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("kind", "law"),
+    [
+        pytest.param("silent", "explains itself", id="refuses without a reason"),
+        pytest.param("wrong code", "passed or refused", id="calls a refusal an error"),
+    ],
+)
+def test_the_checker_catches_a_broken_filter(kind, law):
+    with pytest.raises(PluginError, match=law):
+        check_filter_plugin(Broken(SimpleNamespace(kind=kind)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "law"),
+    [
+        pytest.param("too much", "from 0 to 100", id="scores above 100"),
+        pytest.param("by row", "whatever its row", id="scores rows instead of nodes"),
+    ],
+)
+def test_the_checker_catches_a_broken_score(kind, law):
+    with pytest.raises(PluginError, match=law):
+        check_score_plugin(Broken(SimpleNamespace(kind=kind)))
+
+
+def test_least_allocated_follows_upstreams_example():
+    busy = make_pending("busy", cpu_milli=1000, memory_bytes=4 * GI)
+    snapshot = world(make_facts(memory_bytes=32 * GI), pods=[(busy, "n1")])
+    pod = make_pending(cpu_milli=500, memory_bytes=GI)
+
+    score = NodeResourcesFit(NodeResourcesFitArgs()).score(CycleState(), pod=pod, snapshot=snapshot)
+
+    assert score.tolist() == [73]
+
+
+@pytest.mark.parametrize(
+    ("used", "asked", "expected"),
+    [
+        pytest.param((1000, 4 * GI), (500, GI), 73, id="balance worsens a little"),
+        pytest.param((3000, 4 * GI), (0, 16 * GI), 87, id="balance improves"),
+    ],
+)
+def test_balanced_allocation_follows_upstreams_examples(used, asked, expected):
+    busy = make_pending("busy", cpu_milli=used[0], memory_bytes=used[1])
+    snapshot = world(make_facts(memory_bytes=32 * GI), pods=[(busy, "n1")])
+    pod = make_pending(cpu_milli=asked[0], memory_bytes=asked[1])
+    plugin = NodeResourcesBalancedAllocation(NodeResourcesBalancedAllocationArgs())
+
+    assert plugin.score(CycleState(), pod=pod, snapshot=snapshot).tolist() == [expected]
+
+
+def test_balance_over_three_resources_takes_the_deviation_of_all():
+    snapshot = world(make_facts(allocatable={"example.com/gpu": 4}))
+    pod = make_pending(cpu_milli=4000, memory_bytes=0, requests={"example.com/gpu": 4})
+    args = NodeResourcesBalancedAllocationArgs(
+        resources=tuple(ResourceSpec(name=n) for n in ("cpu", "memory", "example.com/gpu"))
+    )
+
+    score = NodeResourcesBalancedAllocation(args).score(CycleState(), pod=pod, snapshot=snapshot)
+
+    assert score.tolist() == [50 + (50 + 52 - 100) // 2]
+
+
+@pytest.mark.parametrize(
+    "ignored", [{"ignored_resources": ("a.b/c",)}, {"ignored_resource_groups": ("a.b",)}]
+)
+def test_ignored_resources_are_not_looked_at(ignored):
+    plugin = NodeResourcesFit(NodeResourcesFitArgs(**ignored))
+    pod = make_pending(requests={"a.b/c": 1})
+
+    assert plugin.filter(CycleState(), pod=pod, snapshot=world(make_facts())) is None
+
+
+@pytest.mark.parametrize(("scores", "expected"), [([0, 1, 2], [100, 50, 0]), ([0, 0], [100, 100])])
+def test_normalizing_in_reverse_makes_the_lowest_best(scores, expected):
+    assert default_normalize(np.array(scores), reverse=True).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        pytest.param(("0.0.0.0", "TCP", 80), ("10.0.0.1", "TCP", 80), True, id="wildcard"),
+        pytest.param(("10.0.0.2", "TCP", 80), ("10.0.0.1", "TCP", 80), False, id="other address"),
+        pytest.param(("0.0.0.0", "TCP", 80), ("0.0.0.0", "UDP", 80), False, id="other protocol"),
+        pytest.param(("0.0.0.0", "TCP", 80), ("0.0.0.0", "TCP", 81), False, id="other port"),
+    ],
+)
+def test_ports_meet_on_the_same_address_or_the_wildcard(one, other, expected):
+    assert conflict(HostPort(*one), HostPort(*other)) is expected
+    assert conflict(HostPort(*other), HostPort(*one)) is expected
+
+
+def test_a_gated_pod_is_kept_away_and_told_by_what():
+    status = PLUGINS[SchedulingGates.name].pre_enqueue(make_pending(scheduling_gates=("a", "b")))
+
+    assert status.reasons == ("waiting for scheduling gates: [a b]",)
+
+
+def predicted(scores, unseen):
+    state = CycleState()
+    state.write(PredictedScores(np.array(scores, dtype=np.float64), np.array(unseen)))
+    return state
+
+
+def test_a_node_without_a_prediction_gets_the_middle_score():
+    snapshot = world(make_facts("n1"), make_facts("n2"))
+    state = predicted([90.0, np.nan], [0.0, 0.0])
+
+    scores = PLUGINS[NodePrediction.name].score(state, pod=make_pending(), snapshot=snapshot)
+
+    assert scores.tolist() == [90, 50]
+
+
+def test_what_was_placed_since_lowers_the_predicted_score():
+    snapshot = world(make_facts("n1"), make_facts("n2"))
+    state = predicted([90.0, 85.0], [0.25, 0.0])
+
+    scores = PLUGINS[NodePrediction.name].score(state, pod=make_pending(), snapshot=snapshot)
+
+    assert scores.tolist() == [68, 85]
+
+
+def test_prediction_stands_aside_where_nothing_is_known():
+    snapshot = world(make_facts("n1"))
+    feasible = np.array([True])
+    plugin, pod = PLUGINS[NodePrediction.name], make_pending()
+
+    unknown = plugin.pre_score(
+        predicted([np.nan], [0.0]), pod=pod, snapshot=snapshot, feasible=feasible
+    )
+    absent = plugin.pre_score(CycleState(), pod=pod, snapshot=snapshot, feasible=feasible)
+
+    assert unknown.is_skip
+    assert absent.is_skip
