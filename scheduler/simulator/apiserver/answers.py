@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scheduler.simulator.apiserver.bodies import read_body
-from scheduler.simulator.apiserver.errors import not_found
+from scheduler.simulator.apiserver.errors import NoSuchObjectError
 from scheduler.simulator.apiserver.label_selectors import matches_all, parse_label_selector
 from scheduler.simulator.apiserver.requests import Request, Response, json_response
 from scheduler.simulator.apiserver.routes import Target
@@ -22,7 +22,7 @@ def answer_metrics(target: Target, request: Request, source: MetricsSource) -> R
     """``metrics.k8s.io``: one measurement, or those that a label selector picks.
 
     Raises:
-        ApiError: 404: nothing of that name was measured.
+        NoSuchObjectError: 404: nothing of that name was measured.
     """
     resource = target.resource
     measured: Sequence[Object] = (
@@ -34,7 +34,7 @@ def answer_metrics(target: Target, request: Request, source: MetricsSource) -> R
         for each in measured:
             if each["metadata"]["name"] == target.name:
                 return json_response(each)
-        raise not_found(resource, target.name)
+        raise NoSuchObjectError(resource, target.name)
     wanted = parse_label_selector(request.query.get("labelSelector", ""))
     items = [m for m in measured if matches_all(wanted, m["metadata"].get("labels"))]
     body = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": {}}

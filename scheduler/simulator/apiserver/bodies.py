@@ -7,9 +7,9 @@ import msgspec
 import yaml
 
 from scheduler.simulator.apiserver.errors import (
-    ApiError,
     BadRequestError,
     InvalidError,
+    UnsupportedMediaTypeError,
     unsupported,
 )
 from scheduler.simulator.apiserver.go_json import go_json_problem
@@ -51,8 +51,9 @@ def decode_body(request: Request, expected_kind: str) -> Any:
     """The body as JSON values.
 
     Raises:
-        ApiError: 415 for a media type that is not read.
-        BadRequestError: 400 for a text that is not of its type.
+        UnsupportedMediaTypeError: 415.
+        UnrecognizedError: 400 for a text that is not JSON.
+        BadRequestError: 400 for a text that is not YAML.
     """
     media_type = request.content_type.partition(";")[0].strip().lower() or "application/json"
     if media_type in YAML_TYPES:
@@ -61,38 +62,37 @@ def decode_body(request: Request, expected_kind: str) -> Any:
         except yaml.YAMLError as error:
             raise BadRequestError(f"error converting YAML to JSON: {error}") from error
     if media_type != "application/json":
-        raise unsupported_media_type(_ACCEPTED)
+        raise UnsupportedMediaTypeError(_ACCEPTED)
     try:
         return msgspec.json.decode(request.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         why = f"couldn't get version/kind; json parse error: {go_json_problem(request.body)}"
-        raise unrecognized(expected_kind, why, request.body) from None
+        raise UnrecognizedError(expected_kind, why, request.body) from None
 
 
-def unsupported_media_type(accepted: str) -> ApiError:
-    """415."""
-    message = (
-        "the body of the request was in an unknown format - "
-        f"accepted media types include: {accepted}"
-    )
-    return ApiError(415, message, reason="UnsupportedMediaType")
+class UnrecognizedError(BadRequestError):
+    """400 for a body that does not even say what it is.
 
+    Args:
+        kind: What it should have been.
+        why: It is not.
+        body: Shown in part.
+    """
 
-def unrecognized(kind: str, why: str, body: bytes) -> BadRequestError:
-    """400 for a body that does not even say what it is."""
-    shown = body[:_SHOWN_BYTES]
-    text = shown.decode(errors="replace") if body[:1] == b"{" else shown.hex()
-    summary = (text + (" ..." if len(body) > _SHOWN_BYTES else "")) if body else "<empty>"
-    return BadRequestError(
-        f"the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
-    )
+    def __init__(self, kind: str, why: str, body: bytes) -> None:
+        shown = body[:_SHOWN_BYTES]
+        text = shown.decode(errors="replace") if body[:1] == b"{" else shown.hex()
+        summary = (text + (" ..." if len(body) > _SHOWN_BYTES else "")) if body else "<empty>"
+        super().__init__(
+            f"the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
+        )
 
 
 def read_body(request: Request, resource: Resource) -> tuple[Object, tuple[str, ...]]:
     """The object that a request brings, and warnings about fields nobody knows.
 
     Raises:
-        ApiError: 400 or 415.
+        BadRequestError: 400: it is of another kind or version, or a field is wrong.
     """
     obj = decode_body(request, resource.kind)
     kind, api_version = identify(obj, resource, request.body)
@@ -112,7 +112,7 @@ def identify(obj: Any, resource: Resource, body: bytes) -> tuple[str, str]:
     """Kind and version of an object, by default those of the address.
 
     Raises:
-        BadRequestError: It is no object, or they are no texts.
+        UnrecognizedError: It is no object.
     """
     if not isinstance(obj, dict):
         found = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
@@ -121,7 +121,7 @@ def identify(obj: Any, resource: Resource, body: bytes) -> tuple[str, str]:
             "couldn't get version/kind; json parse error: "
             f"json: cannot unmarshal {name} into Go value of type {_GO_TYPE_META}"
         )
-        raise unrecognized(resource.kind, why, body)
+        raise UnrecognizedError(resource.kind, why, body)
     return obj.get("kind") or resource.kind, obj.get("apiVersion") or resource.api_version
 
 

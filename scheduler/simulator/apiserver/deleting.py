@@ -7,13 +7,13 @@ import msgspec
 from scheduler.simulator.apiserver.bodies import check_options, decode_body, is_dry_run
 from scheduler.simulator.apiserver.conversion import stored_resource
 from scheduler.simulator.apiserver.errors import (
-    ApiError,
     BadRequestError,
     FieldError,
     InvalidError,
-    conflict,
+    NoSuchObjectError,
+    StaleError,
+    UnmetPreconditionError,
     invalid_value,
-    not_found,
     unsupported,
 )
 from scheduler.simulator.apiserver.reading import Reader, check_list_options
@@ -45,13 +45,13 @@ class Deleter:
         """``DELETE`` of one object.
 
         Raises:
-            ApiError: It is not there, or not to be deleted so.
+            NoSuchObjectError: 404.
         """
         options = read_delete_options(request)
         resource = target.resource
         obj = self._store.find(resource, target.namespace, target.name)
         if obj is None:
-            raise not_found(resource, target.name)
+            raise NoSuchObjectError(resource, target.name)
         check_preconditions(resource, obj, options)
         dry = is_dry_run(request) or "All" in (options.get("dryRun") or ())
         final = obj if dry else self.remove(target, options)
@@ -68,7 +68,7 @@ class Deleter:
         """Delete by already checked options; answer the object's last state.
 
         Raises:
-            ApiError: 409: a namespace is on its way already.
+            StaleError: 409: a namespace is on its way already.
         """
         try:
             return self._store.delete(
@@ -79,7 +79,7 @@ class Deleter:
                 finalizer=_finalizer(options),
             )
         except ConflictError as error:
-            raise conflict(target.resource, target.name, error.message) from error
+            raise StaleError(target.resource, target.name, error.message) from error
 
     def delete_collection(self, target: Target, request: Request) -> Response:
         """``DELETE`` of all selected objects; answers with the list of them.
@@ -163,7 +163,7 @@ def check_preconditions(resource: Resource, obj: Object, options: Object) -> Non
     """Refuse a deletion that is meant for another object or version.
 
     Raises:
-        ApiError: 409.
+        UnmetPreconditionError: 409.
     """
     wanted, meta = options.get("preconditions") or {}, obj["metadata"]
     if wanted.get("uid", meta["uid"]) != meta["uid"]:
@@ -171,24 +171,14 @@ def check_preconditions(resource: Resource, obj: Object, options: Object) -> Non
             f"the UID in the precondition ({wanted['uid']}) does not match the UID in record "
             f"({meta['uid']}). The object might have been deleted and then recreated"
         )
-        raise _unmet(resource, meta["name"], why)
+        raise UnmetPreconditionError(resource, meta["name"], why)
     if wanted.get("resourceVersion", meta["resourceVersion"]) != meta["resourceVersion"]:
         why = (
             f"the ResourceVersion in the precondition ({wanted['resourceVersion']}) does not "
             f"match the ResourceVersion in record ({meta['resourceVersion']}). "
             "The object might have been modified"
         )
-        raise _unmet(resource, meta["name"], why)
-
-
-def _unmet(resource: Resource, name: str, why: str) -> ApiError:
-    # Here upstream names the kind where it names the plural elsewhere.
-    qualified = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
-    details = {"name": name, "kind": resource.kind}
-    if resource.group:
-        details["group"] = resource.group
-    message = f'Operation cannot be fulfilled on {qualified} "{name}": {why}'
-    return ApiError(409, message, reason="Conflict", details=details)
+        raise UnmetPreconditionError(resource, meta["name"], why)
 
 
 def _finalizer(options: Object) -> str | None:

@@ -39,21 +39,22 @@ class Discovery:
         """The answer to a discovery address; None when it is no such address or not served."""
         parts = request.path.strip("/").split("/")
         match parts:
-            case ["api"] if _wants_aggregated(request):
-                return self._aggregated([""])
-            case ["apis"] if _wants_aggregated(request):
-                return self._aggregated([group for group in self._registry.versions() if group])
-            case ["api"]:
-                return json_response(self._core_versions())
-            case ["apis"]:
-                return json_response(self._groups())
+            case ["api" | "apis" as root]:
+                return self._overview(root, is_aggregated=_wants_aggregated(request))
             case ["api", version]:
                 return self._resources("", version)
             case ["apis", group]:
                 return self._group(group)
             case ["apis", group, version]:
                 return self._resources(group, version)
-        return None
+            case _:
+                return None
+
+    def _overview(self, root: str, *, is_aggregated: bool) -> Response:
+        groups = [group for group in self._registry.versions() if bool(group) is (root == "apis")]
+        if is_aggregated:
+            return self._aggregated(groups)
+        return json_response(self._core_versions() if root == "api" else self._groups())
 
     def _core_versions(self) -> Object:
         server = {"clientCIDR": "0.0.0.0/0", "serverAddress": self._address}

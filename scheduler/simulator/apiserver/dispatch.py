@@ -10,9 +10,9 @@ from scheduler.simulator.apiserver.deleting import Deleter
 from scheduler.simulator.apiserver.discovery import VERSION, Discovery
 from scheduler.simulator.apiserver.errors import (
     ApiError,
-    not_allowed,
-    not_found,
-    not_routed,
+    NoSuchObjectError,
+    NoSuchPathError,
+    NotAllowedError,
 )
 from scheduler.simulator.apiserver.namespaces import NamespaceCleaner
 from scheduler.simulator.apiserver.openapi import OpenApi
@@ -76,7 +76,7 @@ class Dispatcher:
         """Answer a request that is let in.
 
         Raises:
-            ApiError: It fails.
+            NotAllowedError: 405, of the ways to fail that are known here.
         """
         target = self.target(request)
         if target is None:
@@ -84,7 +84,7 @@ class Dispatcher:
         method = "GET" if request.method == "HEAD" else request.method
         verb = allowed_methods(target).get(method)
         if verb is None:
-            raise not_allowed()
+            raise NotAllowedError()
         special = self._special(target, request)
         return self._verbs[verb](target, request) if special is None else special
 
@@ -103,20 +103,23 @@ class Dispatcher:
             found = json_response({"paths": ["/api", "/apis", "/healthz", "/metrics", "/version"]})
         if found is not None:
             if request.method not in ("GET", "HEAD"):
-                raise not_allowed()
+                raise NotAllowedError()
             return found
         if self._is_served_version(path):
-            raise not_routed()
+            raise NoSuchPathError()
         return Response(status=404, body=_NOT_FOUND_TEXT, content_type=_TEXT)
 
     def _is_served_version(self, path: str) -> bool:
         parts = [*path.strip("/").split("/"), "", "", ""]
         group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
-        known = parts[0] in ("api", "apis") and bool(self._registry.in_version(group, version))
-        return known
+        return parts[0] in ("api", "apis") and bool(self._registry.in_version(group, version))
 
     def _special(self, target: Target, request: Request) -> Response | None:
-        """Answers of resources and subresources that are not simply stored."""
+        """Answers of resources and subresources that are not simply stored.
+
+        Raises:
+            ApiError: It is not simulated.
+        """
         resource, sub = target.resource, target.subresource
         if resource in (r.NODE_METRICS, r.POD_METRICS):
             return answer_metrics(target, request, self._metrics_source)
@@ -135,7 +138,7 @@ class Dispatcher:
     def _scale(self, target: Target, request: Request) -> Response:
         obj = self._store.find(target.resource, target.namespace, target.name)
         if obj is None:
-            raise not_found(target.resource, target.name)
+            raise NoSuchObjectError(target.resource, target.name)
         if request.method in ("GET", "HEAD"):
             return read_scale(obj)
         return write_scale(target, request, obj, self._writer)

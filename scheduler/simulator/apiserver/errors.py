@@ -121,39 +121,63 @@ def about(resource: Resource, name: str, **more: Any) -> Object:
     return details | more
 
 
-def not_found(resource: Resource, name: str) -> ApiError:
+class NoSuchObjectError(ApiError):
     """404 for an object."""
-    message = f'{resource.qualified_name} "{name}" not found'
-    return ApiError(404, message, reason="NotFound", details=about(resource, name))
+
+    def __init__(self, resource: Resource, name: str) -> None:
+        message = f'{resource.qualified_name} "{name}" not found'
+        super().__init__(404, message, reason="NotFound", details=about(resource, name))
 
 
-def not_routed() -> ApiError:
+class NoSuchPathError(ApiError):
     """404 for an address that is nothing's."""
-    return ApiError(404, NOT_ROUTED, reason="NotFound", details={})
+
+    def __init__(self) -> None:
+        super().__init__(404, NOT_ROUTED, reason="NotFound", details={})
 
 
-def not_allowed() -> ApiError:
+class NotAllowedError(ApiError):
     """405."""
-    message = "the server does not allow this method on the requested resource"
-    return ApiError(405, message, reason="MethodNotAllowed", details={})
+
+    def __init__(self) -> None:
+        message = "the server does not allow this method on the requested resource"
+        super().__init__(405, message, reason="MethodNotAllowed", details={})
 
 
-def already_exists(resource: Resource, name: str) -> ApiError:
+class NameTakenError(ApiError):
     """409 on creation."""
-    message = f'{resource.qualified_name} "{name}" already exists'
-    return ApiError(409, message, reason="AlreadyExists", details=about(resource, name))
+
+    def __init__(self, resource: Resource, name: str) -> None:
+        message = f'{resource.qualified_name} "{name}" already exists'
+        super().__init__(409, message, reason="AlreadyExists", details=about(resource, name))
 
 
-def conflict(resource: Resource, name: str, why: str = CONFLICT_ADVICE) -> ApiError:
+class StaleError(ApiError):
     """409 on a change."""
-    message = f'Operation cannot be fulfilled on {resource.qualified_name} "{name}": {why}'
-    return ApiError(409, message, reason="Conflict", details=about(resource, name))
+
+    def __init__(self, resource: Resource, name: str, why: str = "") -> None:
+        subject = f'{resource.qualified_name} "{name}"'
+        message = f"Operation cannot be fulfilled on {subject}: {why or CONFLICT_ADVICE}"
+        super().__init__(409, message, reason="Conflict", details=about(resource, name))
 
 
-def forbidden(resource: Resource, name: str, why: str) -> ApiError:
+class UnmetPreconditionError(ApiError):
+    """409 on a deletion, where upstream names the kind instead of the plural."""
+
+    def __init__(self, resource: Resource, name: str, why: str) -> None:
+        kind, group = resource.kind, resource.group
+        qualified = f"{kind}.{group}" if group else kind
+        message = f'Operation cannot be fulfilled on {qualified} "{name}": {why}'
+        details = about(resource, name, kind=kind)
+        super().__init__(409, message, reason="Conflict", details=details)
+
+
+class NotPermittedError(ApiError):
     """403, by admission."""
-    message = f'{resource.qualified_name} "{name}" is forbidden: {why}'
-    return ApiError(403, message, reason="Forbidden", details=about(resource, name))
+
+    def __init__(self, resource: Resource, name: str, why: str) -> None:
+        message = f'{resource.qualified_name} "{name}" is forbidden: {why}'
+        super().__init__(403, message, reason="Forbidden", details=about(resource, name))
 
 
 class BadRequestError(ApiError):
@@ -167,14 +191,29 @@ class BadRequestError(ApiError):
         super().__init__(400, message, reason="BadRequest")
 
 
-def internal(message: str) -> ApiError:
+class UnclassifiedError(ApiError):
     """500 without a reason, as upstream answers for errors it did not classify."""
-    return ApiError(500, message)
+
+    def __init__(self, message: str) -> None:
+        super().__init__(500, message)
 
 
-def expired(message: str) -> ApiError:
+class VersionExpiredError(ApiError):
     """410."""
-    return ApiError(410, message, reason="Expired")
+
+    def __init__(self, message: str) -> None:
+        super().__init__(410, message, reason="Expired")
+
+
+class UnsupportedMediaTypeError(ApiError):
+    """415."""
+
+    def __init__(self, accepted: str) -> None:
+        message = (
+            "the body of the request was in an unknown format - "
+            f"accepted media types include: {accepted}"
+        )
+        super().__init__(415, message, reason="UnsupportedMediaType")
 
 
 class InvalidError(ApiError):

@@ -91,7 +91,7 @@ def _paths(resource: Resource) -> Object:
     reply = {"200": {"description": "OK", "content": {"application/json": content}}}
 
     def operation(action: str) -> Object:
-        described = {"responses": reply, "x-kubernetes-action": action}
+        described: Object = {"responses": reply, "x-kubernetes-action": action}
         described["x-kubernetes-group-version-kind"] = _gvk(resource)
         if action in ("post", "put", "patch"):
             described["parameters"] = _WRITE_PARAMETERS

@@ -6,9 +6,9 @@ from scheduler.simulator.apiserver.errors import (
     ApiError,
     BadRequestError,
     FieldError,
-    conflict,
-    internal,
-    not_found,
+    NoSuchObjectError,
+    StaleError,
+    UnclassifiedError,
     required,
     unsupported,
 )
@@ -45,7 +45,7 @@ class PodActions:
         """``POST`` to a pod's ``/binding``, or of a Binding to a namespace.
 
         Raises:
-            ApiError: The pod cannot be bound so.
+            NoSuchObjectError: 404.
         """
         check_options(request, "CreateOptions")
         binding, _ = read_body(request, BINDINGS)
@@ -54,25 +54,24 @@ class PodActions:
         _check_binding(binding)
         pod = self._store.find(PODS, target.namespace, name)
         if pod is None:
-            raise not_found(PODS, name)
-        node = binding["target"]["name"]
+            raise NoSuchObjectError(PODS, name)
         _check_bindable(pod, binding)
         if not is_dry_run(request):
-            self._store.update(PODS, self._bound(pod, node, binding["metadata"]))
+            self._store.update(PODS, self._bound(pod, binding, target))
         return _success()
 
     def evict(self, target: Target, request: Request) -> Response:
         """``POST`` to a pod's ``/eviction``.
 
         Raises:
-            ApiError: A budget forbids it for now, or the pod is not there.
+            NoSuchObjectError: 404.
         """
         check_options(request, "CreateOptions")
         eviction, _ = read_body(request, EVICTIONS)
         _check_name(target, eviction, "Eviction")
         pod = self._store.find(PODS, target.namespace, target.name)
         if pod is None:
-            raise not_found(PODS, target.name)
+            raise NoSuchObjectError(PODS, target.name)
         options = eviction.get("deleteOptions") or {}
         check_preconditions(PODS, pod, options)
         dry = is_dry_run(request) or "All" in (options.get("dryRun") or ())
@@ -86,11 +85,13 @@ class PodActions:
 
     # --- details
 
-    def _bound(self, pod: Object, node: str, given: Object) -> Object:
-        meta = {**pod["metadata"]}
+    def _bound(self, pod: Object, binding: Object, target: Target) -> Object:
+        meta, given, node = {**pod["metadata"]}, binding["metadata"], binding["target"]["name"]
         found = self._store.find(NODES, None, node)
         places = (found["metadata"].get("labels") or {}) if found else {}
         labels = {key: places[key] for key in _TOPOLOGY if key in places}
+        if target.resource is not PODS:
+            labels = {}  # admission looks at a pod's own binding only
         for field, more in (("labels", labels), ("annotations", {})):
             merged = {**(meta.get(field) or {}), **(given.get(field) or {}), **more}
             if merged:
@@ -117,7 +118,7 @@ class PodActions:
         if not budgets:
             return
         if len(budgets) > 1:
-            raise internal(
+            raise UnclassifiedError(
                 "This pod has more than one PodDisruptionBudget, "
                 "which the eviction subresource does not support."
             )
@@ -169,7 +170,7 @@ def _check_binding(binding: Object) -> None:
         errors.append(required("target.name"))
     if errors:
         texts = [f"{error.field}: {error.message}" for error in errors]
-        raise internal(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+        raise UnclassifiedError(texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
 
 
 def _check_bindable(pod: Object, binding: Object) -> None:
@@ -177,9 +178,9 @@ def _check_bindable(pod: Object, binding: Object) -> None:
     given = binding["metadata"]
     uid = given.get("uid") or meta["uid"]
     if uid != meta["uid"]:
-        raise conflict(PODS, meta["name"], stale_uid(PODS, meta, uid))
+        raise StaleError(PODS, meta["name"], stale_uid(PODS, meta, uid))
     if given.get("resourceVersion", meta["resourceVersion"]) != meta["resourceVersion"]:
-        raise conflict(PODS, meta["name"])
+        raise StaleError(PODS, meta["name"])
     why = ""
     if "deletionTimestamp" in meta:
         why = f"pod {meta['name']} is being deleted, cannot be assigned to a host"
@@ -228,8 +229,10 @@ def _spares_unready(budget: Object) -> bool:
     """Tell whether the budget lets pods go that are not ready anyway."""
     if budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
         return True
-    status = budget["status"]
-    return 0 < status.get("desiredHealthy", 0) <= status.get("currentHealthy", 0)
+    status: Object = budget["status"]
+    needed: int = status.get("desiredHealthy", 0)
+    healthy: int = status.get("currentHealthy", 0)
+    return 0 < needed <= healthy
 
 
 def _check_budget(budget: Object) -> None:

@@ -9,8 +9,8 @@ from scheduler.simulator.apiserver.conversion import from_stored
 from scheduler.simulator.apiserver.errors import (
     FieldError,
     InvalidError,
+    NoSuchObjectError,
     forbidden_field,
-    not_found,
     unsupported,
 )
 from scheduler.simulator.apiserver.paging import (
@@ -45,14 +45,14 @@ class Reader:
         """One object.
 
         Raises:
-            ApiError: 404, or the form cannot be given.
+            NoSuchObjectError: 404.
         """
         representation = negotiate(request.accept)
         wanted = parse_version(request.query.get("resourceVersion", ""))
         check_not_ahead(wanted, version=self._store.version)
         entry = self._store.table(target.resource).entries.get(f"{target.namespace}/{target.name}")
         if entry is None:
-            raise not_found(target.resource, target.name)
+            raise NoSuchObjectError(target.resource, target.name)
         if representation.form is Form.OBJECT and not representation.is_yaml:
             return Response(body=object_text(entry, target.resource))
         return self.answer(target.resource, entry.obj, request)

@@ -12,7 +12,7 @@ from scheduler.simulator.apiserver.conversion import from_stored
 from scheduler.simulator.apiserver.errors import (
     FieldError,
     InvalidError,
-    expired,
+    VersionExpiredError,
     forbidden_field,
     unsupported,
 )
@@ -215,7 +215,9 @@ class Watches:
             writes = table.since(version)
         except TooOldError as error:
             watcher.end()
-            status = expired(f"too old resource version: {version} ({error.oldest})").status
+            status = VersionExpiredError(
+                f"too old resource version: {version} ({error.oldest})"
+            ).status
             return _line("ERROR", encode(status))
         return b"".join(self._seen(write, selection, style) for write in writes)
 

@@ -14,7 +14,6 @@ from scheduler.simulator.apiserver.bodies import (
     is_dry_run,
     read_body,
     read_object_of,
-    unsupported_media_type,
 )
 from scheduler.simulator.apiserver.conversion import from_stored, stored_resource, to_stored
 from scheduler.simulator.apiserver.errors import (
@@ -22,13 +21,14 @@ from scheduler.simulator.apiserver.errors import (
     BadRequestError,
     FieldError,
     InvalidError,
+    NameTakenError,
+    NoSuchObjectError,
+    NotPermittedError,
+    StaleError,
+    UnclassifiedError,
+    UnsupportedMediaTypeError,
     about,
-    already_exists,
-    conflict,
-    forbidden,
-    internal,
     invalid_value,
-    not_found,
 )
 from scheduler.simulator.apiserver.go_json import go_json_problem
 from scheduler.simulator.apiserver.managed_fields import manager_of, record_write
@@ -104,7 +104,7 @@ class Writer:
         """``PUT`` of a whole object, or of its status.
 
         Raises:
-            ApiError: It may not be replaced.
+            NoSuchObjectError: 404.
         """
         check_options(request, "UpdateOptions")
         obj, warnings = read_body(request, target.resource)
@@ -113,7 +113,7 @@ class Writer:
         old = self._find(target)
         if old is None:
             if target.resource.table not in _CREATED_BY_PUT or target.subresource:
-                raise not_found(target.resource, target.name)
+                raise NoSuchObjectError(target.resource, target.name)
             return self._create(intent, obj, warnings)
         return Written(self._change(intent, old, obj), warnings=warnings)
 
@@ -121,7 +121,7 @@ class Writer:
         """``PATCH`` by any of the four kinds of patch.
 
         Raises:
-            ApiError: It may not be changed so.
+            NoSuchObjectError: 404.
         """
         check_options(request, "PatchOptions")
         kind = request.content_type.partition(";")[0].strip().lower()
@@ -130,7 +130,7 @@ class Writer:
         if kind == _APPLY:
             return self._apply(target, request, old)
         if old is None:
-            raise not_found(target.resource, target.name)
+            raise NoSuchObjectError(target.resource, target.name)
         shown = from_stored(target.resource, old)
         raw = apply_patch(shown, request.body, kind, type_name(target.resource))
         obj, warnings = _read_patched(request, target.resource, raw)
@@ -142,11 +142,11 @@ class Writer:
         """Change a stored object for a subresource that has a form of its own.
 
         Raises:
-            ApiError: It may not be changed so.
+            NoSuchObjectError: 404.
         """
         old = self._find(target)
         if old is None:
-            raise not_found(target.resource, target.name)
+            raise NoSuchObjectError(target.resource, target.name)
         return self._change(_Intent(target=target, request=request), old, alter(old))
 
     # --- details
@@ -179,7 +179,7 @@ class Writer:
         target, resource = intent.target, intent.target.resource
         meta = obj["metadata"]
         if meta.get("resourceVersion"):
-            raise internal("resourceVersion should not be set on objects to be created")
+            raise UnclassifiedError("resourceVersion should not be set on objects to be created")
         meta = {**meta, **self._namespace_of(target, meta)}
         obj = to_stored(resource, {**obj, "metadata": meta})
         if resource.table not in _KEEPS_STATUS and resource.has_subresource("status"):
@@ -188,7 +188,7 @@ class Writer:
         try:
             obj = complete(stored_as, obj, find=self._store.find)
         except ForbiddenError as error:
-            raise forbidden(resource, meta.get("name", ""), str(error)) from error
+            raise NotPermittedError(resource, meta.get("name", ""), str(error)) from error
         obj = {**obj, "metadata": self._store.new_metadata(stored_as, obj)}
         check_new(stored_as, obj)
         obj = self._recorded(intent, None, obj)
@@ -198,12 +198,12 @@ class Writer:
         try:
             return Written(self._store.add(stored_as, obj), 201, warnings)
         except AlreadyExistsError as error:
-            raise already_exists(resource, error.name) from error
+            raise NameTakenError(resource, error.name) from error
 
     def _check_free(self, target: Target, obj: Object) -> None:
         meta = obj["metadata"]
         if self._store.find(target.resource, meta.get("namespace"), meta["name"]) is not None:
-            raise already_exists(target.resource, meta["name"])
+            raise NameTakenError(target.resource, meta["name"])
 
     def _namespace_of(self, target: Target, meta: Object) -> Object:
         if not target.resource.is_namespaced:
@@ -215,7 +215,7 @@ class Writer:
             )
         found = self._store.find(r.NAMESPACES, None, target.namespace)
         if found is None:
-            raise not_found(r.NAMESPACES, target.namespace)
+            raise NoSuchObjectError(r.NAMESPACES, target.namespace)
         if "deletionTimestamp" in found["metadata"]:
             raise _terminating(target.resource, target.namespace, meta.get("name", ""))
         return {"namespace": target.namespace}
@@ -239,17 +239,17 @@ class Writer:
         try:
             return self._store.update(resource, new)
         except NotFoundError as error:
-            raise not_found(target.resource, target.name) from error
+            raise NoSuchObjectError(target.resource, target.name) from error
         except ConflictError as error:
-            raise conflict(target.resource, target.name, *_reasons(error.message)) from error
+            raise StaleError(target.resource, target.name, *_reasons(error.message)) from error
 
     def _check_version(self, target: Target, old: Object, new: Object) -> None:
         given, current = new["metadata"], old["metadata"]
         if given.get("uid", current["uid"]) != current["uid"]:
             why = stale_uid(target.resource, current, given["uid"])
-            raise conflict(target.resource, target.name, why)
+            raise StaleError(target.resource, target.name, why)
         if given.get("resourceVersion", current["resourceVersion"]) != current["resourceVersion"]:
-            raise conflict(target.resource, target.name)
+            raise StaleError(target.resource, target.name)
 
     def _recorded(self, intent: _Intent, old: Object | None, new: Object) -> Object:
         if old is not None and _without_bookkeeping(old) == _without_bookkeeping(new):
@@ -291,7 +291,7 @@ def _terminating(resource: Resource, namespace: str, name: str) -> ApiError:
         "message": f"namespace {namespace} is being terminated",
         "field": "metadata.namespace",
     }
-    error = forbidden(resource, name, why)
+    error = NotPermittedError(resource, name, why)
     error.status["details"] = about(resource, name, causes=[cause])
     return error
 
@@ -357,7 +357,8 @@ def check_patch_type(resource: Resource, kind: str) -> None:
     """Refuse a media type that is no kind of patch, or none for this resource.
 
     Raises:
-        ApiError: 415.
+        UnsupportedMediaTypeError: 415, for a custom resource.
+        ApiError: 415, in the words of the built-in ones.
     """
     known = [_JSON_PATCH, _MERGE_PATCH]
     if not resource.is_custom:
@@ -366,7 +367,7 @@ def check_patch_type(resource: Resource, kind: str) -> None:
     if kind in known:
         return
     if resource.is_custom:
-        raise unsupported_media_type(", ".join(known))
+        raise UnsupportedMediaTypeError(", ".join(known))
     message = "415: Unsupported Media Type"
     raise ApiError(415, message, reason="UnsupportedMediaType", details={})
 
