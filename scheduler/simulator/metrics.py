@@ -39,17 +39,21 @@ class MetricsServer:
         self._before: Sample | None = None
         self._last: Sample | None = None
         self._scrape_at_s = 0.0
-        self._nodes: list[Object] = []
-        self._pods: list[Object] = []
+        self._nodes: list[Object] | None = []
+        self._pods: list[Object] | None = []
         store.on_change(self._observe)
 
     def node_metrics(self) -> Sequence[Object]:
         """``NodeMetrics`` of the nodes that were up."""
-        return self._nodes
+        if self._nodes is None and self._before is not None and self._last is not None:
+            self._nodes = self._measure_nodes(self._before, self._last)
+        return self._nodes or ()
 
     def pod_metrics(self) -> Sequence[Object]:
         """``PodMetrics`` of the pods that ran."""
-        return self._pods
+        if self._pods is None and self._before is not None and self._last is not None:
+            self._pods = self._measure_pods(self._before, self._last)
+        return self._pods or ()
 
     def sync(self, now_s: float) -> None:
         """Scrape if it is time."""
@@ -60,9 +64,8 @@ class MetricsServer:
         if self._last is not None and sample.at_s <= self._last.at_s:
             return
         self._before, self._last = self._last, sample
-        if self._before is not None:
-            self._nodes = self._measure_nodes(self._before, sample)
-            self._pods = self._measure_pods(self._before, sample)
+        # Many scrapes are never read, so the objects are made when somebody asks.
+        self._nodes = self._pods = None
 
     def exposition(self) -> str:
         """The last scrape in Prometheus' text format, under cAdvisor's names."""

@@ -106,7 +106,8 @@ class ReplicaSetController:
                 return str(error)
             note = f"Created pod: {pod['metadata']['name']}"
             self._record(replica_set, "SuccessfulCreate", note)
-        for pod in _least_useful_first(pods)[: min(-missing, BURST) if missing < 0 else 0]:
+        surplus = _least_useful_first(pods)[: min(-missing, BURST)] if missing < 0 else ()
+        for pod in surplus:
             meta = pod["metadata"]
             self._store.delete(PODS, meta["namespace"], meta["name"])
             self._record(replica_set, "SuccessfulDelete", f"Deleted pod: {meta['name']}")
