@@ -29,7 +29,7 @@ CLUSTER = "http://127.0.0.1:8001"
 COLLECTOR = "http://127.0.0.1:8080"
 PREDICTOR = "http://127.0.0.1:5000"
 SCHEDULER = "http://127.0.0.1:8081"
-NAMESPACE = "demo"
+NAMESPACE = "default"
 SPEED = 30
 """Virtual seconds a second: the ten minutes for which a pod is observed pass in twenty."""
 
@@ -38,10 +38,17 @@ PLURALS = {
     "Pod": "/api/v1/namespaces/{namespace}/pods",
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
 }
+# What a cluster at thirty times the speed asks for; everything else is as shipped.
 SETTINGS = {
     "COLLECTOR__METRICS__COLLECTION_INTERVAL": "1s",
     "COLLECTOR__DATABASE__URL": f"sqlite:///{HOME}/collector.db",
+    "COLLECTOR__SCORING__PLACEMENT_MAX_LAG": "5m",
     "PREDICTOR__DATA__DIRECTORY": f"{HOME}/predictor",
+    "PREDICTOR__COLLECTOR__REFRESH_INTERVAL": "1s",
+    "PREDICTOR__ONLINE_LEARNING__POLL_INTERVAL": "3s",
+    "PREDICTOR__ONLINE_LEARNING__MIN_INTERVAL": "10s",
+    "SCHEDULER__PREDICTOR__MAX_AGE": "2m",
+    "SCHEDULER__FEEDBACK__INTERVAL": "1s",
 }
 
 
@@ -216,13 +223,23 @@ def watch_placement(story: Story, programs: Programs) -> None:
             return None
         return f"{len(found)} pods: {n_bound} bound, {n_running} running"
 
-    story.wait("all pods to be bound", until=waiting, limit_s=40)
+    story.wait("all pods to be bound", until=waiting, limit_s=60)
     per_node = Counter(p["spec"]["nodeName"] for p in pods(story))
     for node, n in sorted(per_node.items()):
         story.say(f"      {node}: {n} pods")
     story.facts.append(("pods bound", f"{sum(per_node.values())} on {len(per_node)} nodes"))
-    decision = story.ask("GET", f"{SCHEDULER}/api/v1/decisions", params={"limit": 1})
-    story.say(f"      the newest decision: {str(decision)[:400]}")
+    decisions = story.ask("GET", f"{SCHEDULER}/api/v1/decisions", params={"limit": 1})
+    story.say(f"      the newest decision: {explain(decisions['items'][0])}")
+
+
+def explain(decision: dict[str, Any]) -> str:
+    """Put a decision of the scheduler into a line."""
+    scores = decision["scores"][0]["plugins"] if decision["scores"] else {}
+    words = ", ".join(f"{name} {score}" for name, score in scores.items())
+    return (
+        f"{decision['name']} → {decision['node']} ({decision['score']} points, runner-up "
+        f"{decision['runner_up']} by {decision['margin']}): {words}; {decision['summary']}"
+    )
 
 
 def question() -> dict[str, Any]:
@@ -290,15 +307,19 @@ def learn(story: Story, programs: Programs) -> None:
             roll(story)
             rolled_at = time.monotonic()
             story.say("      rolled the Deployments: new pods are placed")
-        health = story.ask("GET", f"{PREDICTOR}/health")
-        return (
-            f"{health['total_feedback']} outcomes fed back; "
-            f"model {model['version']}: {model['why_not_trusted'] or 'not trained yet'}"
-        )
+        days = story.ask("GET", f"{PREDICTOR}/performance")["days"]
+        n_feedback = sum(day["n_feedback"] for day in days)
+        n_healthy = sum(day["n_successes"] for day in days)
+        why = model["why_not_trusted"] or "no model yet"
+        return f"{n_feedback} outcomes fed back, {n_healthy} of them healthy; {why}"
 
     story.wait("a model that is better than its baselines", until=waiting, limit_s=120)
     model = story.ask("GET", f"{PREDICTOR}/model/info")
-    story.say(f"      model {model['version']} from {model['rows']} placements: {model['scores']}")
+    scores = model["scores"]
+    story.say(f"      model {model['version']}, judged on {scores['n_rows']} rows it had not seen:")
+    for name in ("model", "base_rate", "enhanced_scoring"):
+        brier, auc = scores[name]["brier"], scores[name]["roc_auc"]
+        story.say(f"        {name:<17} Brier {brier:.3f}, ROC-AUC {auc:.2f}")
     best = sorted(model["importances"].items(), key=lambda item: -item[1])[:3]
     story.say("      it looks most at " + ", ".join(f"{name} ({v:.2f})" for name, v in best))
     story.facts.append(("model", f"version {model['version']}, {model['rows']} rows"))
