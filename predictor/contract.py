@@ -221,6 +221,10 @@ class Validation(Answer, frozen=True, kw_only=True):
     base_rate: Quality
     """Answers the share of successes seen so far, whatever the node."""
     enhanced_scoring: Quality
+    gain: float
+    """How much smaller the model's Brier score is than the base rate's."""
+    gain_standard_error: float
+    """How much of the gain may be chance: its standard error over the rows."""
 
 
 class ModelVersion(Answer, frozen=True, kw_only=True):

@@ -34,8 +34,9 @@ class TrustRule:
 
     min_rows: int = 50
     min_failures: int = 5
-    min_skill: float = 0.0
-    """How much smaller than the base rate's its Brier score must be, as a share of it."""
+    min_gain_errors: float = 1.64
+    """By how many standard errors its Brier score must beat the base rate's: with 1.64, a model
+    that has learnt nothing passes about once in twenty times."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +109,7 @@ def validate(rows: TrainingSet, *, fit: Fit) -> tuple[Validation | None, Calibra
         )
     judged = np.concatenate([fold.test for fold in folds])
     y = rows.y[judged]
+    gain = (p_base[judged] - y) ** 2 - (p_model[judged] - y) ** 2
     validation = Validation(
         n_rows=len(y),
         n_failures=int((~y).sum()),
@@ -116,6 +118,8 @@ def validate(rows: TrainingSet, *, fit: Fit) -> tuple[Validation | None, Calibra
         model=quality(p_model[judged], y=y),
         base_rate=quality(p_base[judged], y=y),
         enhanced_scoring=quality(p_enhanced[judged], y=y),
+        gain=float(gain.mean()),
+        gain_standard_error=float(gain.std() / np.sqrt(len(y))),
     )
     return validation, fit_calibration(raw[judged], y=y)
 
@@ -147,11 +151,11 @@ def why_not_trusted(
         return f"it learnt from {n_failures} failures, {rule.min_failures} are needed"
     if validation is None or validation.model.roc_auc is None:
         return "there are too few successes or failures over time to validate it"
-    bar = validation.base_rate.brier * (1.0 - rule.min_skill)
-    if validation.model.brier >= bar:
+    needed = rule.min_gain_errors * validation.gain_standard_error
+    if validation.gain <= max(0.0, needed):
         return (
-            f"its Brier score {validation.model.brier:.4f} on later rows is not below {bar:.4f}, "
-            "what the base rate alone reaches"
+            f"on later rows its Brier score {validation.model.brier:.4f} does not beat the base "
+            f"rate's {validation.base_rate.brier:.4f} by more than chance would ({needed:.4f})"
         )
     if validation.model.roc_auc <= 0.5:
         return f"its ROC-AUC {validation.model.roc_auc:.3f} on later rows is no better than chance"

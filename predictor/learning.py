@@ -226,7 +226,7 @@ class Learner:
             rule=TrustRule(
                 min_rows=learning.min_rows,
                 min_failures=learning.min_failures,
-                min_skill=learning.min_skill,
+                min_gain_errors=learning.min_gain_errors,
             ),
             version=self._registry.next_version(),
             trained_at_s=now_s,

@@ -104,8 +104,8 @@ class OnlineLearningSettings(Settings, frozen=True):
     """A model that learnt from fewer placements is not trusted."""
     min_failures: AtLeastOne = 5
     """A model that learnt from fewer failures is not trusted."""
-    min_skill: Share = 0.0
-    """By what share its Brier score must be smaller than the base rate's."""
+    min_gain_errors: NotNegative = 1.64
+    """By how many standard errors its Brier score must beat the base rate's on later rows."""
 
 
 class DataSettings(Settings, frozen=True):

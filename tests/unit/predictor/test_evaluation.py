@@ -100,6 +100,8 @@ def make_validation(*, brier=0.1, base=0.2, roc_auc=0.8):
         model=make(brier),
         base_rate=make(base),
         enhanced_scoring=make(0.15),
+        gain=base - brier,
+        gain_standard_error=0.02,
     )
 
 
@@ -110,6 +112,7 @@ def make_validation(*, brier=0.1, base=0.2, roc_auc=0.8):
         pytest.param({"n_failures": 4}, "4 failures, 5 are needed", id="few failures"),
         pytest.param({"validation": None}, "too few", id="not validated"),
         pytest.param({"validation": make_validation(brier=0.2)}, "Brier", id="no better"),
+        pytest.param({"validation": make_validation(brier=0.17)}, "chance", id="chance"),
         pytest.param({"validation": make_validation(roc_auc=0.5)}, "chance", id="no ranking"),
         pytest.param({"validation": make_validation(roc_auc=None)}, "too few", id="one outcome"),
     ],
@@ -121,8 +124,8 @@ def test_says_why_a_model_is_not_trusted(fields, why):
     assert why in why_not_trusted(**(defaults | fields), rule=TrustRule())
 
 
-def test_may_ask_for_more_than_a_little_skill():
-    rule = TrustRule(min_skill=0.6)
+def test_may_ask_for_more_certainty():
+    rule = TrustRule(min_gain_errors=6.0)
 
     assert "Brier" in why_not_trusted(make_validation(), n_rows=100, n_failures=20, rule=rule)
 
