@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from flask import Flask, Response, request
@@ -162,7 +162,7 @@ class _Answers:
         is_silent = silence_s == float("inf")
         return _json(
             Health(
-                status="degraded" if reasons else "ok" if collector.is_synced else "starting",
+                status=_status(collector, reasons),
                 reasons=reasons,
                 at_s=now_s,
                 api_server_silence_s=None if is_silent else silence_s,
@@ -191,6 +191,12 @@ class _Answers:
         with self._collector.looking() as (view, _):
             if view.node(name) is None:
                 raise ProblemError(404, "Unknown node", detail=name)
+
+
+def _status(collector: Collector, reasons: list[str]) -> Literal["ok", "starting", "degraded"]:
+    if not collector.is_synced:
+        return "starting"
+    return "degraded" if reasons else "ok"
 
 
 def _version() -> str:

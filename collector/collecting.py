@@ -39,8 +39,9 @@ log = logging.getLogger(__name__)
 _TEND_S: Final = 1.0
 """How often placements are judged and news is written: what a kill may cost, beside samples."""
 _MAINTENANCE_S: Final = 60.0
-_QUIET_S: Final = 90.0
-"""API servers say something on every watch about once a minute."""
+_QUIET_S: Final = 95.0
+"""API servers say something on every watch about once a minute; after 90 s of silence the informer
+looks for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ class Collector:
         self._is_cut_off = False
         self._has_started_pods = False
         self._is_listed = False
+        self._flushing = threading.Lock()
+        self._published: dict[str, int] = {}
         self._stop = threading.Event()
         rng = random.Random()
         self._nodes = Informer(
@@ -176,7 +179,9 @@ class Collector:
     def ailments(self) -> list[str]:
         """Say what keeps the collector from knowing all; nothing if it does."""
         ailments = []
-        if self.silence_s > _QUIET_S + _TEND_S:
+        if self.silence_s == float("inf"):
+            ailments.append("the API server has not answered yet")
+        elif self.silence_s > _QUIET_S:
             ailments.append(f"the API server has not been heard of for {self.silence_s:.0f} s")
         if self._poll_error:
             ailments.append(f"no samples: {self._poll_error}")
@@ -299,19 +304,21 @@ class Collector:
         self._publish()
 
     def _flush(self) -> None:
-        with self._lock:
-            news = self._tracker.drain()
-        self.journal.write(news)
+        # One at a time from drain to write, lest older news overtake newer.
+        with self._flushing:
+            with self._lock:
+                news = self._tracker.drain()
+            self.journal.write(news)
 
     def _publish(self) -> None:
         tracker, telemetry = self._tracker, self.telemetry
         with self._lock:
-            outcomes = dict(tracker.n_outcomes)
+            outcomes, placements = dict(tracker.n_outcomes), dict(tracker.n_placements)
             telemetry.open_placements.set(tracker.n_open)
-            telemetry.placements.labels("recorded").set(tracker.n_placements)
-            telemetry.placements.labels("late").set(tracker.n_late_placements)
-        for reason, n in outcomes.items():
-            telemetry.outcomes.labels(reason).set(n)
+        for counter, counts in ((telemetry.outcomes, outcomes), (telemetry.placements, placements)):
+            for name, n in counts.items():
+                counter.labels(name).inc(n - self._published.get(name, 0))
+        self._published = {**outcomes, **placements}
         for resource, informer in (("nodes", self._nodes), ("pods", self._pods)):
             telemetry.watch_silence.labels(resource).set(informer.last_contact_s)
 

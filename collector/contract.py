@@ -48,7 +48,8 @@ class NodeState(Wire, frozen=True, kw_only=True):
     usage_memory_bytes: int | None = None
     sampled_at_s: float | None = None
     placed_cpu_milli: int = 0
-    """Expected usage of the pods placed since the sample: their workload's usual, else request."""
+    """Expected usage of the pods placed since the sample: their workload's usual, else request;
+    less what pods used that have gone since. May be negative, but never below minus the usage."""
     placed_memory_bytes: int = 0
     stability: float = 1.0
     """Share of placements of the last 7 d that stayed healthy, shrunk towards the prior."""

@@ -16,6 +16,7 @@ DEFAULT_MAX_PODS: Final = 110
 MAX_STORED: Final = 2**63 - 1
 """The largest integer that the wire and the database hold."""
 
+_MAX_RESTARTS: Final = 2**31 - 1
 _TEMPLATE_HASH: Final = "pod-template-hash"
 _PRESSURES: Final = frozenset({"MemoryPressure", "DiskPressure", "PIDPressure"})
 _DISRUPTIONS: Final[Mapping[str, FailureReason]] = {
@@ -110,7 +111,9 @@ def pod_facts(pod: Pod) -> PodFacts:
         scheduled_at_s=_seconds(_scheduled_at(pod)),
         ready_at_s=_seconds(ready_since(pod)),
         started_at_s=_started_at(pod),
-        n_restarts=sum(s.restart_count for s in pod.status.container_statuses or []),
+        n_restarts=min(
+            _MAX_RESTARTS, sum(s.restart_count for s in pod.status.container_statuses or [])
+        ),
         last_oom_at_s=_last_oom_at(pod),
         failure=pod_failure(pod),
         ended_at_s=max(finished_at_s, default=None),

@@ -1,7 +1,6 @@
 """Writes batches behind the watch and the poller, so that a slow database slows neither."""
 
 import logging
-import threading
 
 from collector.database import StoreError
 from collector.records import Batch
@@ -13,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Holds what the database could not take yet, up to a limit.
+    """Holds what the database could not take yet, up to a limit. For one thread at a time.
 
     Args:
         store: Where to write.
@@ -23,7 +22,6 @@ class Journal:
     def __init__(self, store: Store, *, telemetry: Telemetry) -> None:
         self._store = store
         self._telemetry = telemetry
-        self._lock = threading.Lock()
         self._pending = Batch()
         self._error = ""
 
@@ -39,12 +37,10 @@ class Journal:
 
     def write(self, news: Batch) -> None:
         """Write what is pending and what is new; keep it if the database does not take it."""
-        with self._lock:
-            n_dropped = self._pending.absorb(news)
-            self._telemetry.store_dropped.inc(n_dropped)
-            if self._pending:
-                self._attempt()
-            self._telemetry.store_pending.set(len(self._pending))
+        self._telemetry.store_dropped.inc(self._pending.absorb(news))
+        if self._pending:
+            self._attempt()
+        self._telemetry.store_pending.set(len(self._pending))
 
     def _attempt(self) -> None:
         try:

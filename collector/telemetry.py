@@ -50,14 +50,14 @@ class Telemetry:
             ["resource"],
             registry=self.registry,
         )
-        self.placements = Gauge(
-            "collector_placements",
+        self.placements = Counter(
+            "collector_placements_total",
             "Placements since the start: recorded, or skipped because they were seen too late.",
             ["result"],
             registry=self.registry,
         )
-        self.outcomes = Gauge(
-            "collector_outcomes",
+        self.outcomes = Counter(
+            "collector_outcomes_total",
             "Outcomes judged since the start, by reason.",
             ["reason"],
             registry=self.registry,

@@ -57,9 +57,8 @@ class Tracker:
         self._changes = Batch()
         self.n_outcomes: dict[str, int] = {}
         """Outcomes so far, by reason; ``unknown``: deleted too early."""
-        self.n_placements = 0
-        self.n_late_placements = 0
-        """Placements that were not recorded because they were seen too late."""
+        self.n_placements: dict[str, int] = {"recorded": 0, "late": 0}
+        """Placements so far: recorded, or not because they were seen too late."""
 
     @property
     def n_open(self) -> int:
@@ -200,7 +199,7 @@ class Tracker:
         if now_s - placed_at_s <= self._max_lag_s:
             state = self.view.state_at(pod.node, until_s=placed_at_s)
         if state is None:
-            self.n_late_placements += 1
+            self.n_placements["late"] += 1
             return
         row = PlacementRow(
             pod_uid=pod.uid,
@@ -222,7 +221,7 @@ class Tracker:
         self._tracked[pod.uid] = _Tracked(row, Trial(placed_at_s))
         self._changes.placements[pod.uid] = row
         self._mark(pod.uid, replace(self._marks[pod.uid], fate=Fate.OPEN))
-        self.n_placements += 1
+        self.n_placements["recorded"] += 1
 
     def _settle(self, pod: PodFacts, *, now_s: float) -> None:
         """Judge a pod's placement if it is pending; count a success that fails later."""

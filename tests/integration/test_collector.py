@@ -27,6 +27,7 @@ from collector.settings import CollectorSettings, MetricsSettings, ScoringSettin
 from collector.sources import MetricsApi
 from collector.store import Store
 from kube.client import Client
+from kube.config import load_cluster
 from kube.edge.serve import Server
 from kube.edge.settings import Duration, ServerSettings
 from tests.builders import make_container_status, make_node, make_pod
@@ -126,7 +127,7 @@ def world() -> Iterator[World]:
 
 
 @contextmanager
-def running(api_url: str, path: Path, **scoring: float) -> Iterator[Caller]:
+def running(api: str | Client, path: Path, **scoring: float) -> Iterator[Caller]:
     settings = CollectorSettings(
         metrics=MetricsSettings(collection_interval=Duration(0.1)),
         scoring=ScoringSettings(**{key: Duration(value) for key, value in scoring.items()}),
@@ -134,7 +135,8 @@ def running(api_url: str, path: Path, **scoring: float) -> Iterator[Caller]:
     with ExitStack() as stack:
         database = open_database(f"sqlite:///{path}", now_text="now")
         stack.callback(database.close)
-        client = stack.enter_context(Client.for_url(api_url, timeout_s=5.0))
+        client = Client.for_url(api, timeout_s=5.0) if isinstance(api, str) else api
+        stack.callback(client.close)
         collector = Collector(
             client,
             source=MetricsApi(client),
@@ -306,27 +308,38 @@ def test_says_before_the_first_list_that_nothing_is_known_yet(tmp_path: Path, un
         assert caller.ask("/api/v1/snapshot").status_code == 503
         assert caller.ask("/api/v1/nodes/n1/history").status_code == 503
         assert caller.placements().items == []
-        assert health["status"] != "ok"
+        assert health["status"] == "starting"
+        assert health["reasons"][0] == "the API server has not answered yet"
 
 
 def test_an_outage_leaves_the_last_answer_standing_and_is_told(world: World, caller: Caller):
-    before = caller.ask("/api/v1/snapshot")
+    place(world, caller)
+    wait_for(caller.placements, "the placement", until=lambda page: page.items)
+    world.run()
+    wait_for(
+        lambda: caller.get("/api/v1/pods")["items"][0], "Ready", until=lambda pod: pod["is_ready"]
+    )
     world.api.stop()
 
     health = wait_for(
         lambda: caller.get("/health"), "degraded", until=lambda h: h["status"] == "degraded"
     )
-    during = caller.ask("/api/v1/snapshot")
+    first = caller.ask("/api/v1/snapshot")
+    wait_for(lambda: caller.get("/health")["at_s"] > health["at_s"] + 1.5, "the window to end")
+    second = caller.ask("/api/v1/snapshot")
 
     assert "no samples" in health["reasons"][0]
-    assert during.content == before.content
+    assert second.content == first.content
+    # Nobody can tell whether the pod is still healthy.
+    assert caller.get("/health")["n_open_placements"] == 1
 
     world.api.restart()
     world.run("later")
     world.usage("3")
     wait_for(lambda: caller.get("/health")["status"] == "ok", "recovery")
-    wait_for(lambda: caller.node()["usage_cpu_milli"] == 3000, "the new sample")
-    wait_for(lambda: caller.node()["n_pods"] == 1, "the new pod")
+    wait_for(caller.node, "the new sample", until=has_usage(3000))
+    wait_for(lambda: caller.node()["n_pods"] == 2, "the new pod")
+    wait_for(lambda: caller.get("/health")["n_open_placements"] == 0, "the outcome")
 
 
 def test_a_cluster_without_metrics_is_watched_all_the_same(world: World, tmp_path: Path):
@@ -376,6 +389,45 @@ def test_goes_on_after_a_restart_where_it_was(world: World, tmp_path: Path):
         assert decided.pod_uid == placement.pod_uid
         assert decided.outcome.success
         assert caller.get("/api/v1/snapshot")["version"] > version
+
+
+def test_follows_pods_on_a_simulated_cluster_that_is_faster_than_we(tmp_path: Path):
+    kubeconfig = tmp_path / "kubeconfig"
+    options = ["--port=0", "--nodes=2", "--speed=60", f"--write-kubeconfig={kubeconfig}"]
+    command = [sys.executable, "-m", "scheduler.simulator", "serve", *options]
+    root, quiet = Path(__file__).parents[2], subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=root, stdout=quiet, stderr=quiet) as simulator:
+        try:
+            wait_for(kubeconfig.exists, "the simulator")
+            cluster = load_cluster(kubeconfig=str(kubeconfig), env={})
+            path = tmp_path / "collector.db"
+            with Client(cluster) as client, running(client, path, observation_window=60) as caller:
+                follow_a_pod(client, caller)
+        finally:
+            simulator.kill()
+
+
+def follow_a_pod(client: Client, caller: Caller) -> None:
+    wait_for(lambda: is_up(caller), "the collector to serve")
+    container = {"name": "app", "image": "app:1", "resources": {"requests": {"cpu": "100m"}}}
+    pod = {"metadata": {"name": "web-1"}, "spec": {"containers": [container]}}
+    pods = f"{PODS.removesuffix('pods')}namespaces/default/pods"
+    node = caller.get("/api/v1/nodes")["items"][0]["name"]
+    client.post(pods, body=json.dumps(pod).encode())
+    wait_for(lambda: caller.get("/api/v1/pods")["items"], "the pod")
+    binding = {"metadata": {"name": "web-1"}, "target": {"kind": "Node", "name": node}}
+    client.post(f"{pods}/web-1/binding", body=json.dumps(binding).encode())
+
+    [placement] = wait_for(
+        lambda: caller.placements().items,
+        "the outcome",
+        until=lambda items: items and items[0].outcome is not None,
+    )
+
+    assert placement.outcome.decided_at_s >= placement.placed_at_s
+    assert placement.state.node.name == node
+    sampled_at_s = placement.state.node.sampled_at_s
+    assert sampled_at_s is None or sampled_at_s <= placement.placed_at_s
 
 
 # The program itself.

@@ -85,7 +85,7 @@ def test_a_placement_seen_too_late_is_not_recorded():
     tracker.see_pod(make_facts(node="n1", scheduled_at_s=EPOCH_S), now_s=EPOCH_S + 31)
 
     assert tracker.drain().placements == {}
-    assert tracker.n_late_placements == 1
+    assert tracker.n_placements == {"recorded": 0, "late": 1}
 
 
 def test_a_healthy_window_is_a_success_that_counts_for_node_and_workload():
