@@ -17,6 +17,7 @@ from scheduler.simulator.access import TOKEN_VARIABLE, choose_token, kubeconfig,
 from scheduler.simulator.apiserver.settings import Faults
 from scheduler.simulator.instants import parse_rfc3339
 from scheduler.simulator.serving import ServeOptions, listen, serve
+from scheduler.simulator.wire import replay_folder
 
 MAX_NODES: Final = 5000
 MAX_SPEED: Final = 3600.0
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 2 for wrong usage, 1 for differences or failure."""
     options = _parser().parse_args(arguments)
     try:
+        if options.command == "replay-wire":
+            return _replay(options.folder)
         return _serve(options)
     except SettingsError as error:
         print(f"scheduler.simulator: {error}", file=sys.stderr)
@@ -42,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     serve_ = commands.add_parser("serve", help="serve a cluster until stopped")
     _add_serve_options(serve_)
+    replay = commands.add_parser(
+        "replay-wire", help="replay recordings of a real API server; exit 1 on a difference"
+    )
+    replay.add_argument("folder", type=Path, metavar="DIR", help="folder of *.json recordings")
     return parser
 
 
@@ -90,8 +97,6 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    configure_logs()
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are our news
     token = choose_token(
         host=options.host,
         token_file=options.token_file,
@@ -132,8 +137,18 @@ def _serve(options: argparse.Namespace) -> int:
             seed=options.seed,
         ),
     )
+    configure_logs()
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are our news
     asyncio.run(serve(settings, sock=sock, on_ready=on_ready))
     return 0
+
+
+def _replay(folder: Path) -> int:
+    differences = replay_folder(folder)
+    for difference in differences:
+        print(difference)
+    print(f"{len(differences)} differences", file=sys.stderr)
+    return 1 if differences else 0
 
 
 def _url(host: str, port: int) -> str:

@@ -1,0 +1,216 @@
+"""The simulated cluster as a program: over real HTTP, from its start to its end."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from email.utils import parsedate_to_datetime
+
+import pytest
+import requests
+import yaml
+
+from tests.simulator_world import deployment_manifest, with_image
+
+pytestmark = pytest.mark.integration
+
+WAIT_S = 30.0
+
+
+def wait_for(condition):
+    """Wait until *condition* gives something, and return that."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {WAIT_S} s")
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "scheduler.simulator", *arguments]
+
+
+def clean_environment():
+    return {k: v for k, v in os.environ.items() if k != "SIMULATOR_TOKEN"}
+
+
+class Program:
+    """A running ``serve``."""
+
+    def __init__(self, process, url):
+        self.process = process
+        self.url = url
+
+    def get(self, path, **options):
+        return requests.get(self.url + path, timeout=10, **options)
+
+    def post(self, path, body, **options):
+        return requests.post(self.url + path, json=body, timeout=10, **options)
+
+    def items(self, path):
+        answer = self.get(path)
+        answer.raise_for_status()
+        return answer.json()["items"]
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(timeout=WAIT_S)
+
+
+@contextlib.contextmanager
+def serving(*options):
+    """Start ``serve`` on a free port, and end it."""
+    process = subprocess.Popen(
+        command("serve", "--port=0", *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        address = re.search(r"http://\S+", line)
+        if address is None:
+            process.kill()
+            raise AssertionError(f"{line}{process.stderr.read()}")
+        yield Program(process, address[0])
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+def bind(program, pod, node):
+    name = pod["metadata"]["name"]
+    body = {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": name},
+        "target": {"kind": "Node", "name": node},
+    }
+    program.post(f"/api/v1/namespaces/default/pods/{name}/binding", body).raise_for_status()
+
+
+def test_a_deployment_lives_from_apply_to_delete(tmp_path):
+    kubeconfig = tmp_path / "kubeconfig"
+    with serving("--speed=60", "--seed=3", f"--write-kubeconfig={kubeconfig}") as program:
+        deployments = "/apis/apps/v1/namespaces/default/deployments"
+        pods = "/api/v1/namespaces/default/pods"
+
+        nodes = program.items("/api/v1/nodes")
+        program.post(deployments, deployment_manifest(replicas=2)).raise_for_status()
+        pending = wait_for(lambda: len(program.items(pods)) == 2 and program.items(pods))
+        for pod, node in zip(pending, nodes, strict=False):
+            bind(program, pod, node["metadata"]["name"])
+
+        def is_available():
+            status = program.get(f"{deployments}/web").json()["status"]
+            return status.get("availableReplicas") == 2
+
+        wait_for(is_available)
+        metrics = wait_for(lambda: program.items("/apis/metrics.k8s.io/v1beta1/pods"))
+        node_metrics = program.items("/apis/metrics.k8s.io/v1beta1/nodes")
+        running = program.items(pods)
+        requests.delete(f"{program.url}{deployments}/web", timeout=10).raise_for_status()
+        wait_for(lambda: not program.items(pods))
+        code = program.stop()
+        rest = program.process.stderr.read()
+
+    assert [n["metadata"]["name"] for n in nodes] == [f"node-{i}" for i in range(1, 6)]
+    assert {p["status"]["phase"] for p in running} == {"Running"}
+    assert metrics[0]["containers"][0]["usage"].keys() == {"cpu", "memory"}
+    assert len(node_metrics) >= 4  # the flaky one may be down
+    assert yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"] == {
+        "server": program.url
+    }
+    assert code == 0
+    assert "Traceback" not in rest
+
+
+def test_updating_an_image_rolls_the_pods():
+    with serving("--speed=60", "--nodes=1") as program:
+        deployments = "/apis/apps/v1/namespaces/default/deployments"
+        pods = "/api/v1/namespaces/default/pods"
+        program.post(deployments, deployment_manifest(replicas=1)).raise_for_status()
+
+        def bind_all():
+            for pod in program.items(pods):
+                if "nodeName" not in pod["spec"]:
+                    bind(program, pod, "node-1")
+
+        def has_rolled_out():
+            bind_all()
+            found = program.get(f"{deployments}/web").json()
+            status = found["status"]
+            return (
+                status.get("observedGeneration") == found["metadata"]["generation"]
+                and status.get("updatedReplicas") == status.get("replicas") == 1
+                and status.get("availableReplicas") == 1
+            )
+
+        wait_for(has_rolled_out)
+        current = program.get(f"{deployments}/web").json()
+        requests.put(
+            f"{program.url}{deployments}/web", json=with_image(current, "nginx:1.28"), timeout=10
+        ).raise_for_status()
+        wait_for(has_rolled_out)
+        images = [p["spec"]["containers"][0]["image"] for p in program.items(pods)]
+
+    assert "nginx:1.28" in images
+
+
+def test_virtual_time_starts_in_the_past_and_runs_fast():
+    with serving("--speed=600", "--nodes=1") as program:
+        dates = []
+        for _ in range(2):
+            answer = program.get("/readyz")
+            dates.append(parsedate_to_datetime(answer.headers["Date"]).timestamp())
+            time.sleep(0.2)
+        wall_s = time.time()
+
+    assert 6 * 86_400 < wall_s - dates[0] <= 7 * 86_400
+    assert dates[1] - dates[0] >= 60
+
+
+def test_a_watch_does_not_hold_up_the_end():
+    with serving("--nodes=1") as program:
+        watch = program.get("/api/v1/pods?watch=true", stream=True)
+        began_s = time.monotonic()
+        code = program.stop(signal.SIGINT)
+        took_s = time.monotonic() - began_s
+        watch.close()
+
+    assert code == 0
+    assert took_s < 10  # under 2 on an idle machine
+
+
+def test_who_has_no_token_is_kept_out(tmp_path):
+    token = tmp_path / "token"
+    kubeconfig = tmp_path / "kubeconfig"
+    options = ("--host=0.0.0.0", f"--write-token={token}", f"--write-kubeconfig={kubeconfig}")
+    with serving("--nodes=1", *options, "--advertise-url=http://cluster:8001") as program:
+        without = program.get("/api/v1/nodes").status_code
+        wrong = program.get("/api/v1/nodes", headers={"Authorization": "Bearer x"}).status_code
+        right = {"Authorization": f"Bearer {token.read_text().strip()}"}
+        allowed = program.get("/api/v1/nodes", headers=right).status_code
+        open_to_all = program.get("/readyz").status_code
+
+    config = yaml.safe_load(kubeconfig.read_text())
+    assert (without, wrong, allowed, open_to_all) == (401, 401, 200, 200)
+    assert config["clusters"][0]["cluster"]["server"] == "http://cluster:8001"
+    assert config["users"][0]["user"]["token"] == token.read_text().strip()
+
+
+def test_faults_can_be_injected():
+    with serving("--nodes=0", "--fault-failed=1") as program:
+        answer = program.get("/api/v1/nodes")
+
+    assert answer.status_code == 500
+    assert answer.json()["reason"] == "InternalError"
