@@ -60,7 +60,12 @@ def test_a_folder_without_recordings_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (418, 1)])
 def test_replaying_tells_differences_by_its_exit_code(tmp_path, capsys, status, code):
     record = {"title": "nodes", "method": "GET", "path": "/api/v1/nodes", "status": status}
-    answer = {"kind": "NodeList", "apiVersion": "v1", "metadata": {}, "items": []}
+    answer = {
+        "kind": "NodeList",
+        "apiVersion": "v1",
+        "metadata": {"resourceVersion": "1"},
+        "items": [],
+    }
     (tmp_path / "nodes.json").write_text(json.dumps([{**record, "response": answer}]))
 
     assert exit_code("replay-wire", str(tmp_path)) == code
