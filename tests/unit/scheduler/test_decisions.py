@@ -1,0 +1,112 @@
+"""What is kept of decisions, and the HTTP interface that shows it."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from scheduler.api import make_app
+from scheduler.cluster.decisions import DecisionLog
+from scheduler.events import PodSeen
+from tests.unit.scheduler.worlds import decisions, feed, make_engine, make_facts, make_pending
+
+
+@pytest.fixture
+def kept():
+    return DecisionLog(3)
+
+
+@pytest.fixture
+def http(kept):
+    app = make_app(
+        kept, registry=CollectorRegistry(), not_ready=lambda: "waiting for the list of pods"
+    )
+    return app.test_client()
+
+
+def decided(*pods, nodes=("n1", "n2")):
+    return decisions(feed(make_engine(*nodes), [PodSeen(pod) for pod in pods]))
+
+
+def test_keeps_the_newest_and_forgets_the_oldest(kept):
+    for decision in decided(*[make_pending(f"p{i}", cpu_milli=1) for i in range(5)]):
+        kept.add(decision)
+
+    assert [decision.name for decision in kept.latest(10)] == ["p4", "p3", "p2"]
+    assert kept.find("default/p1") is None
+    assert kept.find("default/p4").name == "p4"
+
+
+def test_a_newer_decision_about_a_pod_hides_the_older(kept):
+    [refused] = decided(make_pending(), nodes=(make_facts(cpu_milli=1),))
+    [placed] = decided(make_pending())
+    kept.add(refused)
+    kept.add(placed)
+    for decision in decided(make_pending("a"), make_pending("b")):
+        kept.add(decision)
+
+    assert kept.find("default/web-1") is placed
+
+
+def test_tells_why_a_pod_is_where_it_is(kept, http):
+    [decision] = decided(make_pending(), nodes=("n1", "n2", make_facts("n3", cpu_milli=1)))
+    kept.add(decision)
+
+    answer = http.get("/api/v1/decisions/default/web-1").json
+
+    assert answer["node"] == decision.node
+    assert answer["refusals"] == [
+        {"plugin": "NodeResourcesFit", "reason": "Insufficient cpu", "n_nodes": 1}
+    ]
+    [best, second] = answer["scores"]
+    assert best["node"] == decision.node
+    assert best["total"] == sum(best["plugins"].values()) == answer["score"]
+    assert second["node"] == answer["runner_up"]
+    assert answer["summary"] == "prediction: not asked"
+
+
+def test_tells_why_a_pod_is_nowhere(kept, http):
+    for decision in decided(make_pending(), nodes=(make_facts(cpu_milli=1),)):
+        kept.add(decision)
+
+    answer = http.get("/api/v1/decisions/default/web-1").json
+
+    assert answer["node"] is None
+    assert answer["message"] == "0/1 nodes are available: 1 Insufficient cpu."
+    assert answer["scores"] == []
+
+
+def test_lists_as_many_as_asked(kept, http):
+    for decision in decided(make_pending("a"), make_pending("b")):
+        kept.add(decision)
+
+    assert [item["name"] for item in http.get("/api/v1/decisions?limit=1").json["items"]] == ["b"]
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "many", "-1", "9" * 40, "٣"])
+def test_an_absurd_limit_is_refused_by_name(http, limit):
+    answer = http.get(f"/api/v1/decisions?limit={limit}")
+
+    assert (answer.status_code, answer.json["field"]) == (422, "limit")
+
+
+def test_an_unknown_pod_is_a_404(http):
+    answer = http.get("/api/v1/decisions/default/nobody")
+
+    assert answer.status_code == 404
+    assert answer.content_type == "application/problem+json"
+
+
+def test_is_alive_before_it_is_ready(http):
+    assert http.get("/healthz").status_code == 200
+    assert http.get("/readyz").status_code == 503
+    assert http.get("/readyz").text == "waiting for the list of pods"
+
+
+def test_documents_every_endpoint(http):
+    document = http.get("/openapi.json").json
+    rules = {
+        rule.rule.replace("<", "{").replace(">", "}")
+        for rule in http.application.url_map.iter_rules()
+    }
+
+    assert rules - {"/openapi.json", "/static/{path:filename}"} == set(document["paths"])
+    assert "DecisionAnswer" in document["components"]["schemas"]

@@ -1,0 +1,210 @@
+"""Profiles: upstream's file format, strictly read."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from kube.edge.settings import SettingsError
+from scheduler.errors import ConfigError
+from scheduler.framework.configuration import load_configuration
+from scheduler.framework.profile import make_profiles
+from scheduler.framework.registry import Registry
+from scheduler.plugins.defaults import built_in_configuration, built_in_registry
+from scheduler.plugins.node_name import NodeName
+
+HEAD = """\
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+"""
+DEFAULT_SCORES = {
+    "TaintToleration": 3,
+    "NodeAffinity": 2,
+    "NodeResourcesFit": 1,
+    "NodeResourcesBalancedAllocation": 1,
+}
+
+
+@pytest.fixture
+def profiles(tmp_path):
+    def load(text):
+        path = tmp_path / "profile.yaml"
+        path.write_text(HEAD + textwrap.dedent(text))
+        configuration = load_configuration(path, registry=built_in_registry())
+        return make_profiles(configuration, registry=built_in_registry())
+
+    return load
+
+
+def test_upstreams_defaults_hold_where_nothing_is_said(profiles):
+    profile = profiles("profiles: [{schedulerName: mine}]")["mine"]
+
+    assert profile.weights == DEFAULT_SCORES
+    assert [plugin.name for plugin in profile.filter] == [
+        "NodeUnschedulable",
+        "NodeName",
+        "TaintToleration",
+        "NodeAffinity",
+        "NodePorts",
+        "NodeResourcesFit",
+    ]
+    assert [plugin.name for plugin in profile.pre_enqueue] == ["SchedulingGates"]
+
+
+def test_a_plugin_is_one_instance_at_all_its_points(profiles):
+    profile = profiles("profiles: [{schedulerName: mine}]")["mine"]
+
+    [at_filter] = [p for p in profile.filter if p.name == "NodeAffinity"]
+    assert at_filter in profile.score
+
+
+@pytest.mark.parametrize(
+    ("plugins", "weights"),
+    [
+        pytest.param(
+            "{multiPoint: {enabled: [{name: NodePrediction, weight: 5}]}}",
+            {**DEFAULT_SCORES, "NodePrediction": 5},
+            id="enabled everywhere",
+        ),
+        pytest.param(
+            "{score: {enabled: [{name: NodeResourcesFit, weight: 7}]}}",
+            {**DEFAULT_SCORES, "NodeResourcesFit": 7},
+            id="a point outdoes the default",
+        ),
+        pytest.param(
+            "{multiPoint: {enabled: [{name: NodeResourcesFit, weight: 2}]},"
+            " score: {enabled: [{name: NodeResourcesFit, weight: 7}]}}",
+            {**DEFAULT_SCORES, "NodeResourcesFit": 7},
+            id="a point outdoes multiPoint",
+        ),
+        pytest.param(
+            '{score: {disabled: [{name: "*"}], enabled: [{name: NodePrediction}]}}',
+            {"NodePrediction": 1},
+            id="all disabled but one",
+        ),
+        pytest.param(
+            "{score: {disabled: [{name: TaintToleration}]}}",
+            {k: v for k, v in DEFAULT_SCORES.items() if k != "TaintToleration"},
+            id="one disabled",
+        ),
+    ],
+)
+def test_plugins_are_enabled_disabled_and_weighed(profiles, plugins, weights):
+    profile = profiles(f"profiles: [{{schedulerName: mine, plugins: {plugins}}}]")["mine"]
+
+    assert profile.weights == weights
+    assert "TaintToleration" in [plugin.name for plugin in profile.filter]
+
+
+def test_arguments_reach_their_plugin(profiles):
+    profile = profiles("""\
+        profiles:
+          - schedulerName: mine
+            pluginConfig:
+              - name: NodeResourcesFit
+                args:
+                  kind: NodeResourcesFitArgs
+                  ignoredResources: [example.com/gpu]
+                  scoringStrategy: {type: LeastAllocated, resources: [{name: cpu, weight: 3}]}
+    """)["mine"]
+
+    [fit] = [plugin for plugin in profile.score if plugin.name == "NodeResourcesFit"]
+    assert fit.args.ignored_resources == ("example.com/gpu",)
+    assert fit.args.scoring_strategy.resources[0].weight == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        pytest.param("profile: []", ":3", "profile: unknown key", id="top level"),
+        pytest.param(
+            "profiles:\n  - schedulerName: mine\n    plugin: {}",
+            ":5",
+            "plugin: unknown key",
+            id="in a profile",
+        ),
+        pytest.param(
+            "profiles:\n  - pluginConfig:\n      - name: NodeResourcesFit\n        args:\n"
+            "          ignoredResource: []",
+            ":7",
+            "ignoredResource: unknown key",
+            id="in a plugin's arguments",
+        ),
+        pytest.param(
+            "profiles:\n  - pluginConfig:\n      - {name: NodeResourceFit}",
+            ":5",
+            "NodeResourceFit",
+            id="arguments of no plugin",
+        ),
+        pytest.param(
+            "profiles:\n  - plugins: {score: {enabled: [{name: NodeName, weight: -1}]}}",
+            ":4",
+            "weight",
+            id="a negative weight",
+        ),
+        pytest.param("profiles: []", ":3", "length", id="no profile"),
+    ],
+)
+def test_a_key_that_nobody_reads_is_named_with_its_line(profiles, text, where, what):
+    with pytest.raises(SettingsError, match=re.escape(f"profile.yaml{where}: ") + f".*{what}"):
+        profiles(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        pytest.param(
+            "profiles: [{plugins: {filter: {enabled: [{name: Nope}]}}}]",
+            "no plugin 'Nope'; known are SchedulingGates",
+            id="unknown plugin",
+        ),
+        pytest.param(
+            "profiles: [{plugins: {score: {disabled: [{name: Nope}]}}}]",
+            "no plugin 'Nope'",
+            id="unknown plugin disabled",
+        ),
+        pytest.param(
+            "profiles: [{plugins: {score: {enabled: [{name: NodeName}]}}}]",
+            "NodeName is no ScorePlugin",
+            id="at a point that it does not serve",
+        ),
+        pytest.param(
+            "profiles: [{plugins: {filter: {enabled: [{name: NodeName}, {name: NodeName}]}}}]",
+            "twice",
+            id="enabled twice",
+        ),
+        pytest.param("profiles: [{}, {}]", "two profiles", id="two profiles of one name"),
+        pytest.param(
+            'profiles: [{plugins: {queueSort: {disabled: [{name: "*"}]}}}]',
+            "one queueSort plugin, not 0",
+            id="no queue order",
+        ),
+        pytest.param(
+            "profiles: [{pluginConfig: [{name: NodeName}, {name: NodeName}]}]",
+            "one plugin twice",
+            id="arguments twice",
+        ),
+    ],
+)
+def test_a_profile_that_contradicts_itself_is_refused(profiles, text, what):
+    with pytest.raises(ConfigError, match=what):
+        profiles(text)
+
+
+def test_two_plugins_cannot_share_a_name():
+    with pytest.raises(ConfigError, match="two plugins are called NodeName"):
+        Registry([(NodeName, 0), (NodeName, 0)])
+
+
+def test_the_profile_in_the_repository_is_the_built_in_one():
+    path = Path(__file__).parents[3] / "config" / "profiles" / "ai-scheduler.yaml"
+
+    [on_disk] = make_profiles(
+        load_configuration(path, registry=built_in_registry()), registry=built_in_registry()
+    ).values()
+    [built_in] = make_profiles(built_in_configuration(), registry=built_in_registry()).values()
+
+    assert on_disk.scheduler_name == built_in.scheduler_name
+    assert on_disk.weights == built_in.weights == {**DEFAULT_SCORES, "NodePrediction": 3}
+    assert list(on_disk.plugins()) == list(built_in.plugins())
