@@ -66,7 +66,7 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--node-memory",
         type=_quantity(parse_whole, least="1Gi", most="64Ti"),
-        default="16Gi",
+        default="8Gi",
         help="capacity of each (%(default)s)",
     )
     add(

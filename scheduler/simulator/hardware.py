@@ -44,7 +44,7 @@ class NodeSpec:
     name: str
     cpu_milli: int = 4000
     """Capacity, as ``memory_bytes``."""
-    memory_bytes: int = 16 * GI
+    memory_bytes: int = 8 * GI
     max_pods: int = 110
     image_disk_bytes: int = 50 * GI
     """Beyond this, images that no pod uses are removed, the longest unused first."""
@@ -66,7 +66,7 @@ class NodeSpec:
 
 
 def draw_nodes(
-    n_nodes: int, *, seed: int, cpu_milli: int = 4000, memory_bytes: int = 16 * GI
+    n_nodes: int, *, seed: int, cpu_milli: int = 4000, memory_bytes: int = 8 * GI
 ) -> list[NodeSpec]:
     """Draw ``node-1``, ``node-2``… with their hidden traits.
 

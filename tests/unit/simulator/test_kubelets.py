@@ -243,7 +243,7 @@ def test_nodes_look_real():
     node = simulation.store.get(r.NODES, None, "node-1")
 
     assert node["metadata"]["labels"]["kubernetes.io/hostname"] == "node-1"
-    assert node["status"]["capacity"] == {"cpu": "4", "memory": "16777216Ki", "pods": "110"}
+    assert node["status"]["capacity"] == {"cpu": "4", "memory": "8388608Ki", "pods": "110"}
     assert node["status"]["allocatable"]["cpu"] == "3900m"
     assert node["status"]["nodeInfo"]["kubeletVersion"].startswith("v1.36.")
     assert [c["type"] for c in node["status"]["conditions"]] == [
