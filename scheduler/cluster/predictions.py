@@ -21,8 +21,6 @@ from scheduler.predictions import FloatColumn, Outage, PredictionAnswer
 
 log = logging.getLogger(__name__)
 
-_LATE_S: Final = 3.0
-"""An answer later than this is given up; one within it still serves the pods that come next."""
 _MAX_ANSWER_BYTES: Final = 256 * 2**20
 _CHUNK_BYTES: Final = 2**16
 
@@ -41,6 +39,8 @@ class PredictionAsker:
     Args:
         url: Where the predictor is.
         timeout_s: The budget of a question, in seconds.
+        give_up_s: An answer later than this is given up, in seconds; one within it still serves
+            the pods that come next.
         deliver: Takes events to the engine.
         on_asked: Told of every question: how it went, and how long it took in seconds.
         rng: Jitter.
@@ -51,12 +51,14 @@ class PredictionAsker:
         url: str,
         *,
         timeout_s: float,
+        give_up_s: float,
         deliver: Callable[[Event], None],
         on_asked: Callable[[str, float], None],
         rng: random.Random,
     ) -> None:
         self._url = f"{url.rstrip('/')}/predict/batch"
         self._timeout_s = timeout_s
+        self._give_up_s = give_up_s
         self._deliver = deliver
         self._on_asked = on_asked
         self._backoff = Backoff(rng, base_s=1.0, max_s=30.0)
@@ -109,7 +111,7 @@ class PredictionAsker:
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
-        self._thread.join(_LATE_S + 1.0)
+        self._thread.join(self._give_up_s + 1.0)
 
     def _run(self) -> None:
         with requests.Session() as session:
@@ -125,19 +127,19 @@ class PredictionAsker:
     def _answer(self, session: requests.Session, shapes: tuple[Shape, ...]) -> None:
         started_s = time.monotonic()
         try:
-            answer = self._fetch(session, shapes, give_up_at_s=started_s + _LATE_S)
+            answer = self._fetch(session, shapes, give_up_at_s=started_s + self._give_up_s)
         except (requests.RequestException, BadAnswerError) as error:
             took_s = time.monotonic() - started_s
             outage: Outage = "timed out" if took_s >= self._timeout_s else "unavailable"
             self._close_for(self._backoff.next_delay_s(at_least_s=0.5), outage=outage)
-            self._on_asked(outage, took_s)
             log.warning("predictor did not answer", extra=facts(error=str(error), took_s=took_s))
             self._finish(PredictionFailed(shapes, outage), is_answer=False)
+            self._on_asked(outage, took_s)
             return
         self._backoff.reset()
         took_s = time.monotonic() - started_s
-        self._on_asked("late" if took_s > self._timeout_s else "answered", took_s)
         self._finish(Predicted(answer), is_answer=True)
+        self._on_asked("late" if took_s > self._timeout_s else "answered", took_s)
 
     def _close_for(self, pause_s: float, *, outage: Outage) -> None:
         self._last_outage = outage
@@ -166,7 +168,7 @@ class PredictionAsker:
             data=msgspec.json.encode(_question_about(shapes)),
             headers={"Content-Type": "application/json"},
             # Each wait for the socket; the whole is bounded below.
-            timeout=(self._timeout_s, _LATE_S),
+            timeout=(self._timeout_s, self._give_up_s),
             stream=True,
             allow_redirects=False,
         ) as response:

@@ -52,6 +52,8 @@ class ShellSettings:
     predictor_url: str
     predictor_timeout_s: float = 0.2
     """What a decision may wait for the predictor."""
+    predictor_give_up_s: float = 3.0
+    """An answer that comes after the decision, but within this, serves the next ones."""
     observation_window_s: float = 600.0
     """How long a pod must stay healthy to be a success, by the cluster's clock."""
     feedback_interval_s: float = 2.0
@@ -112,6 +114,7 @@ class ClusterShell:
         self._asker = PredictionAsker(
             settings.predictor_url,
             timeout_s=settings.predictor_timeout_s,
+            give_up_s=settings.predictor_give_up_s,
             deliver=self._inbox.put_result,
             on_asked=metrics.observe_question,
             rng=rng,
