@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from scheduler.simulator.apiserver import protobuf
 from scheduler.simulator.apiserver.errors import (
     BadRequestError,
     InvalidError,
@@ -52,7 +53,7 @@ def decode_body(request: Request, expected_kind: str) -> Any:
 
     Raises:
         UnsupportedMediaTypeError: 415.
-        UnrecognizedError: 400 for a text that is not JSON.
+        UnrecognizedError: 400 for a body that is not JSON, or not protobuf.
         BadRequestError: 400 for a text that is not YAML.
     """
     media_type = request.content_type.partition(";")[0].strip().lower() or "application/json"
@@ -61,6 +62,11 @@ def decode_body(request: Request, expected_kind: str) -> Any:
             return yaml.safe_load(request.body)
         except yaml.YAMLError as error:
             raise BadRequestError(f"error converting YAML to JSON: {error}") from error
+    if media_type == protobuf.MEDIA_TYPE:
+        try:
+            return protobuf.decode_object(request.body)
+        except protobuf.ProtobufError as error:
+            raise UnrecognizedError(expected_kind, str(error), request.body) from error
     if media_type != "application/json":
         raise UnsupportedMediaTypeError(_ACCEPTED)
     try:
@@ -166,9 +172,7 @@ class _Repeated(dict[str, Any]):
 
 
 def _duplicates(request: Request) -> list[str]:
-    if b'"' not in request.body or request.content_type.startswith(YAML_TYPES):
-        return []
-    if not _may_repeat(request.body):
+    if not request.content_type.startswith("application/json") or not _may_repeat(request.body):
         return []
 
     def build(pairs: list[tuple[str, Any]]) -> _Repeated:
@@ -181,9 +185,14 @@ def _duplicates(request: Request) -> list[str]:
 
 
 def _may_repeat(body: bytes) -> bool:
-    # Few bodies repeat a key; comparing lengths of the texts finds them without walking.
-    compact = msgspec.json.format(body, indent=-1)
-    return len(msgspec.json.encode(msgspec.json.decode(body))) < len(compact) - 2
+    # Few bodies repeat a key; most are told apart by counting.
+    return body.count(b'":') + body.count(b'" :') > _n_keys(msgspec.json.decode(body))
+
+
+def _n_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_n_keys, value.values()))
+    return sum(map(_n_keys, value)) if isinstance(value, list) else 0
 
 
 def _repeats(value: Any, at: str) -> list[str]:
