@@ -1,5 +1,7 @@
 """Collector: watches a cluster, keeps seven days of it, and answers "what is and what was".
 
-``samples`` and ``windows`` are pure; ``store`` and ``sources`` do I/O; ``contract`` is what others
-may rely on; ``api`` serves it. Start reading at ``__main__``.
+Pure: ``facts`` and ``samples`` read objects, ``windows`` and ``history`` sum up, ``outcomes``
+judges, ``cluster_view`` is the present, and ``tracking`` turns what is seen into what is stored.
+With I/O: ``sources``, ``database``, ``store``, ``archive``, and ``collecting``, which ties them all.
+``contract`` is what others may rely on; ``api`` serves it. Start reading at ``__main__``.
 """

@@ -57,6 +57,8 @@ class ClusterView:
         self._uids: dict[str, str] = {}
         self._pod_samples: dict[str, PodSample] = {}
         self._states: dict[str, NodeState] = {}
+        self._stale: set[str] = set()
+        """Names whose state must be made anew, or dropped."""
         self._newest_sample_s = float("-inf")
         self.version = version
 
@@ -162,13 +164,12 @@ class ClusterView:
 
     def touch(self, *names: str) -> None:
         """Note that something about these nodes has changed."""
-        for name in names:
-            self._states.pop(name, None)
+        self._stale.update(names)
         self.version += 1
 
     def touch_all(self) -> None:
         """Work out all nodes anew, as histories age."""
-        self._states.clear()
+        self._stale.update(self._entries)
         self.version += 1
 
     def node_states(self, *, now_s: float) -> list[NodeState]:
@@ -177,11 +178,8 @@ class ClusterView:
         Args:
             now_s: The cluster's time, for histories to age.
         """
-        return [
-            self._state(entry.facts, entry, now_s=now_s)
-            for _, entry in sorted(self._entries.items())
-            if entry.facts is not None
-        ]
+        self._refresh(now_s)
+        return sorted(self._states.values(), key=lambda state: state.name)
 
     def state_at(self, name: str, *, until_s: float) -> tuple[NodeState, ClusterState] | None:
         """Tell how a node and the cluster are, without samples newer than an instant.
@@ -197,8 +195,8 @@ class ClusterView:
         if entry is None or entry.facts is None:
             return None
         if self._newest_sample_s <= until_s:
-            states = self.node_states(now_s=until_s)
-            return self._state(entry.facts, entry, now_s=until_s), cluster_state(states)
+            self._refresh(until_s)
+            return self._states[name], cluster_state(list(self._states.values()))
         states = [
             self._make_state(entry.facts, entry, now_s=until_s, until_s=until_s)
             for entry in self._entries.values()
@@ -258,12 +256,14 @@ class ClusterView:
         if entry is not None and entry.facts is None and not entry.pods:
             del self._entries[name]
 
-    def _state(self, facts: NodeFacts, entry: _Entry, *, now_s: float) -> NodeState:
-        state = self._states.get(facts.name)
-        if state is None:
-            state = self._make_state(facts, entry, now_s=now_s, until_s=None)
-            self._states[facts.name] = state
-        return state
+    def _refresh(self, now_s: float) -> None:
+        for name in self._stale:
+            entry = self._entries.get(name)
+            if entry is None or entry.facts is None:
+                self._states.pop(name, None)
+            else:
+                self._states[name] = self._make_state(entry.facts, entry, now_s=now_s, until_s=None)
+        self._stale.clear()
 
     def _make_state(
         self, facts: NodeFacts, entry: _Entry, *, now_s: float, until_s: float | None

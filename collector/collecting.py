@@ -135,10 +135,11 @@ class Collector:
     def __exit__(self, *_: object) -> None:
         """Stop, and write what is pending."""
         self._stop.set()
-        self._jobs.shutdown(wait=True)
+        # Nodes first: their informer may be just about to start the other.
         for informer in (self._nodes, self._pods):
             if informer.is_alive:
                 informer.join()
+        self._jobs.shutdown(wait=True)
         self._flush()
 
     @contextmanager

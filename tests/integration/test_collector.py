@@ -39,6 +39,8 @@ NODES, PODS = "/api/v1/nodes", "/api/v1/pods"
 NODE_METRICS = "/apis/metrics.k8s.io/v1beta1/nodes"
 POD_METRICS = "/apis/metrics.k8s.io/v1beta1/pods"
 WAIT_S = 30.0
+WINDOW_S = 4.0
+"""Long enough for a pod to be placed and become Ready even on a busy machine."""
 
 
 def wait_for(look: Callable[[], Any], what: str, *, until: Callable[[Any], Any] = bool) -> Any:
@@ -152,7 +154,7 @@ def running(api: str | Client, path: Path, **scoring: float) -> Iterator[Caller]
 
 @pytest.fixture
 def caller(world: World, tmp_path: Path) -> Iterator[Caller]:
-    with running(world.api.url, tmp_path / "collector.db", observation_window=1.0) as caller:
+    with running(world.api.url, tmp_path / "collector.db", observation_window=WINDOW_S) as caller:
         wait_until_sampled(caller)
         yield caller
 
@@ -272,6 +274,22 @@ def test_bad_requests_get_a_problem_that_names_the_field(caller: Caller, path, s
     assert answer.json().get("field") == field
 
 
+def test_a_database_out_of_service_is_a_503_and_does_not_stop_the_present(
+    world: World, caller: Caller, tmp_path: Path
+):
+    with closing(sqlite3.connect(tmp_path / "collector.db")) as database:
+        database.execute("DROP TABLE placements")
+
+    answer = caller.ask("/api/v1/placements")
+    place(world, caller)
+    wait_for(lambda: caller.get("/health")["n_pending_writes"] > 0, "writes to be held back")
+
+    assert (answer.status_code, answer.json()["title"]) == (503, "Out of service")
+    assert caller.metric("collector_store_errors_total") > 0
+    assert caller.get("/health")["status"] == "degraded"
+    assert wait_for(lambda: caller.node()["n_pods"] == 1, "the present to go on")
+
+
 def test_only_get_is_allowed_and_large_bodies_are_refused(caller: Caller):
     post = caller.ask("/api/v1/nodes", method="POST")
     large = caller.ask("/api/v1/nodes", data=b"x" * 10_000_000)
@@ -325,7 +343,7 @@ def test_an_outage_leaves_the_last_answer_standing_and_is_told(world: World, cal
         lambda: caller.get("/health"), "degraded", until=lambda h: h["status"] == "degraded"
     )
     first = caller.ask("/api/v1/snapshot")
-    wait_for(lambda: caller.get("/health")["at_s"] > health["at_s"] + 1.5, "the window to end")
+    wait_for(lambda: caller.get("/health")["at_s"] > health["at_s"] + WINDOW_S, "the window to end")
     second = caller.ask("/api/v1/snapshot")
 
     assert "no samples" in health["reasons"][0]
@@ -344,7 +362,7 @@ def test_an_outage_leaves_the_last_answer_standing_and_is_told(world: World, cal
 
 def test_a_cluster_without_metrics_is_watched_all_the_same(world: World, tmp_path: Path):
     world.api.fail_next(refusal(404, "no such API"), path="/apis/metrics.k8s.io", times=10_000)
-    with running(world.api.url, tmp_path / "collector.db", observation_window=1.0) as caller:
+    with running(world.api.url, tmp_path / "collector.db", observation_window=WINDOW_S) as caller:
         wait_for(lambda: caller.ask("/readyz").status_code == 200, "ready")
         place(world, caller)
         world.run()
@@ -379,9 +397,9 @@ def test_goes_on_after_a_restart_where_it_was(world: World, tmp_path: Path):
         [placement] = wait_for(lambda: caller.placements().items, "the placement")
         version = caller.get("/api/v1/snapshot")["version"]
 
-    with running(world.api.url, path, observation_window=1.0) as caller:
+    world.run()
+    with running(world.api.url, path, observation_window=0.5) as caller:
         wait_until_sampled(caller)
-        world.run()
         [decided] = wait_for(
             lambda: caller.placements(placement.id).items, "the outcome of the earlier placement"
         )

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
 
 from collector.archive import Archive
 from collector.contract import ClusterState, NodeState, Outcome, PlacementState
@@ -12,6 +14,7 @@ from collector.history import HOUR_S, Subject, Tally
 from collector.journal import Journal
 from collector.outcomes import Fate, Marks
 from collector.records import MAX_TICKS, Batch, PlacementRow, SampleRow, Tick
+from collector.schema import METADATA
 from collector.store import Store
 from collector.telemetry import Telemetry
 from kube.edge.settings import SettingsError
@@ -161,6 +164,17 @@ def test_later_marks_and_tallies_replace_earlier_ones(store: Store):
 
     assert store.marks() == []
     assert [tally.n_restarts for *_, tally in store.tallies()] == [5]
+
+
+@pytest.mark.parametrize("table", METADATA.sorted_tables, ids=lambda table: table.name)
+def test_tables_are_plain_on_postgresql_and_strict_on_sqlite(table):
+    plain = str(CreateTable(table).compile(dialect=postgresql.dialect()))
+    strict = str(CreateTable(table).compile(dialect=sqlite.dialect()))
+
+    assert "STRICT" in strict
+    assert "BIGINT" not in strict
+    assert "STRICT" not in plain
+    assert "REAL" not in plain  # which is too narrow there
 
 
 def test_the_same_sample_twice_is_stored_once(store: Store, archive: Archive):
