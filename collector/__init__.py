@@ -2,6 +2,6 @@
 
 Pure: ``facts`` and ``samples`` read objects, ``windows`` and ``history`` sum up, ``outcomes``
 judges, ``cluster_view`` is the present, and ``tracking`` turns what is seen into what is stored.
-With I/O: ``sources``, ``database``, ``store``, ``archive``, and ``collecting``, which ties them all.
+With I/O: ``sources``, ``database``, ``store`` and ``archive``; ``collecting`` ties all together.
 ``contract`` is what others may rely on; ``api`` serves it. Start reading at ``__main__``.
 """
