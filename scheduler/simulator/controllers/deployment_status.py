@@ -73,7 +73,7 @@ def _progressing(
     if new is None or deployment["spec"].get("paused"):
         return old, None
     name = new["metadata"]["name"]
-    is_settled = old is not None and old["reason"] == "NewReplicaSetAvailable"
+    is_settled = old is not None and old.get("reason") == "NewReplicaSetAvailable"
     if is_settled and counts["replicas"] == counts["updatedReplicas"]:
         return old, None  # a finished rollout stays finished when a pod crashes later
     wanted = deployment["spec"]["replicas"]
@@ -84,16 +84,14 @@ def _progressing(
         message = f'ReplicaSet "{name}" has successfully progressed.'
         words = ("True", "NewReplicaSetAvailable", message)
         return _condition(deployment, "Progressing", words=words, now_s=now_s), None
-    if _has_moved(deployment, counts=counts) or old is None or name not in old["message"]:
+    if _has_moved(deployment, counts=counts) or old is None or name not in old.get("message", ""):
         reason = "ReplicaSetUpdated" if old is not None else "NewReplicaSetCreated"
         verb = "is progressing." if old is not None else ""
         message = f'ReplicaSet "{name}" {verb}' if verb else f'Created new replica set "{name}"'
         words = ("True", reason, message)
         made = _condition(deployment, "Progressing", words=words, now_s=now_s, is_news=True)
         return made, now_s + deployment["spec"]["progressDeadlineSeconds"]
-    deadline_s = (
-        parse_rfc3339(old["lastUpdateTime"]) + deployment["spec"]["progressDeadlineSeconds"]
-    )
+    deadline_s = _updated_at_s(old, now_s=now_s) + deployment["spec"]["progressDeadlineSeconds"]
     if now_s < deadline_s or old["reason"] in (
         "NewReplicaSetAvailable",
         "ProgressDeadlineExceeded",
@@ -102,6 +100,11 @@ def _progressing(
         return old, deadline_s if now_s < deadline_s else None
     words = ("False", "ProgressDeadlineExceeded", f'ReplicaSet "{name}" has timed out progressing.')
     return _condition(deployment, "Progressing", words=words, now_s=now_s), None
+
+
+def _updated_at_s(condition: Object, *, now_s: float) -> float:
+    at = condition.get("lastUpdateTime")
+    return parse_rfc3339(at) if at else now_s
 
 
 def _has_moved(deployment: Object, *, counts: dict[str, int]) -> bool:
@@ -125,9 +128,14 @@ def _condition(
     status, reason, message = words
     old = condition_of(deployment, type_)
     now = rfc3339(now_s)
-    if old is not None and (old["status"], old["reason"]) == (status, reason) and not is_news:
+    if (
+        old is not None
+        and (old.get("status"), old.get("reason")) == (status, reason)
+        and not is_news
+    ):
         return old
-    changed = now if old is None or old["status"] != status else old["lastTransitionTime"]
+    is_same = old is not None and old.get("status") == status
+    changed = (is_same and old and old.get("lastTransitionTime")) or now
     return {
         "type": type_,
         "status": status,

@@ -14,10 +14,10 @@ from scheduler.simulator.controllers.rollout import (
     old_sizes,
     template_hash,
 )
-from scheduler.simulator.controllers.workqueue import WorkQueue
 from scheduler.simulator.recorder import Recorder, Source, reference_to
 from scheduler.simulator.resources import DEPLOYMENTS, PODS, REPLICASETS, Object
 from scheduler.simulator.store import AlreadyExistsError, Change, Store
+from scheduler.simulator.workqueue import WorkQueue
 
 REVISION: Final = "deployment.kubernetes.io/revision"
 _DESIRED: Final = "deployment.kubernetes.io/desired-replicas"
@@ -51,12 +51,13 @@ class DeploymentController:
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
-        keys = self._queue.take(now_s)
-        for namespace, name in keys:
-            deployment = self._store.find(DEPLOYMENTS, namespace, name)
+
+        def handle(key: Key) -> None:
+            deployment = self._store.find(DEPLOYMENTS, *key)
             if deployment is not None:
                 self._sync_deployment(deployment, now_s=now_s)
-        return bool(keys)
+
+        return self._queue.work(now_s, handle)
 
     def _observe(self, change: Change) -> None:
         meta = change.new["metadata"]
@@ -64,7 +65,7 @@ class DeploymentController:
             self._queue.add((meta["namespace"], meta["name"]))
         elif change.resource is REPLICASETS:
             owner = controller_of(change.new)
-            if owner is not None and owner["kind"] == "Deployment":
+            if owner is not None and owner.get("kind") == "Deployment":
                 self._queue.add((meta["namespace"], owner["name"]))
 
     def _sync_deployment(self, deployment: Object, *, now_s: float) -> None:

@@ -7,7 +7,6 @@ from scheduler.simulator.apiserver.label_selectors import from_label_selector, m
 from scheduler.simulator.controllers.ownership import controller_of
 from scheduler.simulator.controllers.pods import condition_of, is_over, is_ready
 from scheduler.simulator.controllers.rollout import resolve
-from scheduler.simulator.controllers.workqueue import WorkQueue
 from scheduler.simulator.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.resources import (
     PDBS,
@@ -18,6 +17,7 @@ from scheduler.simulator.resources import (
     Object,
 )
 from scheduler.simulator.store import Change, Store
+from scheduler.simulator.workqueue import WorkQueue
 
 DISRUPTED_S: Final = 120.0
 """An eviction that has not become a deletion after this time is taken not to come."""
@@ -44,12 +44,13 @@ class DisruptionController:
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
-        keys = self._queue.take(now_s)
-        for namespace, name in keys:
-            budget = self._store.find(PDBS, namespace, name)
+
+        def handle(key: Key) -> None:
+            budget = self._store.find(PDBS, *key)
             if budget is not None:
                 self._sync_budget(budget, now_s=now_s)
-        return bool(keys)
+
+        return self._queue.work(now_s, handle)
 
     def _observe(self, change: Change) -> None:
         meta = change.new["metadata"]
@@ -97,7 +98,7 @@ class DisruptionController:
         return {
             name: at
             for name, at in noted.items()
-            if name in present and now_s - parse_rfc3339(at) < DISRUPTED_S
+            if at and name in present and now_s - parse_rfc3339(at) < DISRUPTED_S
         }
 
     def _wanted(self, budget: Object, *, pods: Sequence[Object]) -> tuple[int, int]:
@@ -118,7 +119,7 @@ class DisruptionController:
         scales: dict[str, int] = {}
         for pod in pods:
             owner = controller_of(pod)
-            resource = _SCALED.get(owner["kind"]) if owner else None
+            resource = _SCALED.get(owner.get("kind", "")) if owner else None
             if owner is None or resource is None:
                 continue
             found = self._store.find(resource, pod["metadata"]["namespace"], owner["name"])
@@ -137,12 +138,12 @@ def _selects(budget: Object, pod: Object) -> bool:
 def _condition(budget: Object, *, is_allowed: bool, now_s: float) -> Object:
     status = "True" if is_allowed else "False"
     old = condition_of(budget, "DisruptionAllowed")
-    is_same = old is not None and old["status"] == status
+    is_same = old is not None and old.get("status") == status
     return {
         "type": "DisruptionAllowed",
         "status": status,
         "observedGeneration": budget["metadata"].get("generation", 0),
-        "lastTransitionTime": old["lastTransitionTime"] if old and is_same else rfc3339(now_s),
+        "lastTransitionTime": (is_same and old and old.get("lastTransitionTime")) or rfc3339(now_s),
         "reason": "SufficientPods" if is_allowed else "InsufficientPods",
         "message": "",
     }

@@ -78,7 +78,7 @@ class OwnerGarbageCollector:
         self, resource: Resource, dependent: Object, *, owner_uid: str, is_orphaned: bool
     ) -> None:
         meta = dependent["metadata"]
-        others = [o for o in meta.get("ownerReferences") or () if o["uid"] != owner_uid]
+        others = [o for o in meta.get("ownerReferences") or () if o.get("uid") != owner_uid]
         if others or is_orphaned:
             self._store.update(
                 resource, {**dependent, "metadata": {**meta, "ownerReferences": others}}

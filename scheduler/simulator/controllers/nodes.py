@@ -93,7 +93,7 @@ class NodeLifecycleController:
                 "message": _SILENCE[condition["type"]],
                 "lastTransitionTime": rfc3339(now_s),
             }
-            if condition["type"] in _SILENCE
+            if condition.get("type") in _SILENCE
             else condition
             for condition in node["status"].get("conditions") or ()
         ]
@@ -104,8 +104,8 @@ class NodeLifecycleController:
 
     def _mark_pod_unready(self, pod: Object, *, now_s: float) -> None:
         conditions = pod["status"].get("conditions") or ()
-        ready = next((c for c in conditions if c["type"] == "Ready"), None)
-        if ready is None or ready["status"] != "True":
+        ready = next((c for c in conditions if c.get("type") == "Ready"), None)
+        if ready is None or ready.get("status") != "True":
             return
         changed = {**ready, "status": "False", "lastTransitionTime": rfc3339(now_s)}
         kept = [changed if c is ready else c for c in conditions]
@@ -207,7 +207,8 @@ def _not_ready(name: str) -> str:
 
 def _status_of(node: Object, type_: str) -> str:
     conditions = node["status"].get("conditions") or ()
-    return next((str(c["status"]) for c in conditions if c["type"] == type_), "Unknown")
+    found: Object = next((c for c in conditions if c.get("type") == type_), {})
+    return str(found.get("status") or "Unknown")
 
 
 def _taints_of(node: Object) -> list[tuple[str, str]]:

@@ -89,4 +89,5 @@ class Ownership:
 
 
 def _owner_uids(obj: Object) -> set[str]:
-    return {owner["uid"] for owner in obj["metadata"].get("ownerReferences") or ()}
+    owners = obj["metadata"].get("ownerReferences") or ()
+    return {owner["uid"] for owner in owners if owner.get("uid")}

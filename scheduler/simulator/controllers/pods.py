@@ -7,12 +7,12 @@ from scheduler.simulator.resources import Object
 def condition_of(obj: Object, type_: str) -> Object | None:
     """The object's condition of that type."""
     conditions = obj.get("status", {}).get("conditions") or ()
-    return next((c for c in conditions if c["type"] == type_), None)
+    return next((c for c in conditions if c.get("type") == type_), None)
 
 
 def with_condition(status: Object, condition: Object) -> Object:
     """A copy of a status with one condition replaced or added."""
-    others = [c for c in status.get("conditions") or () if c["type"] != condition["type"]]
+    others = [c for c in status.get("conditions") or () if c.get("type") != condition["type"]]
     return {**status, "conditions": [*others, condition]}
 
 
@@ -34,9 +34,10 @@ def is_active(pod: Object) -> bool:
 def ready_since_s(pod: Object) -> float | None:
     """Since when the pod has been ready, if it is."""
     condition = condition_of(pod, "Ready")
-    if condition is None or condition["status"] != "True":
+    if condition is None or condition.get("status") != "True":
         return None
-    return parse_rfc3339(condition["lastTransitionTime"])
+    since = condition.get("lastTransitionTime")
+    return parse_rfc3339(since) if since else 0.0
 
 
 def available_at_s(pod: Object, *, min_ready_s: int) -> float | None:

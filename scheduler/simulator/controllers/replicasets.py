@@ -12,12 +12,12 @@ from scheduler.simulator.controllers.pods import (
     ready_since_s,
     with_condition,
 )
-from scheduler.simulator.controllers.workqueue import WorkQueue
 from scheduler.simulator.defaults import ForbiddenError
 from scheduler.simulator.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.recorder import Recorder, Source, reference_to
 from scheduler.simulator.resources import PODS, REPLICASETS, Object
 from scheduler.simulator.store import AlreadyExistsError, Change, Store
+from scheduler.simulator.workqueue import WorkQueue
 
 BURST: Final = 500
 """At most so many pods are created or deleted in one go."""
@@ -47,12 +47,13 @@ class ReplicaSetController:
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
-        keys = self._queue.take(now_s)
-        for namespace, name in keys:
-            replica_set = self._store.find(REPLICASETS, namespace, name)
+
+        def handle(key: Key) -> None:
+            replica_set = self._store.find(REPLICASETS, *key)
             if replica_set is not None:
                 self._sync_set(replica_set, now_s=now_s)
-        return bool(keys)
+
+        return self._queue.work(now_s, handle)
 
     def _observe(self, change: Change) -> None:
         meta = change.new["metadata"]
@@ -64,7 +65,7 @@ class ReplicaSetController:
     def _observe_pod(self, change: Change) -> None:
         namespace = change.new["metadata"]["namespace"]
         owner = controller_of(change.new)
-        if owner is not None and owner["kind"] == "ReplicaSet":
+        if owner is not None and owner.get("kind") == "ReplicaSet":
             self._queue.add((namespace, owner["name"]))
         elif owner is None and change.type == "ADDED":
             for candidate in self._store.list(REPLICASETS, namespace):
@@ -185,7 +186,7 @@ def _least_useful_first(pods: Sequence[Object]) -> list[Object]:
     def rank(pod: Object) -> tuple[Any, ...]:
         node = pod["spec"].get("nodeName", "")
         since_s = ready_since_s(pod)
-        restarts = [c["restartCount"] for c in pod["status"].get("containerStatuses") or ()]
+        restarts = [c.get("restartCount", 0) for c in pod["status"].get("containerStatuses") or ()]
         return (
             bool(node),
             _PHASE_RANK.get(pod["status"].get("phase", "Pending"), 2),

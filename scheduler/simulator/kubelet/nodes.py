@@ -180,7 +180,7 @@ class NodeKubelets:
     def _conditions(
         self, name: str, old: list[Object] | tuple[()], *, now_s: float
     ) -> list[Object]:
-        before = {condition["type"]: condition for condition in old}
+        before = {condition.get("type"): condition for condition in old}
         pressure = self._has_pressure[name]
         memory = "KubeletHasInsufficientMemory" if pressure else "KubeletHasSufficientMemory"
         wanted = [
@@ -198,8 +198,8 @@ class NodeKubelets:
         for type_, is_true, reason, message in wanted:
             status = "True" if is_true else "False"
             earlier = before.get(type_)
-            is_same = earlier is not None and earlier["status"] == status
-            since = earlier.get("lastTransitionTime") if earlier and is_same else rfc3339(now_s)
+            is_same = earlier is not None and earlier.get("status") == status
+            since = (is_same and earlier and earlier.get("lastTransitionTime")) or rfc3339(now_s)
             found.append(
                 {
                     "type": type_,

@@ -15,6 +15,7 @@ from scheduler.simulator.kubelet.placement import placement_of
 from scheduler.simulator.kubelet.record import ContainerRecord, PodRecord, Verdict
 from scheduler.simulator.resources import PODS, Object
 from scheduler.simulator.store import Change, Store
+from scheduler.simulator.workqueue import WorkQueue
 from scheduler.simulator.world import World
 
 _OVER: Final = ("Succeeded", "Failed")
@@ -48,19 +49,21 @@ class PodKubelets:
         self._announcer = announcer
         self._records: dict[str, PodRecord] = {}
         self._on_node: dict[str, dict[str, PodRecord]] = {}
-        self._dirty: dict[tuple[str, str], None] = {}
+        self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
         self._unreported: dict[str, None] = {}
         store.on_change(self._observe)
 
     def sync(self, now_s: float) -> bool:
         """Carry out what was written since the last call; tell whether there was anything."""
-        dirty, self._dirty = self._dirty, {}
-        for namespace, name in dirty:
-            pod = self._store.find(PODS, namespace, name)
+
+        def handle(key: tuple[str, str]) -> None:
+            pod = self._store.find(PODS, *key)
             if pod is not None and pod["spec"].get("nodeName") in self._nodes:
                 self._sync_pod(pod, now_s=now_s)
+
+        was_busy = self._queue.work(now_s, handle)
         self._report(now_s)
-        return bool(dirty)
+        return was_busy
 
     def apply(self, changes: Iterable[ch.PodChange], *, now_s: float) -> None:
         """Take in what happened in the world, and report it."""
@@ -107,7 +110,7 @@ class PodKubelets:
 
     def _mark(self, pod: Object) -> None:
         meta = pod["metadata"]
-        self._dirty[(meta["namespace"], meta["name"])] = None
+        self._queue.add((meta["namespace"], meta["name"]))
 
     def _drop(self, record: PodRecord) -> None:
         del self._records[record.uid]

@@ -224,14 +224,14 @@ class PodRecord:
             ("Ready", *self._ready(phase)),
             ("ContainersReady", *self._ready(phase)),
         ]
-        before = {c["type"]: c for c in old}
+        before = {c.get("type"): c for c in old}
         found = [
             _condition(before.get(type_), type_=type_, value=(value, reason, message), now_s=now_s)
             for type_, value, reason, message in wanted
         ]
-        found += [c for c in old if c["type"] not in _KUBELET_CONDITIONS]
+        found += [c for c in old if c.get("type") not in _KUBELET_CONDITIONS]
         if self.verdict is not None and self.verdict.reason == "Evicted":
-            found = [c for c in found if c["type"] != "DisruptionTarget"]
+            found = [c for c in found if c.get("type") != "DisruptionTarget"]
             value = (True, "TerminationByKubelet", self.verdict.message)
             found.append(
                 _condition(
@@ -290,7 +290,7 @@ def _condition(
     is_true, reason, message = value
     status = "True" if is_true else "False"
     since = rfc3339(now_s)
-    if old is not None and old["status"] == status:
+    if old is not None and old.get("status") == status:
         since = old.get("lastTransitionTime") or since
     found: Object = {
         "type": type_,

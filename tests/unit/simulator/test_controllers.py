@@ -450,3 +450,43 @@ def test_old_sets_shrink_only_by_what_is_available_elsewhere():
     assert sizes(Replicas(3, 3), Replicas(8, 8)) == [5]
     assert sizes(Replicas(3, 0), Replicas(4, 0), Replicas(6, 6)) == [2, 6]
     assert sizes(Replicas(10, 10), Replicas(2, 2)) == [0]
+
+
+# --- what a client may do to a status
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        pytest.param([{}], id="nothing"),
+        pytest.param([{"type": "Ready"}], id="no status"),
+        pytest.param([{"type": "Ready", "status": "True"}], id="no time"),
+        pytest.param(
+            [{"type": "Ready", "status": "True", "lastTransitionTime": None}], id="null time"
+        ),
+    ],
+)
+@pytest.mark.parametrize("resource", [r.PODS, r.NODES, r.DEPLOYMENTS, r.REPLICASETS])
+def test_half_a_condition_does_not_stop_the_cluster(resource, conditions):
+    simulation = rolled_out(replicas=1)
+    for obj in simulation.store.list(resource):
+        simulation.store.update(
+            resource, {**obj, "status": {**obj["status"], "conditions": conditions}}
+        )
+
+    simulation.run(30)
+    update_image(simulation, "nginx:1.28")
+
+    simulation.run_until(lambda: is_rolled_out(simulation))
+
+
+def test_an_object_beyond_understanding_is_left_alone(caplog):
+    simulation = Simulation()
+    broken = deployment_manifest("broken")
+    del broken["spec"]["selector"]
+    simulation.create(r.DEPLOYMENTS, broken)
+    simulation.create(r.DEPLOYMENTS, deployment_manifest("web", replicas=1))
+
+    simulation.run_until(lambda: is_rolled_out(simulation, "web"))
+
+    assert "left alone" in caplog.text

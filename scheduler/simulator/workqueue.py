@@ -1,11 +1,20 @@
-"""What a controller must look at: now, or at a later time."""
+"""What a controller or kubelet must look at: now, or at a later time."""
 
-from collections.abc import Hashable
-from typing import Generic, TypeVar
+import logging
+from collections.abc import Callable, Hashable
+from typing import Final, Generic, TypeVar
 
+from kube.edge.logs import facts
 from scheduler.simulator.timeline import Timeline
 
 K = TypeVar("K", bound=Hashable)
+
+MISSHAPEN: Final = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading an object raises in which something is missing that the API server lets be missing.
+
+As in upstream's controllers, one such object must not stop the work on all others."""
+
+log = logging.getLogger(__name__)
 
 
 class WorkQueue(Generic[K]):
@@ -26,8 +35,17 @@ class WorkQueue(Generic[K]):
             self._planned[key] = at_s
             self._later.push(at_s, key)
 
-    def take(self, now_s: float) -> list[K]:
-        """Take all that is due."""
+    def work(self, now_s: float, handle: Callable[[K], None]) -> bool:
+        """Handle all that is due; tell whether there was anything."""
+        keys = self._take(now_s)
+        for key in keys:
+            try:
+                handle(key)
+            except MISSHAPEN:
+                log.exception("an object was not understood and left alone", extra=facts(key=key))
+        return bool(keys)
+
+    def _take(self, now_s: float) -> list[K]:
         while (later := self._later.pop(now_s)) is not None:
             at_s, key = later
             if self._planned.get(key) == at_s:
