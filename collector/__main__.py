@@ -22,7 +22,7 @@ from kube.client import Client
 from kube.config import Cluster, load_cluster
 from kube.edge.logs import configure_logs, facts
 from kube.edge.serve import Server
-from kube.edge.settings import SettingsError, load_settings
+from kube.edge.settings import SettingsError, default_path, load_settings
 from kube.errors import ConfigError
 
 log = logging.getLogger("collector")
@@ -36,11 +36,16 @@ def main(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
         the database is, or if a watch failed for good.
     """
     parser = argparse.ArgumentParser(prog="python -m collector", description=__doc__)
-    parser.add_argument("--config", type=Path, help="a YAML file (see config/collector.yaml)")
+    parser.add_argument("--config", type=Path, help="settings (default: config/collector.yaml)")
     arguments = parser.parse_args(argv)
     try:
         settings = check(
-            load_settings(CollectorSettings, path=arguments.config, env=env, prefix="COLLECTOR")
+            load_settings(
+                CollectorSettings,
+                path=arguments.config or default_path("collector"),
+                env=env,
+                prefix="COLLECTOR",
+            )
         )
         cluster = load_cluster(
             kubeconfig=settings.kubernetes.kubeconfig_path or None,

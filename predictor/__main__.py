@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from kube.edge.logs import configure_logs
-from kube.edge.settings import SettingsError, load_settings
+from kube.edge.settings import SettingsError, default_path, load_settings
 from predictor.program import Program
 from predictor.settings import PredictorSettings
 
@@ -28,11 +28,14 @@ def main(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
         directory is.
     """
     parser = argparse.ArgumentParser(prog="python -m predictor", description=__doc__)
-    parser.add_argument("--config", type=Path, help="a YAML file (see config/predictor.yaml)")
+    parser.add_argument("--config", type=Path, help="settings (default: config/predictor.yaml)")
     arguments = parser.parse_args(argv)
     try:
         settings = load_settings(
-            PredictorSettings, path=arguments.config, env=env, prefix="PREDICTOR"
+            PredictorSettings,
+            path=arguments.config or default_path("predictor"),
+            env=env,
+            prefix="PREDICTOR",
         )
     except SettingsError as error:
         sys.stderr.write(f"predictor: {error}\n")

@@ -17,7 +17,7 @@ from kube.client import Client
 from kube.config import load_cluster
 from kube.edge.logs import configure_logs, facts
 from kube.edge.serve import Server
-from kube.edge.settings import SettingsError, load_settings
+from kube.edge.settings import SettingsError, default_path, load_settings
 from kube.errors import ConfigError as KubeConfigError
 from scheduler.api import make_app
 from scheduler.cluster.metrics import Metrics
@@ -31,7 +31,6 @@ from scheduler.predictions import PredictionSettings
 from scheduler.queue import QueueSettings
 from scheduler.settings import SchedulerSettings
 
-DEFAULT_CONFIG: Final = Path("config/scheduler.yaml")
 EXIT_FAILED: Final = 1
 EXIT_MISCONFIGURED: Final = 2
 
@@ -45,9 +44,9 @@ def main(arguments: list[str], *, env: Mapping[str, str]) -> int:
         The exit code: 0 stopped, 1 failed, 2 misconfigured.
     """
     parser = argparse.ArgumentParser(prog="python -m scheduler", description=__doc__)
-    parser.add_argument("--config", type=Path, help=f"settings (default: {DEFAULT_CONFIG})")
+    parser.add_argument("--config", type=Path, help="settings (default: config/scheduler.yaml)")
     options = parser.parse_args(arguments)
-    path = options.config or (DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None)
+    path = options.config or default_path("scheduler")
     try:
         settings = load_settings(SchedulerSettings, path=path, env=env, prefix="SCHEDULER")
         configure_logs(settings.log_level)

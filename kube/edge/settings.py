@@ -99,9 +99,17 @@ def load_settings(
     )
 
 
+def default_path(program: str) -> Path | None:
+    """Find the file that is read when none is named: ``config/<program>.yaml``, if it is there."""
+    path = Path("config") / f"{program}.yaml"
+    return path if path.exists() else None
+
+
 def _convert(data: Any, settings_type: type[S], *, source: Any) -> S:
     try:
-        return msgspec.convert(data, settings_type, strict=False, dec_hook=_decode)
+        return msgspec.convert(
+            _fill(data, settings_type), settings_type, strict=False, dec_hook=_decode
+        )
     except msgspec.ValidationError as error:
         message = str(error)
         match = re.fullmatch(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", message, re.DOTALL)
@@ -112,6 +120,21 @@ def _convert(data: Any, settings_type: type[S], *, source: Any) -> S:
             keys.append(unknown[1])
             what = "unknown key"
         raise SettingsError(f"{source(keys)}: {'.'.join(keys)}: {what}") from error
+
+
+def _fill(data: Mapping[str, Any], settings_type: type[msgspec.Struct]) -> dict[str, Any]:
+    """Complete groups of which some keys are given by the keys of that group's default.
+
+    Not by those of the group's type: two programs' ``server`` are of one type, but differ in port.
+    """
+    filled = dict(data)
+    for field in msgspec.structs.fields(settings_type):
+        given, default = data.get(field.encode_name), field.default
+        if isinstance(given, dict) and isinstance(default, msgspec.Struct):
+            fields = msgspec.structs.fields(default)
+            base = {f.encode_name: getattr(default, f.name) for f in fields}
+            filled[field.encode_name] = {**base, **_fill(given, type(default))}
+    return filled
 
 
 def _decode(kind: type, value: Any) -> Any:

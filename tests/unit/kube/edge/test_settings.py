@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube.edge.settings import Duration, ServerSettings, Settings, SettingsError, load_settings
+from kube.edge.settings import (
+    Duration,
+    ServerSettings,
+    Settings,
+    SettingsError,
+    default_path,
+    load_settings,
+)
 
 
 class Weights(Settings, frozen=True):
@@ -115,3 +122,20 @@ def test_what_is_no_duration_is_refused(text):
 def test_any_text_is_a_duration_or_refused(text):
     with contextlib.suppress(ValueError):
         assert Duration.parse(text) >= 0
+
+
+def test_one_key_of_a_group_leaves_the_groups_other_defaults_alone():
+    env = {"EXAMPLE__SERVER__HOST": "0.0.0.0"}
+
+    settings = load_settings(Example, path=None, env=env, prefix="EXAMPLE")
+
+    assert (settings.server.host, settings.server.port) == ("0.0.0.0", 8080)
+
+
+def test_a_programs_own_file_is_found_where_it_is_shipped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_path("example") is None
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/example.yaml").write_text("")
+
+    assert default_path("example") == Path("config/example.yaml")
