@@ -104,7 +104,7 @@ class OnlineLearningSettings(Settings, frozen=True):
     """A model that learnt from fewer placements is not trusted."""
     min_failures: AtLeastOne = 5
     """A model that learnt from fewer failures is not trusted."""
-    min_gain_errors: NotNegative = 1.64
+    min_gain_errors: NotNegative = 1.0
     """By how many standard errors its Brier score must beat the base rate's on later rows."""
 
 

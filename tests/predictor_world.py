@@ -112,6 +112,9 @@ class FakeCollector:
     is_down: bool = False
     n_full_snapshots: int = 0
     n_unchanged: int = 0
+    n_refused: int = 0
+    asked_since: list[int] = field(default_factory=list)
+    n_pages_until_down: int | None = None
 
     def __enter__(self) -> Self:
         app = Flask("fake collector")
@@ -127,6 +130,7 @@ class FakeCollector:
 
     def _snapshot(self) -> Response:
         if self.is_down:
+            self.n_refused += 1
             return Response(status=503)
         etag = f'"{self.snapshot.version}"'
         if request.headers.get("If-None-Match") == etag:
@@ -139,6 +143,11 @@ class FakeCollector:
         if self.is_down:
             return Response(status=503)
         since = int(request.args["since"])
+        self.asked_since.append(since)
+        if self.n_pages_until_down is not None:
+            self.n_pages_until_down -= 1
+            if self.n_pages_until_down < 0:
+                return Response(status=503)
         items = [p for p in self.placements if p.id > since][: self.page_size]
         page = Placements(items=items, next_since=items[-1].id if items else since)
         return Response(msgspec.json.encode(page), mimetype=JSON)

@@ -1,5 +1,9 @@
 """The predictor as its callers see it: over real HTTP, with a collector that is a small fake."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -477,3 +481,54 @@ def test_describes_every_endpoint_that_it_has(predictor):
         for method in rule.methods - {"HEAD", "OPTIONS"}
     } - {("/openapi.json", "get"), ("/static/<path:filename>", "get")}
     assert served == {(p, m) for p, methods in described["paths"].items() for m in methods}
+
+
+def start_process(
+    collector: FakeCollector, directory: Path, *, port: int = 0
+) -> subprocess.Popen[str]:
+    environment = {
+        "PREDICTOR__SERVER__PORT": str(port),
+        "PREDICTOR__COLLECTOR__URL": collector.url,
+        "PREDICTOR__DATA__DIRECTORY": str(directory),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "predictor"],
+        env=os.environ | environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_report_that_was_acknowledged_survives_a_kill(collector, tmp_path):
+    with start_process(collector, tmp_path) as process:
+        url = json.loads(process.stderr.readline())["url"]
+        made = requests.post(f"{url}/predict", json=POD, timeout=30).json()
+        report = {"prediction_id": made["prediction_id"], "actual_node": "n1", "success": False}
+        assert requests.post(f"{url}/feedback", json=report, timeout=30).status_code == 200
+        process.kill()
+
+    with Program(make_settings(collector.url, tmp_path)) as program:
+        [row] = program.store.reports(limit=10)
+        assert not row.success
+        assert len(row.vector) == 14
+
+
+def test_ends_well_when_told_to(collector, tmp_path):
+    with start_process(collector, tmp_path) as process:
+        url = json.loads(process.stderr.readline())["url"]
+        requests.post(f"{url}/predict", json=POD, timeout=30)
+        process.terminate()
+
+    assert process.returncode == 0
+    with Program(make_settings(collector.url, tmp_path)) as program:
+        assert program.store.performance()[0].n_predictions == 1
+
+
+def test_a_taken_address_is_an_error_that_is_said(collector, predictor, tmp_path):
+    taken = predictor.program.server.port
+
+    with start_process(collector, tmp_path / "other", port=taken) as process:
+        said = process.stderr.read()
+
+    assert process.returncode == 1
+    assert "in use" in said
