@@ -81,6 +81,8 @@ class _Placed:
 class _View:
     """One answer, laid over the rows of the snapshot."""
 
+    n_placed_before: int
+    """What came later is surely not in the answer, whatever the clocks of two programs say."""
     generation: int = -1
     positions: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     """By row, the node's place in the answer; past the end where it has none."""
@@ -111,7 +113,7 @@ class PredictionBook:
 
     def take(self, answer: PredictionAnswer, *, now_s: float) -> None:
         """Keep an answer."""
-        view = _View()
+        view = _View(self._n_placed)
         for index, (shape, prediction_id) in enumerate(
             zip(answer.shapes, answer.prediction_ids, strict=True)
         ):
@@ -183,7 +185,8 @@ class PredictionBook:
         for back in range(1, n_new + 1):
             placed = self._placed[-back]
             row = snapshot.rows.get(placed.node)
-            if row is not None and placed.at_s >= answer.snapshot_at_s:
+            is_later = self._n_placed - back >= view.n_placed_before
+            if row is not None and (is_later or placed.at_s >= answer.snapshot_at_s):
                 view.unseen[CPU][row] += placed.cpu_milli
                 view.unseen[MEMORY][row] += placed.memory_bytes
         view.n_counted = self._n_placed

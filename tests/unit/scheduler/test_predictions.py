@@ -47,6 +47,13 @@ def test_counts_what_was_placed_after_the_predictor_looked_and_nothing_earlier(b
     assert then.tolist() == [0.0, 0.5, 0.0]
 
 
+def test_what_is_placed_after_the_answer_counts_even_if_our_clock_lags(book, snapshot):
+    book.take(make_answer([SHAPE], {"n1": 0.5}, snapshot_at_s=100.0), now_s=60.0)
+    book.note_placed(POD, node="n1", now_s=61.0)
+
+    assert book.scores(SHAPE, snapshot=snapshot).unseen_ratio.tolist() == [0.25, 0.0, 0.0]
+
+
 def test_what_is_taken_back_no_longer_counts(book, snapshot):
     book.take(make_answer([SHAPE], {"n1": 0.5}), now_s=0.0)
     book.note_placed(POD, node="n1", now_s=1.0)
