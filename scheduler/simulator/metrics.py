@@ -68,11 +68,26 @@ class MetricsServer:
         self._nodes = self._pods = None
 
     def exposition(self) -> str:
-        """The last scrape in Prometheus' text format, under cAdvisor's names."""
+        """The last scrape in Prometheus' text format, under the kubelets' names."""
         sample = self._last
         if sample is None:
             return ""
-        columns = (
+        nodes = [f'node="{name}"' for name in sample.nodes]
+        named = [(index, self._names.get(uid)) for index, (uid, _) in enumerate(sample.containers)]
+        containers = [
+            (index, f'namespace="{pod.namespace}",pod="{pod.name}",container="{name}"')
+            for index, pod in named
+            if pod is not None
+            for name in (sample.containers[index][1],)
+        ]
+        lines: list[str] = []
+        for name, kind, values in (
+            ("node_cpu_usage_seconds_total", "counter", sample.node_cpu_core_s),
+            ("node_memory_working_set_bytes", "gauge", sample.node_memory_bytes),
+        ):
+            lines.append(f"# TYPE {name} {kind}")
+            lines += [f"{name}{{{labels}}} {values[i]:.12g}" for i, labels in enumerate(nodes)]
+        for name, kind, values in (
             ("container_cpu_usage_seconds_total", "counter", sample.container_cpu_core_s),
             ("container_memory_working_set_bytes", "gauge", sample.container_memory_bytes),
             ("container_cpu_cfs_periods_total", "counter", sample.container_cfs_periods),
@@ -81,15 +96,9 @@ class MetricsServer:
                 "counter",
                 sample.container_cfs_throttled_periods,
             ),
-        )
-        lines = []
-        for name, kind, values in columns:
+        ):
             lines.append(f"# TYPE {name} {kind}")
-            for (uid, container), value in zip(sample.containers, values, strict=True):
-                pod = self._names.get(uid)
-                if pod is not None:
-                    labels = f'namespace="{pod.namespace}",pod="{pod.name}",container="{container}"'
-                    lines.append(f"{name}{{{labels}}} {value:.6g}")
+            lines += [f"{name}{{{labels}}} {values[i]:.12g}" for i, labels in containers]
         return "\n".join([*lines, ""])
 
     # --- details

@@ -117,6 +117,7 @@ def test_a_deployment_lives_from_apply_to_delete(tmp_path):
         wait_for(is_available)
         metrics = wait_for(lambda: program.items("/apis/metrics.k8s.io/v1beta1/pods"))
         node_metrics = program.items("/apis/metrics.k8s.io/v1beta1/nodes")
+        exposed = program.get("/metrics/cadvisor").text
         running = program.items(pods)
         requests.delete(f"{program.url}{deployments}/web", timeout=10).raise_for_status()
         wait_for(lambda: not program.items(pods))
@@ -126,6 +127,8 @@ def test_a_deployment_lives_from_apply_to_delete(tmp_path):
     assert [n["metadata"]["name"] for n in nodes] == [f"node-{i}" for i in range(1, 6)]
     assert {p["status"]["phase"] for p in running} == {"Running"}
     assert metrics[0]["containers"][0]["usage"].keys() == {"cpu", "memory"}
+    assert 'container_cpu_usage_seconds_total{namespace="default",pod="web-' in exposed
+    assert 'node_memory_working_set_bytes{node="node-' in exposed
     assert len(node_metrics) >= 4  # the flaky one may be down
     assert yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"] == {
         "server": program.url

@@ -18,7 +18,7 @@ from scheduler.simulator.apiserver.requests import (
     parse_query,
 )
 from scheduler.simulator.apiserver.settings import ApiServerSettings, MetricsSource
-from scheduler.simulator.apiserver.telemetry import Telemetry
+from scheduler.simulator.apiserver.telemetry import EXPOSITION_TYPE, Telemetry
 from scheduler.simulator.instants import http_date
 from scheduler.simulator.store import Store
 
@@ -47,6 +47,7 @@ class ApiServer:
     ) -> None:
         self._store = store
         self._settings = settings
+        self._metrics_source = metrics_source
         self._telemetry = Telemetry()
         self._random = random.Random(settings.faults.seed)
         self._dispatcher = Dispatcher(store, settings=settings, metrics_source=metrics_source)
@@ -132,6 +133,9 @@ class ApiServer:
         if request.path == "/metrics":
             n_watches = self._dispatcher.watches.n_open
             return self._telemetry.exposition(n_watches=n_watches, version=self._store.version)
+        if request.path == "/metrics/cadvisor":
+            text = self._metrics_source.exposition()
+            return Response(body=text.encode(), content_type=EXPOSITION_TYPE)
         await self._misbehave(request)
         return self._dispatcher.answer(request)
 

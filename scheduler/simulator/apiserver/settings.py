@@ -49,6 +49,9 @@ class MetricsSource(Protocol):
     def pod_metrics(self) -> Sequence[Object]:
         """``PodMetrics`` objects of ``metrics.k8s.io/v1beta1``."""
 
+    def exposition(self) -> str:
+        """What kubelets expose to Prometheus, of all nodes at once."""
+
 
 class NoMetrics:
     """A metrics source that has seen nothing yet."""
@@ -60,3 +63,7 @@ class NoMetrics:
     def pod_metrics(self) -> Sequence[Object]:
         """Nothing."""
         return ()
+
+    def exposition(self) -> str:
+        """Nothing."""
+        return ""

@@ -4,6 +4,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from scheduler.simulator.apiserver.requests import Response
 
+EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -53,5 +55,5 @@ class Telemetry:
         self._version.set(version)
         return Response(
             body=generate_latest(self._registry),
-            content_type="text/plain; version=0.0.4; charset=utf-8",
+            content_type=EXPOSITION_TYPE,
         )
