@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,9 @@ class World:
     def run(self, name: str = "web-1", **fields: Any) -> None:
         self.pod(name, node="n1", ready_at=datetime.now(UTC), **fields)
 
-    def usage(self, cpu: str = "1", *, pod: str | None = None) -> str:
-        """Measure anew; give the instant."""
-        at_text = datetime.now(UTC).isoformat()
+    def usage(self, cpu: str = "1", *, pod: str | None = None, age_s: float = 0.0) -> None:
+        """Measure anew."""
+        at_text = (datetime.now(UTC) - timedelta(seconds=age_s)).isoformat()
         usage = {"cpu": cpu, "memory": "1Mi"}
         self.api.put(
             NODE_METRICS, {"metadata": {"name": "n1"}, "timestamp": at_text, "usage": usage}
@@ -86,14 +86,14 @@ class World:
                     "containers": [{"name": "app", "usage": usage}],
                 },
             )
-        return at_text
 
 
 class Caller:
     """Asks a collector by HTTP."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, collector: Collector | None = None) -> None:
         self.url = url
+        self.collector = collector
         self._session = requests.Session()
         self._session.trust_env = False
 
@@ -149,7 +149,7 @@ def running(api: str | Client, path: Path, **scoring: float) -> Iterator[Caller]
         stack.enter_context(collector)
         server = Server(make_app(collector), settings=ServerSettings())
         stack.enter_context(server)
-        yield Caller(server.url)
+        yield Caller(server.url, collector=collector)
 
 
 @pytest.fixture
@@ -251,6 +251,27 @@ def test_the_past_is_told_step_by_step(world: World, caller: Caller):
 
     assert max(point["cpu_milli"]["max"] for point in history["points"]) == 4000
     assert history["step_s"] == 3600
+
+
+def test_maintenance_rolls_up_the_past_and_deletes_what_is_too_old(
+    world: World, caller: Caller, tmp_path: Path
+):
+    for i, age_s in enumerate((8 * 86_400, 7 * 3600, 1200)):
+        world.usage(str(2 + i), age_s=age_s)
+        wait_for(caller.node, "the sample", until=has_usage(2000 + 1000 * i))
+    wait_for(lambda: count_samples(tmp_path / "collector.db") == 4, "all samples to be stored")
+
+    caller.collector._maintain()
+
+    day_ago_s = time.time() - 86_400
+    points = wait_for(
+        lambda: caller.get("/api/v1/nodes/n1/history", start=day_ago_s)["points"],
+        "the cluster's clock, which knows whole seconds, to pass the newest sample",
+        until=lambda points: len(points) == 3,
+    )
+    assert [point["cpu_milli"]["max"] for point in points] == [3000, 4000, 1000]
+    assert count_samples(tmp_path / "collector.db") == 2  # raw ones are kept for six hours
+    assert caller.metric("collector_expired_rows_total") == 3
 
 
 @pytest.mark.parametrize(
