@@ -38,7 +38,7 @@ class PlacementRows:
         self._session.trust_env = False  # the collector is never behind a proxy
         self._lock = threading.Lock()
         self._rows: dict[str, Row] = {}
-        self._since = 0
+        self._resume_at: Placement | None = None
         self._newest_s = float("-inf")
 
     def __len__(self) -> int:
@@ -56,17 +56,31 @@ class PlacementRows:
             CollectorAwayError: It could not be read to the end; what was read is kept.
         """
         with self._lock:
-            since, waiting = self._since, []
-            while (page := self._page(since)).items:
+            page, last = self._first_page(), self._resume_at
+            waiting: list[Placement] = []
+            while page.items:
                 waiting += [p for p in page.items if not self._keep(p)]
-                if page.next_since <= since:
-                    break
-                since = page.next_since
+                last = page.items[-1]
+                page = self._page(last.id)
             # Outcomes come later than placements: go on from the first that is still awaited.
             oldest_s = self._newest_s - _OUTCOME_HORIZON_S
-            awaited = (p.id - 1 for p in waiting if p.placed_at_s > oldest_s)
-            self._since = next(awaited, since)
+            awaited = (p for p in waiting if p.placed_at_s > oldest_s)
+            self._resume_at = next(awaited, last)
             self._forget()
+
+    def _first_page(self) -> Placements:
+        """Read on from where the last reading ended, and at least the placement there again.
+
+        If that is gone, the collector has begun anew and counts from one: so do we.
+        """
+        known = self._resume_at
+        if known is None:
+            return self._page(0)
+        page = self._page(known.id - 1)
+        if page.items and page.items[0].pod_uid == known.pod_uid:
+            return page
+        self._newest_s = float("-inf")
+        return self._page(0)
 
     def _keep(self, placement: Placement) -> bool:
         """Keep the row of a placement; false while there is none."""

@@ -155,21 +155,21 @@ class Registry:
         with self._lock:
             current = self.record
             below = float("inf") if current is None else current.about.version
-            if not self._activate_newest(below=below):
-                raise UnusableModelError("there is no trusted version before the one in service")
-            active = self.record
-        assert active is not None  # noqa: S101 - for the type checker; activation set it
-        return active.about.version
+            version = self._activate_newest(below=below)
+        if version is None:
+            raise UnusableModelError("there is no trusted version before the one in service")
+        return version
 
-    def _activate_newest(self, *, below: float) -> bool:
+    def _activate_newest(self, *, below: float) -> int | None:
         for record in self.versions():
-            if record.about.is_trusted and record.about.version < below:
+            version = record.about.version
+            if record.about.is_trusted and version < below:
                 try:
-                    self.activate(record.about.version)
+                    self.activate(version)
                 except UnusableModelError:
                     continue  # logged and set aside; an older one may do
-                return True
-        return False
+                return version
+        return None
 
     def _restore(self) -> None:
         """Put that version in service which was, or the newest one before it that can be."""

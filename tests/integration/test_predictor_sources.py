@@ -68,7 +68,7 @@ def test_goes_on_where_it_stopped(collector, placements):
     placements.refresh()
 
     assert len(placements) == 5
-    assert collector.asked_since == [4, 5]
+    assert collector.asked_since == [3, 5]
 
 
 def test_comes_back_for_outcomes_that_were_not_known(collector, placements):
@@ -95,7 +95,20 @@ def test_stops_waiting_for_outcomes_that_will_never_come(collector, placements):
 
     placements.refresh()
 
-    assert collector.asked_since == [2]
+    assert collector.asked_since == [1, 2]
+
+
+def test_starts_over_with_a_collector_that_lost_its_memory(collector, placements):
+    collector.placements = [make_placement(number) for number in range(1, 9)]
+    placements.refresh()
+    collector.placements = [
+        msgspec.structs.replace(make_placement(number), pod_uid=f"new-{number}")
+        for number in range(1, 4)
+    ]
+
+    placements.refresh()
+
+    assert {"uid-8", "new-1", "new-3"} < set(known(placements))
 
 
 def test_keeps_what_it_read_when_the_collector_goes_away(collector, placements):
