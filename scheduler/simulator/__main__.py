@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import uvloop
+
 from kube.edge.logs import configure_logs
 from kube.edge.settings import SettingsError
 from kube.quantity import QuantityError, parse_milli, parse_whole
@@ -139,7 +141,8 @@ def _serve(options: argparse.Namespace) -> int:
     )
     configure_logs()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are our news
-    asyncio.run(serve(settings, sock=sock, on_ready=on_ready))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, sock=sock, on_ready=on_ready))
     return 0
 
 
