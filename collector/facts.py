@@ -7,8 +7,9 @@ from typing import Final
 
 from collector.contract import NodeTaint
 from kube.health import FailureReason, pod_failure, ready_since
-from kube.objects import ContainerState, ContainerStatus, Node, Pod, controller_of
+from kube.objects import ContainerState, ContainerStatus, Node, Pod
 from kube.quantity import CPU, MEMORY, QuantityError
+from kube.workload import workload_of
 
 PODS: Final = "pods"
 DEFAULT_MAX_PODS: Final = 110
@@ -17,7 +18,6 @@ MAX_STORED: Final = 2**63 - 1
 """The largest integer that the wire and the database hold."""
 
 _MAX_RESTARTS: Final = 2**31 - 1
-_TEMPLATE_HASH: Final = "pod-template-hash"
 _PRESSURES: Final = frozenset({"MemoryPressure", "DiskPressure", "PIDPressure"})
 _DISRUPTIONS: Final[Mapping[str, FailureReason]] = {
     "DeletionByPodGC": "node_lost",
@@ -145,22 +145,6 @@ def node_facts(node: Node) -> NodeFacts:
         allocatable_memory_bytes=_bounded(allocatable.get(MEMORY, 0)),
         allocatable_pods=_bounded(allocatable.get(PODS, DEFAULT_MAX_PODS)),
     )
-
-
-def workload_of(pod: Pod) -> str:
-    """Name what a pod is a replica of, so that replicas share a history over all revisions.
-
-    A ReplicaSet that carries its Deployment's template hash stands for that Deployment. A bare pod,
-    and a static one (whose controller is its node), stands for itself.
-    """
-    meta = pod.metadata
-    owner = controller_of(meta)
-    if owner is None or owner.kind == "Node":
-        return f"{meta.namespace}/Pod/{meta.name}"
-    suffix = "-" + (meta.labels or {}).get(_TEMPLATE_HASH, "")
-    if owner.kind == "ReplicaSet" and len(suffix) > 1 and owner.name.endswith(suffix):
-        return f"{meta.namespace}/Deployment/{owner.name.removesuffix(suffix)}"
-    return f"{meta.namespace}/{owner.kind}/{owner.name}"
 
 
 def _requests(pod: Pod) -> Mapping[str, int]:

@@ -5,20 +5,12 @@ API server says otherwise. The snapshot is kept up to date with every change, ne
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 
 from scheduler.framework.interface import ClusterEvent
 from scheduler.framework.snapshot import Snapshot
 from scheduler.model import NodeFacts, PodFacts
-
-
-@dataclass(slots=True)
-class _Placement:
-    """A pod on a node."""
-
-    pod: PodFacts
-    is_assumed: bool
 
 
 class ClusterCache:
@@ -31,8 +23,9 @@ class ClusterCache:
     def __init__(self) -> None:
         self.snapshot = Snapshot()
         self._nodes: dict[str, NodeFacts] = {}
-        self._placements: dict[str, _Placement] = {}
+        self._placements: dict[str, PodFacts] = {}
         self._orphans: dict[str, dict[str, PodFacts]] = {}
+        self._assumed: set[str] = set()
         self._unconfirmed: dict[str, float] = {}
 
     @property
@@ -43,17 +36,15 @@ class ClusterCache:
     @property
     def n_assumed(self) -> int:
         """How many of them are only assumed."""
-        return sum(placement.is_assumed for placement in self._placements.values())
+        return len(self._assumed)
 
     def pod(self, uid: str) -> PodFacts | None:
         """Return a placed pod."""
-        placement = self._placements.get(uid)
-        return placement.pod if placement is not None else None
+        return self._placements.get(uid)
 
     def is_assumed(self, uid: str) -> bool:
         """Tell whether the pod was placed by us and is not confirmed yet."""
-        placement = self._placements.get(uid)
-        return placement is not None and placement.is_assumed
+        return uid in self._assumed
 
     def set_node(self, facts: NodeFacts) -> ClusterEvent:
         """Add a node, or take in that it changed.
@@ -82,7 +73,8 @@ class ClusterCache:
 
     def assume(self, pod: PodFacts, *, node: str) -> None:
         """Count a pod on the node chosen for it, before that is confirmed."""
-        self._place(replace(pod, node_name=node), is_assumed=True)
+        self._place(replace(pod, node_name=node))
+        self._assumed.add(pod.uid)
 
     def expect_confirmation(self, uid: str, *, until_s: float) -> None:
         """Note that an assumed pod was bound; it should be confirmed by then."""
@@ -94,7 +86,7 @@ class ClusterCache:
         overdue = list(takewhile(lambda item: item[1] <= now_s, self._unconfirmed.items()))
         for uid, _ in overdue:
             del self._unconfirmed[uid]
-            yield self._placements[uid].pod
+            yield self._placements[uid]
 
     def forget(self, uid: str) -> bool:
         """Take an assumed pod back.
@@ -109,7 +101,9 @@ class ClusterCache:
 
     def add_pod(self, pod: PodFacts) -> None:
         """Count a pod that the API server says is on a node; confirms or corrects an assumption."""
-        self._place(pod, is_assumed=False)
+        self._place(pod)
+        self._assumed.discard(pod.uid)
+        self._unconfirmed.pop(pod.uid, None)
 
     def remove_pod(self, uid: str) -> bool:
         """Stop counting a pod.
@@ -117,13 +111,14 @@ class ClusterCache:
         Returns:
             Whether it was counted.
         """
-        placement = self._placements.pop(uid, None)
-        if placement is None:
+        pod = self._placements.pop(uid, None)
+        if pod is None:
             return False
+        self._assumed.discard(uid)
         self._unconfirmed.pop(uid, None)
-        node = placement.pod.node_name
+        node = pod.node_name
         if node in self._nodes:
-            self.snapshot.remove_pod(placement.pod, node=node)
+            self.snapshot.remove_pod(pod, node=node)
         else:
             orphans = self._orphans[node]
             del orphans[uid]
@@ -131,15 +126,12 @@ class ClusterCache:
                 del self._orphans[node]
         return True
 
-    def _place(self, pod: PodFacts, *, is_assumed: bool) -> None:
+    def _place(self, pod: PodFacts) -> None:
         before = self._placements.get(pod.uid)
-        if before is not None and _counts_alike(before.pod, pod):
-            self._placements[pod.uid] = _Placement(before.pod, is_assumed)
-            if not is_assumed:
-                self._unconfirmed.pop(pod.uid, None)
+        if before is not None and _counts_alike(before, pod):
             return
         self.remove_pod(pod.uid)
-        self._placements[pod.uid] = _Placement(pod, is_assumed)
+        self._placements[pod.uid] = pod
         if pod.node_name in self._nodes:
             self.snapshot.add_pod(pod, node=pod.node_name)
         else:

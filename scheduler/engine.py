@@ -201,7 +201,7 @@ class Engine:
         if not event.should_retry:
             return [Recheck(queued.pod)]
         self._queue.retry(queued, now_s=now_s)
-        return [ReportFailure(queued.pod, "SchedulerError", event.message, queued.attempts)]
+        return [ReportFailure(queued.pod, "SchedulerError", event.message)]
 
     # ------------------------------------------------------------------------------- deciding
 
@@ -246,7 +246,7 @@ class Engine:
         pod = queued.pod
         if self.snapshot.n_nodes == 0:
             self._queue.put_back(queued, wakes_on=ClusterEvent.NODE_ADD, now_s=now_s)
-            return [ReportFailure(pod, "Unschedulable", NO_NODES, queued.attempts)]
+            return [ReportFailure(pod, "Unschedulable", NO_NODES)]
         cycle = Cycle(
             profile=self._profiles[pod.scheduler_name],
             book=self._book,
@@ -258,10 +258,10 @@ class Engine:
             decision, rejectors = run_cycle(cycle, queued=queued, now_s=now_s)
         except PluginError as error:
             self._queue.retry(queued, now_s=now_s)
-            return [ReportFailure(pod, "SchedulerError", str(error), queued.attempts)]
+            return [ReportFailure(pod, "SchedulerError", str(error))]
         if decision.node is None:
             self._queue.put_back(queued, wakes_on=self._events_for(pod, rejectors), now_s=now_s)
-            failure = ReportFailure(pod, "Unschedulable", decision.message, queued.attempts)
+            failure = ReportFailure(pod, "Unschedulable", decision.message)
             return [Record(decision), failure]
         self._cache.assume(pod, node=decision.node)
         self._book.note_placed(pod, node=decision.node, now_s=now_s)

@@ -121,7 +121,6 @@ class ReportFailure:
     pod: PodFacts
     reason: Literal["Unschedulable", "SchedulerError"]
     message: str
-    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

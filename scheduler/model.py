@@ -5,7 +5,6 @@ Amounts are integers: millicores for cpu, bytes for memory, whole units for the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final, NamedTuple
 
 from kube.objects import (
@@ -96,7 +95,6 @@ class PodFacts:
     scheduler_name: str = "default-scheduler"
     priority: int = 0
     """From the annotation ``priority``, else ``spec.priority``, else 0."""
-    created_at_s: float = 0.0
     requests: Mapping[str, int] = field(default_factory=dict)
     scored_requests: Mapping[str, int] = field(default_factory=dict)
     """``requests``, with kube-scheduler's defaults for containers that ask for nothing."""
@@ -107,8 +105,6 @@ class PodFacts:
     scheduling_gates: tuple[str, ...] = ()
     workload: str = ""
     """``namespace/kind/name`` of the controller; of a bare pod, the pod itself."""
-    prediction_id: str = ""
-    """Carried by pods that we bound on the strength of a prediction."""
     is_terminating: bool = False
     is_finished: bool = False
 
@@ -144,7 +140,6 @@ class PodFacts:
             node_name=spec.node_name,
             scheduler_name=spec.scheduler_name,
             priority=_priority(annotations.get(PRIORITY_ANNOTATION), spec.priority),
-            created_at_s=_seconds(meta.creation_timestamp),
             requests=_bounded(spec.requests),
             scored_requests=_bounded(_scored_requests(spec)),
             host_ports=_host_ports(spec),
@@ -153,7 +148,6 @@ class PodFacts:
             node_affinity=affinity,
             scheduling_gates=tuple(gate.name for gate in spec.scheduling_gates or ()),
             workload=workload_of(pod),
-            prediction_id=annotations.get(PREDICTION_ANNOTATION, ""),
             is_terminating=meta.deletion_timestamp is not None,
             is_finished=pod.status.phase in ("Succeeded", "Failed"),
         )
@@ -205,7 +199,3 @@ def _host_ports(spec: PodSpec) -> frozenset[HostPort]:
         for port in container.ports or []
         if port.host_port is not None and port.host_port > 0
     )
-
-
-def _seconds(instant: datetime | None) -> float:
-    return instant.timestamp() if instant is not None else 0.0

@@ -8,7 +8,14 @@ from scheduler.cluster.decisions import DecisionLog
 from scheduler.cluster.metrics import Metrics
 from scheduler.decision import Decision
 from scheduler.engine import Engine
-from scheduler.events import BindFailed, BindSucceeded, Event, PodGone, ReportScheduled
+from scheduler.events import (
+    BindFailed,
+    BindSucceeded,
+    Event,
+    PodGone,
+    ReportFailure,
+    ReportScheduled,
+)
 from scheduler.queue import Pool
 
 log = logging.getLogger(__name__)
@@ -60,16 +67,19 @@ class Recorder:
         match event:
             case BindSucceeded(uid):
                 self._end_attempt(uid, result="scheduled")
-            case BindFailed(uid, message):
+            case BindFailed(uid):
                 self._end_attempt(uid, result="error")
-                log.warning("binding failed", extra=facts(uid=uid, error=message))
             case PodGone(_, uid):
                 self._binding.pop(uid, None)
             case _:
                 pass
 
-    def report(self, report: ReportScheduled) -> None:
-        """Count a pod that is bound."""
+    def report(self, report: ReportScheduled | ReportFailure) -> None:
+        """Count a pod that is bound; tell of an attempt that an error ended."""
+        if isinstance(report, ReportFailure):
+            if report.reason == "SchedulerError":
+                log.warning("attempt failed", extra=facts(pod=report.pod.key, why=report.message))
+            return
         attempts = str(min(report.attempts, 16))
         self._metrics.sli_duration.labels(attempts).observe(report.pending_s)
         self._metrics.pod_attempts.observe(report.attempts)

@@ -18,7 +18,7 @@ from kube.backoff import Backoff
 from kube.client import Client
 from kube.edge.logs import facts
 from kube.errors import KubeError, NotFoundError, ThrottledError, UnavailableError
-from kube.objects import Condition, Pod
+from kube.objects import Pod
 from scheduler.events import ReportFailure, ReportScheduled
 from scheduler.model import PodFacts
 
@@ -149,7 +149,11 @@ class Reporter:
 
     def _write_condition(self, report: ReportFailure) -> None:
         pod = report.pod
-        known = self._known_condition(pod)
+        shown = self._shown(pod)
+        if shown is not None and shown.spec.node_name:
+            return  # bound meanwhile: the condition is no longer ours to write
+        conditions = (shown.status.conditions if shown is not None else None) or []
+        known = next((c for c in conditions if c.type == "PodScheduled"), None)
         text = (report.reason, report.message)
         with self._lock:
             if self._messages.get(pod.uid) == text:
@@ -182,12 +186,10 @@ class Reporter:
                 while len(self._messages) > _MAX_SERIES:
                     self._messages.popitem(last=False)
 
-    def _known_condition(self, facts_of: PodFacts) -> Condition | None:
+    def _shown(self, facts_of: PodFacts) -> Pod | None:
+        """Find the pod as the watch last showed it, if that is the same pod."""
         pod = self._pod(facts_of.key)
-        if pod is None or pod.metadata.uid != facts_of.uid:
-            return None
-        conditions = pod.status.conditions or []
-        return next((c for c in conditions if c.type == "PodScheduled"), None)
+        return pod if pod is not None and pod.metadata.uid == facts_of.uid else None
 
     def _attempt(self, write: Callable[[], bytes], *, what: str, pod: PodFacts) -> bool:
         backoff = Backoff(self._rng, base_s=0.2, max_s=5.0)

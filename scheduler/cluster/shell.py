@@ -218,6 +218,7 @@ class ClusterShell:
                     self._recorder.report(action)
                     self._report_workers.submit(partial(self._reporter.report_scheduled, action))
                 case ReportFailure():
+                    self._recorder.report(action)
                     self._report_workers.submit(partial(self._reporter.report_failure, action))
                 case Record():
                     pass  # taken in where it was made, with the time it took

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.facts import node_facts, pod_facts, workload_of
+from collector.facts import node_facts, pod_facts
+from kube.workload import workload_of
 from tests.builders import (
     at,
     make_condition,

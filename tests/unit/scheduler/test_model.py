@@ -3,8 +3,8 @@
 import pytest
 
 from kube.quantity import CPU, MEMORY, QuantityError
-from scheduler.model import MAX_AMOUNT, PREDICTION_ANNOTATION, HostPort, NodeFacts, PodFacts
-from tests.builders import EPOCH_S, at, make_container, make_node, make_pod
+from scheduler.model import MAX_AMOUNT, HostPort, NodeFacts, PodFacts
+from tests.builders import at, make_container, make_node, make_pod
 
 MI = 2**20
 
@@ -64,9 +64,7 @@ def test_amounts_that_are_no_quantity_are_an_error():
 def test_reads_what_else_matters_of_a_pod():
     pod = make_pod(
         requests={"cpu": "1", "memory": "1Mi"},
-        annotations={PREDICTION_ANNOTATION: "abc"},
         owner=("StatefulSet", "db"),
-        created_at=at(5),
         deleted_at=at(9),
         phase="Failed",
     )
@@ -75,7 +73,6 @@ def test_reads_what_else_matters_of_a_pod():
 
     assert facts.key == "default/web-1"
     assert facts.shape == (1000, MI, "default", "default/StatefulSet/db")
-    assert (facts.prediction_id, facts.created_at_s) == ("abc", EPOCH_S + 5)
     assert facts.is_terminating
     assert facts.is_finished
 
