@@ -158,8 +158,8 @@ async def outside(*, path: Path, folder: Path, directory: Path, advertise: str, 
     socket.unlink(missing_ok=True)
     connect = handler(lambda: asyncio.open_connection(host, port))
     server = await asyncio.start_unix_server(connect, path=str(socket))
+    socket.chmod(0o600)  # before it is another's: the container may not change others' files
     os.chown(socket, owner, owner)
-    socket.chmod(0o600)
     fresh = directory / "kubeconfig.new"
     fresh.touch(mode=0o600)
     fresh.write_text(text, encoding="utf-8")
