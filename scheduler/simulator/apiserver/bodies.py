@@ -16,7 +16,7 @@ from scheduler.simulator.apiserver.errors import (
 from scheduler.simulator.apiserver.go_json import go_json_problem
 from scheduler.simulator.apiserver.requests import Request
 from scheduler.simulator.apiserver.schema import DecodeError, read_as, type_name
-from scheduler.simulator.resources import Object, Resource
+from scheduler.simulator.resources import BUILT_IN, Object, Resource
 
 _SHOWN_BYTES = 30
 _ACCEPTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
@@ -24,6 +24,7 @@ _GO_TYPE_META = (
     r'struct { APIVersion string "json:\"apiVersion,omitempty\""; '
     r'Kind string "json:\"kind,omitempty\"" }'
 )
+_KINDS = frozenset((each.kind, each.api_version) for each in BUILT_IN)
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 
 
@@ -98,19 +99,11 @@ def read_body(request: Request, resource: Resource) -> tuple[Object, tuple[str, 
     """The object that a request brings, and warnings about fields nobody knows.
 
     Raises:
-        BadRequestError: 400: it is of another kind or version, or a field is wrong.
+        ApiError: 400 or 415.
     """
     obj = decode_body(request, resource.kind)
     kind, api_version = identify(obj, resource, request.body)
-    if api_version != resource.api_version:
-        raise BadRequestError(
-            f"the API version in the data ({api_version}) does not match "
-            f"the expected API version ({resource.api_version})"
-        )
-    if kind != resource.kind:
-        if resource.is_custom:
-            raise BadRequestError(f"{kind} in version cannot be handled as a {resource.kind}")
-        raise BadRequestError(_wrong_kind(kind, resource))
+    _check_kind(kind, api_version, resource)
     return read_object_of(request, resource, obj)
 
 
@@ -131,10 +124,24 @@ def identify(obj: Any, resource: Resource, body: bytes) -> tuple[str, str]:
     return obj.get("kind") or resource.kind, obj.get("apiVersion") or resource.api_version
 
 
-def _wrong_kind(kind: str, resource: Resource) -> str:
-    return (
-        f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-        f"converting (v1.{kind}) to (core.{resource.kind}): unknown conversion"
+def _check_kind(kind: str, api_version: str, resource: Resource) -> None:
+    if (kind, api_version) == (resource.kind, resource.api_version):
+        return
+    version = api_version.rpartition("/")[2]
+    intro = f'{kind} in version "{version}" cannot be handled as a {resource.kind}: '
+    if (kind, api_version) not in _KINDS:
+        raise BadRequestError(
+            f'{intro}no kind "{kind}" is registered for version "{api_version}" '
+            'in scheme "pkg/api/legacyscheme/scheme.go:30"'
+        )
+    if kind != resource.kind:
+        group = resource.group.partition(".")[0] or "core"
+        raise BadRequestError(
+            f"{intro}converting (v1.{kind}) to ({group}.{resource.kind}): unknown conversion"
+        )
+    raise BadRequestError(
+        f"the API version in the data ({api_version}) does not match "
+        f"the expected API version ({resource.api_version})"
     )
 
 

@@ -11,6 +11,7 @@ from scheduler.simulator.apiserver.errors import (
     FieldError,
     InvalidError,
     NoSuchObjectError,
+    NotPermittedError,
     StaleError,
     UnmetPreconditionError,
     invalid_value,
@@ -22,9 +23,10 @@ from scheduler.simulator.apiserver.routes import Target
 from scheduler.simulator.apiserver.schema import DecodeError, read_as
 from scheduler.simulator.apiserver.selection import Selection
 from scheduler.simulator.apiserver.texts import list_text
-from scheduler.simulator.resources import Object, Resource
+from scheduler.simulator.resources import NAMESPACES, Object, Resource
 from scheduler.simulator.store import ConflictError, Store
 
+_IMMORTAL = ("default", "kube-public", "kube-system")
 _POLICIES = ("Foreground", "Background", "Orphan", "nil")
 _FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 
@@ -46,6 +48,7 @@ class Deleter:
 
         Raises:
             NoSuchObjectError: 404.
+            NotPermittedError: 403: a namespace that the cluster cannot do without.
         """
         options = read_delete_options(request)
         resource = target.resource
@@ -53,6 +56,8 @@ class Deleter:
         if obj is None:
             raise NoSuchObjectError(resource, target.name)
         check_preconditions(resource, obj, options)
+        if resource is NAMESPACES and target.name in _IMMORTAL:
+            raise NotPermittedError(resource, target.name, "this namespace may not be deleted")
         dry = is_dry_run(request) or "All" in (options.get("dryRun") or ())
         final = obj if dry else self.remove(target, options)
         is_gone = dry or self._store.find(resource, target.namespace, target.name) is None

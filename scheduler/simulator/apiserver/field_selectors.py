@@ -121,6 +121,7 @@ def _split(text: str) -> list[str]:
 
 
 def _unescape(value: str) -> str:
-    if re.search(r"(?<!\\)(\\\\)*[=,]", value):
-        raise BadRequestError(f"invalid field selector: unescaped character in value: {value}")
+    plain = re.sub(r"\\[\\,=]", "", value)
+    if found := re.search(r"[=,]", plain):
+        raise BadRequestError(f"invalid field selector: unescaped character in value: {found[0]}")
     return re.sub(r"\\([\\,=])", r"\1", value)

@@ -6,7 +6,11 @@ Each makes a new object and leaves the old one as it is.
 import copy
 from typing import Any
 
-from scheduler.simulator.apiserver.errors import ApiError, BadRequestError
+from scheduler.simulator.apiserver.errors import (
+    ApiError,
+    BadRequestError,
+    UnclassifiedError,
+)
 from scheduler.simulator.apiserver.schema import tables
 from scheduler.simulator.resources import Object
 
@@ -67,7 +71,7 @@ def strategic_merge(target: Object, patch: Object, *, type_name: str) -> Object:
     """Apply a strategic merge patch to an object of the named type.
 
     Raises:
-        BadRequestError: A directive or an element of a merged list is not as it must be.
+        BadRequestError: A directive is not as it must be.
     """
     directive = patch.get(_DIRECTIVE)
     if directive == "replace":
@@ -119,7 +123,8 @@ def _merge_list(old: list[Any], new: list[Any], *, key: str, type_name: str) -> 
     added: list[Any] = []
     for element in new:
         if not isinstance(element, dict) or key not in element:
-            raise BadRequestError(f"map: {element} does not contain declared merge key: {key}")
+            shown = _go_text(element)
+            raise UnclassifiedError(f"map: {shown} does not contain declared merge key: {key}")
         places = [i for i, each in enumerate(result) if each.get(key) == element[key]]
         if element.get(_DIRECTIVE) == "delete":
             result = [each for each in result if each.get(key) != element[key]]
@@ -160,6 +165,22 @@ def _without_directives(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _without_directives(v) for k, v in value.items() if not k.startswith("$")}
     return value
+
+
+def _go_text(value: Any) -> str:
+    """A value as Go's ``%v`` prints it."""
+    match value:
+        case dict():
+            inner = " ".join(f"{key}:{_go_text(value[key])}" for key in sorted(value))
+            return f"map[{inner}]"
+        case list():
+            return f"[{' '.join(_go_text(each) for each in value)}]"
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "<nil>"
+        case _:
+            return str(value)
 
 
 # --- JSON patch

@@ -194,7 +194,8 @@ class Writer:
         obj = self._recorded(intent, None, obj)
         if is_dry_run(intent.request):
             self._check_free(target, obj)
-            return Written(obj, 201, warnings)
+            kept = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
+            return Written({**obj, "metadata": kept}, 201, warnings)
         try:
             return Written(self._store.add(stored_as, obj), 201, warnings)
         except AlreadyExistsError as error:
