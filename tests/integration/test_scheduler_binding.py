@@ -1,0 +1,141 @@
+"""What becomes of a binding whose answer is a conflict, or none."""
+
+import random
+import threading
+
+import pytest
+
+from kube.client import Client
+from scheduler.cluster.binder import MAX_ATTEMPTS, Binder
+from scheduler.cluster.reporter import shorten
+from scheduler.events import Bind, BindFailed, BindSucceeded, PodGone, PodSeen
+from scheduler.model import PodFacts
+from tests.builders import make_pod, to_wire
+from tests.fakes import Answer, FakeApiServer, refusal
+
+PODS = "/api/v1/pods"
+
+
+@pytest.fixture
+def server():
+    with FakeApiServer() as running:
+        yield running
+
+
+@pytest.fixture
+def results():
+    return []
+
+
+@pytest.fixture
+def binder(server, results):
+    with Client.for_url(server.url) as client:
+        yield Binder(client, deliver=results.append, stop=threading.Event(), rng=random.Random(1))
+
+
+def facts(server, **more):
+    """Put a pod on the server; tell what the scheduler knows of it: it is pending."""
+    uid = server.put(PODS, make_pod(**more))["metadata"]["uid"]
+    return PodFacts.from_pod(make_pod(uid=uid))
+
+
+def test_a_pod_that_is_already_there_is_bound(server, binder, results):
+    pod = facts(server, node="n1")
+
+    binder.bind(Bind(pod, "n1", ""))
+
+    assert results == [BindSucceeded(pod.uid)]
+
+
+@pytest.mark.parametrize(
+    ("node", "uid"),
+    [
+        pytest.param("n2", None, id="bound elsewhere"),
+        pytest.param("n1", "another", id="another pod of that name"),
+    ],
+)
+def test_a_conflict_with_someone_else_drops_the_decision(server, binder, results, node, uid):
+    pod = facts(server, node=node)
+    if uid is not None:
+        pod = PodFacts.from_pod(make_pod(uid=uid))
+
+    binder.bind(Bind(pod, "n1", ""))
+
+    [failure] = results
+    assert (failure.uid, failure.should_retry) == (pod.uid, False)
+
+
+def test_a_pod_that_is_gone_is_forgotten(binder, results):
+    pod = PodFacts.from_pod(make_pod())
+
+    binder.bind(Bind(pod, "n1", ""))
+
+    assert [(r.uid, r.should_retry) for r in results] == [(pod.uid, False)]
+
+
+def test_a_server_that_stays_away_is_given_up_after_some_attempts(server, binder, results):
+    pod = facts(server)
+    server.fail_next(refusal(429, "wait", retry_after="0"), method="POST", times=2)
+    server.fail_next(Answer(None), method="POST", times=MAX_ATTEMPTS)
+
+    binder.bind(Bind(pod, "n1", ""))
+
+    [failure] = results
+    assert isinstance(failure, BindFailed)
+    assert failure.should_retry
+    assert sum(r.method == "POST" for r in server.requests) == MAX_ATTEMPTS
+
+
+def test_a_conflict_that_cannot_be_looked_into_is_tried_again_later(server, binder, results):
+    pod = facts(server, node="n1")
+    server.fail_next(refusal(500, "no"), method="GET", times=3)
+
+    binder.bind(Bind(pod, "n1", ""))
+
+    assert [r.should_retry for r in results] == [True]
+
+
+def test_a_look_tells_the_engine_what_the_pod_is_now(server, binder, results):
+    pod = facts(server, node="n2")
+
+    binder.recheck(pod)
+
+    [seen] = results
+    assert isinstance(seen, PodSeen)
+    assert seen.pod.node_name == "n2"
+
+
+def test_a_look_tells_that_a_pod_is_gone_or_another_has_its_name(server, binder, results):
+    binder.recheck(PodFacts.from_pod(make_pod("nobody", uid="old")))
+    facts(server)
+    binder.recheck(PodFacts.from_pod(make_pod(uid="old")))
+
+    assert results[:2] == [PodGone("default/nobody", "old"), PodGone("default/web-1", "old")]
+    assert [type(r) for r in results[2:]] == [PodSeen]
+
+
+def test_a_look_at_a_pod_that_makes_no_sense_counts_it_as_gone(server, binder, results):
+    document = server.put(PODS, to_wire(make_pod(requests={"cpu": "lots"})))
+
+    binder.recheck(PodFacts.from_pod(make_pod(uid=document["metadata"]["uid"])))
+
+    assert results == [PodGone("default/web-1", document["metadata"]["uid"])]
+
+
+def test_a_look_that_fails_changes_nothing(server, binder, results):
+    server.fail_next(refusal(500, "no"), method="GET", times=3)
+
+    binder.recheck(PodFacts.from_pod(make_pod()))
+
+    assert results == []
+
+
+@pytest.mark.parametrize("note", ["x" * 1024, "é" * 512])
+def test_a_note_that_fits_is_left_alone(note):
+    assert shorten(note) == note
+
+
+@pytest.mark.parametrize("note", ["x" * 1025, "é" * 600])
+def test_a_note_that_is_too_long_ends_in_dots(note):
+    assert len(shorten(note).encode()) <= 1024
+    assert shorten(note).endswith(" ...")
