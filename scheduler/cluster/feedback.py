@@ -11,9 +11,7 @@ import msgspec
 import requests
 
 from kube.backoff import Backoff
-from kube.client import Client
 from kube.edge.logs import facts
-from kube.errors import KubeError
 from kube.informer import Added, Deleted, Modified, Synced
 from kube.informer import Event as Change
 from kube.objects import Pod
@@ -35,7 +33,7 @@ class FeedbackSender:
     Args:
         url: Where the predictor is.
         tracker: Judges pods.
-        client: Tells the cluster's time; asked for it while outcomes are open.
+        now_s: Tells the cluster's time.
         interval_s: How often to look for outcomes that time has decided, by the local clock.
         on_result: Told what became of each outcome.
         rng: Jitter.
@@ -46,14 +44,14 @@ class FeedbackSender:
         url: str,
         *,
         tracker: OutcomeTracker,
-        client: Client,
+        now_s: Callable[[], float],
         interval_s: float,
         on_result: Callable[[Result], None],
         rng: random.Random,
     ) -> None:
         self._url = f"{url.rstrip('/')}/feedback"
         self._tracker = tracker
-        self._client = client
+        self._now_s = now_s
         self._interval_s = interval_s
         self._on_result = on_result
         self._backoff = Backoff(rng, base_s=0.5, max_s=30.0)
@@ -83,7 +81,7 @@ class FeedbackSender:
 
     def see(self, change: Change[Pod]) -> None:
         """Take in what the watch says of a pod."""
-        now_s = self._client.now_s()
+        now_s = self._now_s()
         with self._lock:
             match change:
                 case Added(pod) | Modified(_, pod):
@@ -111,15 +109,8 @@ class FeedbackSender:
                 delay_s = self._interval_s if is_delivered else self._backoff.next_delay_s()
 
     def _look(self) -> None:
-        """Find the outcomes that time has decided, by the server's clock."""
-        if self._tracker.n_open == 0:
-            return
-        try:
-            # Every answer tells the time; without traffic a fast simulated clock would stand still.
-            self._client.get("/version")
-        except KubeError as error:
-            log.debug("no news of the time", extra=facts(error=str(error)))
-        now_s = self._client.now_s()
+        """Find the outcomes that time has decided."""
+        now_s = self._now_s()
         with self._lock:
             for feedback in self._tracker.due(now_s=now_s):
                 self._keep(feedback)

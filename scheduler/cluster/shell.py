@@ -23,6 +23,7 @@ from scheduler.cluster.outcomes import OutcomeTracker
 from scheduler.cluster.predictions import PredictionAsker
 from scheduler.cluster.records import Recorder
 from scheduler.cluster.reporter import Reporter
+from scheduler.cluster.timekeeper import Timekeeper
 from scheduler.cluster.workers import Workers
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import (
@@ -36,6 +37,7 @@ from scheduler.events import (
     Tick,
 )
 from scheduler.framework.profile import Profile
+from scheduler.queue import Pool
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +99,13 @@ class ClusterShell:
         self._feedback = FeedbackSender(
             settings.predictor_url,
             tracker=OutcomeTracker(frozenset(profiles), window_s=settings.observation_window_s),
-            client=client,
+            now_s=client.now_s,
             interval_s=settings.feedback_interval_s,
             on_result=lambda result: metrics.feedback.labels(result).inc(),
             rng=rng,
+        )
+        self._timekeeper = Timekeeper(
+            client, interval_s=settings.feedback_interval_s, is_needed=self._waits_for_time
         )
         news = News(inbox=self._inbox, feedback=self._feedback)
         self._pods = Informer(
@@ -135,6 +140,7 @@ class ClusterShell:
         self._pods.start()
         self._nodes.start()
         self._feedback.start()
+        self._timekeeper.start()
         self._thread.start()
         return self
 
@@ -147,6 +153,7 @@ class ClusterShell:
         self._report_workers.stop(timeout_s=_STOP_TIMEOUT_S)
         self._asker.stop()
         self._feedback.stop()
+        self._timekeeper.stop()
         self._pods.join()
         self._nodes.join()
 
@@ -160,6 +167,12 @@ class ClusterShell:
             if not informer.is_synced
         ]
         return f"waiting for the list of {' and '.join(waiting)}" if waiting else ""
+
+    def _waits_for_time(self) -> bool:
+        n_waiting = self._engine.n_pending(Pool.BACKOFF) + self._engine.n_pending(
+            Pool.UNSCHEDULABLE
+        )
+        return n_waiting + self._feedback.n_open > 0
 
     def _run(self) -> None:
         try:
