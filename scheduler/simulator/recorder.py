@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from scheduler.simulator.instants import rfc3339
-from scheduler.simulator.resources import EVENTS, Object
+from scheduler.simulator.resources import EVENTS, NAMESPACES, Object
 from scheduler.simulator.store import Change, Store
 
 EVENT_TTL_S: Final = 3600.0
@@ -79,6 +79,8 @@ class Recorder:
             )
             return
         namespace = about.get("namespace") or "default"
+        if not self._is_open(namespace):
+            return  # nothing new may enter a namespace that is going, or it would never be empty
         self._serial += 1
         name = f"{about['name']}.{int(self._store.now_s() * 1e9) + self._serial:x}"
         self._remember(identity, (namespace, name))
@@ -109,6 +111,10 @@ class Recorder:
                 return
             del self._written_at_s[key]
             self._store.delete(EVENTS, *key)
+
+    def _is_open(self, namespace: str) -> bool:
+        found = self._store.find(NAMESPACES, None, namespace)
+        return found is not None and "deletionTimestamp" not in found["metadata"]
 
     def _remember(self, identity: tuple[str, ...], key: tuple[str, str]) -> None:
         self._names[identity] = key

@@ -352,3 +352,21 @@ def test_metrics_come_late_and_averaged():
     assert 'container_memory_working_set_bytes{namespace="default",pod="web-1"' in (
         simulation.cluster.metrics.exposition()
     )
+
+
+def test_nothing_is_announced_in_a_namespace_that_is_going():
+    simulation = Simulation()
+    simulation.create(r.NAMESPACES, {"metadata": {"name": "team"}})
+    manifest = pod_manifest(usage=QUIET_USAGE, node="node-1")
+    manifest["metadata"]["namespace"] = "team"
+    simulation.create(r.PODS, manifest)
+    simulation.run(20)
+    before = simulation.reasons("web-1")
+
+    simulation.store.delete(r.NAMESPACES, None, "team")
+    simulation.store.delete(r.PODS, "team", "web-1")
+    simulation.run(10)
+
+    assert "Started" in before
+    assert simulation.reasons("web-1") == before
+    assert simulation.pods() == []
