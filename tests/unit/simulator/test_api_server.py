@@ -1,0 +1,152 @@
+"""The simulated API server over HTTP: dates, access, faults, limits, watches."""
+
+import asyncio
+import http.client
+import json
+import threading
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+
+from scheduler.simulator.apiserver.app import make_app
+from scheduler.simulator.apiserver.settings import ApiServerSettings, Faults, NoMetrics
+from scheduler.simulator.defaults import bootstrap_objects
+from scheduler.simulator.store import Store
+from tests.api_world import PODS_PATH, Clock, pod
+
+
+class Live:
+    """A running server, and one client of it."""
+
+    def __init__(self, port):
+        self._port = port
+
+    def __call__(self, method, path, body=None, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        try:
+            raw = json.dumps(body) if body is not None and not isinstance(body, bytes) else body
+            connection.request(method, path, body=raw, headers=headers)
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read()
+        finally:
+            connection.close()
+
+    def events(self, path):
+        """The events of a watch until the server ends it."""
+        _, _, body = self("GET", path)
+        return [json.loads(line) for line in body.splitlines()]
+
+    @contextmanager
+    def watching(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        connection.request("GET", path)
+        try:
+            yield connection.getresponse()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(*, log_size=1000, **settings):
+    store = Store(now_s=Clock(), log_size=log_size)
+    for resource, obj in bootstrap_objects():
+        store.create(resource, obj)
+    app = make_app(store, settings=ApiServerSettings(**settings), metrics_source=NoMetrics())
+    config = uvicorn.Config(app, port=0, log_config=None, date_header=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        threading.Event().wait(0.005)
+    try:
+        yield Live(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        app.close()
+        server.should_exit = True
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with running() as live:
+        yield live
+
+
+def test_answers_carry_the_clusters_date(shared):
+    assert shared("GET", "/version")[1]["date"] == "Fri, 15 Jan 2027 08:00:00 GMT"
+
+
+def test_a_token_is_asked_for_but_not_to_tell_health():
+    with running(tokens=frozenset({"secret"})) as live:
+        assert live("GET", "/api/v1/nodes")[0] == 401
+        assert live("GET", "/api/v1/nodes", Authorization="Bearer wrong")[0] == 401
+        assert live("GET", "/api/v1/nodes", Authorization="Bearer secret")[0] == 200
+        assert live("GET", "/readyz")[0] == 200
+
+
+def test_a_large_body_is_refused():
+    with running(max_body_bytes=1000) as live:
+        status, _, body = live("POST", PODS_PATH, b"x" * 1001)
+
+    assert (status, json.loads(body)["reason"]) == (413, "RequestEntityTooLarge")
+
+
+@pytest.mark.parametrize(
+    ("faults", "code"), [(Faults(p_throttled=1.0), 429), (Faults(p_failed=1.0), 500)]
+)
+def test_faults_are_made_on_purpose_and_counted(faults, code):
+    with running(faults=faults) as live:
+        assert live("GET", "/api/v1/nodes")[0] == code
+        assert b"apiserver_injected_faults_total{" in live("GET", "/metrics")[2]
+
+
+def test_a_watch_resumes_from_a_version(shared):
+    version = json.loads(shared("GET", PODS_PATH)[2])["metadata"]["resourceVersion"]
+    shared("POST", PODS_PATH, pod("resumed"))
+    shared("DELETE", f"{PODS_PATH}/resumed")
+
+    path = f"{PODS_PATH}?watch=1&resourceVersion={version}&timeoutSeconds=1"
+    events = shared.events(f"{path}&fieldSelector=metadata.name%3Dresumed")
+
+    assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "DELETED"]
+
+
+def test_a_forgotten_version_is_an_error_event():
+    with running(log_size=2) as live:
+        for name in "abcd":
+            live("POST", PODS_PATH, pod(name))
+
+        [event] = live.events(f"{PODS_PATH}?watch=1&resourceVersion=8&timeoutSeconds=5")
+
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
+
+
+def test_a_slow_watcher_is_cut_off():
+    with running(watch_queue_size=0) as live, live.watching(f"{PODS_PATH}?watch=1") as response:
+        live("POST", PODS_PATH, pod())
+
+        assert response.read() == b""
+
+
+def test_a_watch_may_be_dropped():
+    with (
+        running(faults=Faults(p_watch_dropped=1.0)) as live,
+        live.watching(f"{PODS_PATH}?watch=1") as response,
+    ):
+        live("POST", PODS_PATH, pod())
+
+        assert json.loads(response.read())["type"] == "ADDED"
+
+
+def test_a_watched_table_names_its_columns_once(shared):
+    path = f"{PODS_PATH}?watch=1&timeoutSeconds=1"
+    shared("POST", PODS_PATH, pod("t1"))
+    shared("POST", PODS_PATH, pod("t2"))
+
+    _, _, body = shared("GET", path, Accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+
+    tables = [json.loads(line)["object"] for line in body.splitlines()]
+    assert [table["columnDefinitions"] is None for table in tables] == [False, True]
