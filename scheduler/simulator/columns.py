@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from scheduler.simulator.chance import key_of
 from scheduler.simulator.hardware import NodeSpec
-from scheduler.simulator.physics import MIN_CPU_WEIGHT, Floats, Indices
+from scheduler.simulator.physics import MIN_CPU_WEIGHT, SYSTEM_MAX_RATIO, Floats, Indices
 
 _FIRST_SIZE = 64
 
@@ -105,8 +105,9 @@ class NodeColumns(_Columns):
         self.system_cpu_milli[index] = traits.system_cpu_milli
         self.system_memory_bytes[index] = traits.system_memory_bytes
         self.system_swing_ratio[index] = traits.system_swing_ratio
-        self.cpu_milli[index] = traits.system_cpu_milli
-        self.memory_bytes[index] = traits.system_memory_bytes
+        most = SYSTEM_MAX_RATIO
+        self.cpu_milli[index] = min(traits.system_cpu_milli, most * spec.cpu_milli)
+        self.memory_bytes[index] = min(traits.system_memory_bytes, most * spec.memory_bytes)
 
 
 def cpu_weight(cpu_request_milli: int) -> float:

@@ -11,7 +11,7 @@ from scheduler.simulator.chance import triangular, uniform
 from scheduler.simulator.columns import ContainerColumns, NodeColumns
 from scheduler.simulator.hardware import EVICTION_HARD_BYTES
 from scheduler.simulator.lifecycle import TICK_S, Lifecycle
-from scheduler.simulator.physics import Floats, Indices
+from scheduler.simulator.physics import SYSTEM_MAX_RATIO, Floats, Indices
 from scheduler.simulator.runs import ContainerRun, NodeRun, PodRun
 
 PRESSURE_TRANSITION_S: Final = 300.0
@@ -19,8 +19,6 @@ PRESSURE_TRANSITION_S: Final = 300.0
 CFS_PERIODS_PER_S: Final = 10.0
 STARVED_CRASH_PER_S: Final = 6.0 / 3600.0
 """Hazard of a container that gets no cpu at all: probes and peers give up on it."""
-SYSTEM_MAX_RATIO: Final = 0.9
-"""What runs outside of pods leaves at least a tenth of the node."""
 
 _CRASH, _SYSTEM_CPU, _SYSTEM_MEMORY = 11, 12, 13
 _SYSTEM_WINDOW_S: Final = 120.0

@@ -22,6 +22,8 @@ MIN_CPU_WEIGHT: Final = 2.0
 """The least cpu shares that the kernel gives, which is also what no request gets."""
 MAX_UTILIZATION: Final = 0.95
 """Beyond this, queues would grow without bound; the slow-down stays at that of 0.95."""
+SYSTEM_MAX_RATIO: Final = 0.9
+"""What runs outside of pods leaves at least a tenth of the node."""
 CACHE_PENALTY: Final = 0.5
 """How much slower the hungriest container runs among nothing but hungry neighbours."""
 

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scheduler.simulator import changes as ch
@@ -381,6 +381,7 @@ def test_a_pods_luck_does_not_depend_on_its_neighbours():
     ),
     noisy_mi=st.integers(0, 3000),
 )
+@example(pods=[], noisy_mi=3000)
 def test_a_node_never_gives_more_than_it_has(pods, noisy_mi):
     world = make_world(
         memory_bytes=2 * GI,
