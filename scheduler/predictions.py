@@ -5,7 +5,7 @@ counted against each node, or a burst of pods would all go to the node that look
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -59,12 +59,15 @@ class Prediction:
     answer: PredictionAnswer
     index: int
     """The shape's place in the answer."""
+    places: Mapping[str, int]
+    """Each node's place in the answer."""
 
     def p_success(self, node: str) -> float | None:
         """Return the predicted p(success) on *node*, if there is one."""
-        if self.answer.p_success is None or node not in self.answer.nodes:
+        place = self.places.get(node)
+        if self.answer.p_success is None or place is None:
             return None
-        return float(self.answer.p_success[self.index, self.answer.nodes.index(node)])
+        return float(self.answer.p_success[self.index, place])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +117,15 @@ class PredictionBook:
     def take(self, answer: PredictionAnswer, *, now_s: float) -> None:
         """Keep an answer."""
         view = _View(self._n_placed)
+        places = {name: place for place, name in enumerate(answer.nodes)}
         for index, (shape, prediction_id) in enumerate(
             zip(answer.shapes, answer.prediction_ids, strict=True)
         ):
             self._outages.pop(shape, None)
             self._entries.pop(shape, None)
-            self._entries[shape] = _Entry(Prediction(prediction_id, answer, index), view, now_s)
+            self._entries[shape] = _Entry(
+                Prediction(prediction_id, answer, index, places), view, now_s
+            )
         while len(self._entries) > _MAX_SHAPES:
             self._entries.popitem(last=False)
 
@@ -164,14 +170,13 @@ class PredictionBook:
         entry = self._entries[shape]
         answer, view = entry.prediction.answer, entry.view
         if view.generation != snapshot.generation:
-            self._lay(view, answer=answer, snapshot=snapshot)
+            self._lay(view, places=entry.prediction.places, snapshot=snapshot)
         self._catch_up(view, answer=answer, snapshot=snapshot)
         said = answer.scores if answer.p_success is None else 100.0 * answer.p_success
         scores = np.append(said[entry.prediction.index], np.nan)[view.positions]
         return PredictedScores(scores, _unseen_ratio(view.unseen, snapshot=snapshot))
 
-    def _lay(self, view: _View, *, answer: PredictionAnswer, snapshot: Snapshot) -> None:
-        places = {name: place for place, name in enumerate(answer.nodes)}
+    def _lay(self, view: _View, *, places: Mapping[str, int], snapshot: Snapshot) -> None:
         nowhere = len(places)
         view.positions = np.fromiter(
             (places.get(name, nowhere) for name in snapshot.names), dtype=np.intp

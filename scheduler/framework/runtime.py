@@ -203,7 +203,8 @@ def run_scores(
             continue
         raw = plugin.score(state, pod=pod, snapshot=snapshot)
         scores = plugin.normalize(raw if rows.size == raw.size else raw[rows])
-        if scores.size and not (scores.min() >= MIN_NODE_SCORE and scores.max() <= MAX_NODE_SCORE):
+        # Seen as unsigned, a negative score is huge: one pass finds both.
+        if scores.view(np.uint64).max(initial=0) > MAX_NODE_SCORE:
             raise PluginError(f"{plugin.name}: a score left {MIN_NODE_SCORE}..{MAX_NODE_SCORE}")
         by_plugin[plugin.name] = scores * profile.weights[plugin.name]
         totals += by_plugin[plugin.name]

@@ -1,9 +1,11 @@
 """NodeResourcesFit and NodeResourcesBalancedAllocation: what is asked for, and what is left."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from kube.edge.settings import Settings
 from kube.quantity import CPU, MEMORY
@@ -109,10 +111,9 @@ class NodeResourcesFit(FilterPlugin, ScorePlugin):
             if not native and not pod.requests.get(resource):
                 continue
             allocatable, requested = _score_columns(pod, snapshot=snapshot, resource=resource)
-            counts = allocatable != 0
             free = np.maximum(allocatable - requested, 0)
-            total += weight * (free * MAX_NODE_SCORE // np.where(counts, allocatable, 1))
-            weights += weight * counts
+            total += weight * (free * MAX_NODE_SCORE // np.maximum(allocatable, 1))
+            weights += weight * (allocatable != 0)
         return total // np.maximum(weights, 1)
 
     def _is_ignored(self, resource: str) -> bool:
@@ -162,33 +163,48 @@ class NodeResourcesBalancedAllocation(PreScorePlugin, ScorePlugin):
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Compare each node's balance with and without the pod."""
         resources = [r for r in self._resources if r in _NATIVE or pod.requests.get(r)]
-        allocatable = np.stack([snapshot.allocatable[r] for r in resources])
-        requested = np.stack([snapshot.requested[r] for r in resources])
-        extra = np.array([[pod.requests.get(r, 0)] for r in resources], dtype=np.int64)
+        allocatable = [snapshot.allocatable[r] for r in resources]
+        requested = [snapshot.requested[r] for r in resources]
+        with_pod = [
+            column + pod.requests.get(r, 0) for r, column in zip(resources, requested, strict=True)
+        ]
         before = _balance(requested, allocatable=allocatable)
-        after = _balance(requested + extra, allocatable=allocatable)
+        after = _balance(with_pod, allocatable=allocatable)
         half = MAX_NODE_SCORE // 2
         # Truncated toward zero, as Go divides; the sum is never negative here.
         return half + (half + after - before) // 2
 
 
-def _balance(requested: IntColumn, *, allocatable: IntColumn) -> ScoreColumn:
+def _balance(requested: Sequence[IntColumn], *, allocatable: Sequence[IntColumn]) -> ScoreColumn:
     """Rate how even the used fractions are.
 
     Args:
-        requested: Shape ``(n_resources, n_nodes)``.
-        allocatable: The same shape; a resource of which a node has none does not count there.
+        requested: By resource, shape ``(n_nodes,)`` each.
+        allocatable: The same; a resource of which a node has none does not count there.
 
     Returns:
         Shape ``(n_nodes,)``, 0 to 100.
     """
-    counts = allocatable != 0
-    fractions = np.minimum(requested / np.where(counts, allocatable, 1), 1.0) * counts
-    n = counts.sum(axis=0)
-    if len(requested) == 2:
-        std = np.where(n == len(requested), np.abs(fractions[0] - fractions[1]) / 2, 0.0)
+    fractions = [
+        np.minimum(used / np.maximum(whole, 1), 1.0)
+        for used, whole in zip(requested, allocatable, strict=True)
+    ]
+    std: NDArray[np.float64]
+    if len(fractions) == 2 and all(whole.all() for whole in allocatable):
+        # By far the most frequent case, and the deviation of two is half their difference.
+        std = np.abs(fractions[0] - fractions[1]) / 2
     else:
-        mean = fractions.sum(axis=0) / np.maximum(n, 1)
-        variance = (((fractions - mean) * counts) ** 2).sum(axis=0) / np.maximum(n, 1)
-        std = np.sqrt(variance)
-    return ((1.0 - std) * MAX_NODE_SCORE).astype(np.int64)
+        std = _deviation(np.stack(fractions), counts=np.stack(allocatable) != 0)
+    balance: ScoreColumn = ((1.0 - std) * MAX_NODE_SCORE).astype(np.int64)
+    return balance
+
+
+def _deviation(fractions: NDArray[np.float64], *, counts: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the standard deviation over the resources that count, shape ``(n_nodes,)``."""
+    n = counts.sum(axis=0)
+    mean = (fractions * counts).sum(axis=0) / np.maximum(n, 1)
+    variance = (((fractions - mean) * counts) ** 2).sum(axis=0) / np.maximum(n, 1)
+    # Of two, half the difference is the same but for rounding, and what upstream computes.
+    highest = np.where(counts, fractions, 0.0).max(axis=0)
+    lowest = np.where(counts, fractions, 1.0).min(axis=0)
+    return np.where(n == 2, (highest - lowest) / 2, np.sqrt(variance))
