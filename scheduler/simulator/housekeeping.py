@@ -206,7 +206,7 @@ class Housekeeping:
             return
         rates = self._rates_of_work(working)
         for row, rate in zip(working, rates, strict=True):
-            run = self._lifecycle.runs[row]
+            run = self._lifecycle.rows.runs[row]
             if run is not None:
                 self._lifecycle.plan_finish(run, now_s=now_s, rate=float(rate))
 
@@ -227,7 +227,7 @@ class Housekeeping:
         return [c for pod in run.pods.values() for c in pod.containers if is_running[c.row]]
 
     def _exit(self, row: int, *, code: int, cause: ch.ExitCause, now_s: float) -> None:
-        run = self._lifecycle.runs[row]
+        run = self._lifecycle.rows.runs[row]
         if run is not None:
             self._lifecycle.exit(run, code=code, cause=cause, now_s=now_s)
 

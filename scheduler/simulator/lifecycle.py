@@ -1,63 +1,25 @@
-"""What a kubelet does with a pod: sandbox, images, starts, restarts, the end."""
+"""What a kubelet does with a pod: sandbox, starts, restarts, the end."""
 
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 import numpy as np
 
 from scheduler.simulator import changes as ch
-from scheduler.simulator.chance import key_of
-from scheduler.simulator.columns import ContainerColumns, NodeColumns, cpu_weight
-from scheduler.simulator.physics import oom_score_adj, slow_down
-from scheduler.simulator.runs import (
-    ContainerRun,
-    ContainerSpec,
-    NodeRun,
-    Phase,
-    PodRun,
-    PodSpec,
-    Pull,
-)
+from scheduler.simulator.columns import ContainerColumns, NodeColumns
+from scheduler.simulator.due import Due, Kind
+from scheduler.simulator.physics import slow_down
+from scheduler.simulator.pulls import FIRST_BACK_OFF_S, MAX_BACK_OFF_S, Pulls
+from scheduler.simulator.rows import Rows
+from scheduler.simulator.runs import ContainerRun, NodeRun, Phase, PodRun, PodSpec
 from scheduler.simulator.timeline import Timeline
-from scheduler.simulator.usage import draw_image_size_bytes, is_pullable
 
 TICK_S: Final = 10.0
 """The kubelet's housekeeping interval: usage, evictions and crashes are looked at so often."""
 SANDBOX_S: Final = 1.0
-CREATE_S: Final = 0.5
 NOTICE_S: Final = 1.0
 """How soon the kubelet sees that a container ended."""
-FIRST_BACK_OFF_S: Final = 10.0
-MAX_BACK_OFF_S: Final = 300.0
 BACK_OFF_RESET_S: Final = 600.0
 """A container that ran so long is forgiven its crashes."""
-
-
-class Kind(Enum):
-    """What falls due."""
-
-    TICK = "tick"
-    SANDBOX = "sandbox"
-    PULLED = "pulled"
-    RETRY_PULL = "retry pull"
-    START = "start"
-    READY = "ready"
-    FINISH = "finish"
-    STOP = "stop"
-    NODE_FAIL = "node fail"
-    NODE_RECOVER = "node recover"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Due:
-    """A planned event; it is void if its subject's epoch has moved on."""
-
-    kind: Kind
-    node: NodeRun | None = None
-    pod: PodRun | None = None
-    container: ContainerRun | None = None
-    epoch: int = 0
 
 
 class Lifecycle:
@@ -79,25 +41,20 @@ class Lifecycle:
         seed: int,
     ) -> None:
         self.pods: dict[str, PodRun] = {}
-        self.runs: list[ContainerRun | None] = []
-        """By row."""
+        self.rows = Rows(containers, seed=seed)
         self.emitted: list[ch.Change] = []
         self.next_tick_s = 0.0
         self._timeline = timeline
         self._columns = containers
         self._nodes = nodes
-        self._seed = seed
-        self._free_rows: list[int] = []
+        self.pulls = Pulls(timeline, emitted=self.emitted)
 
     # --- coming and going
 
     def place(self, spec: PodSpec, *, node: NodeRun, now_s: float) -> None:
         """Take a pod in."""
         pod = PodRun(spec, node)
-        for container in spec.containers:
-            run = ContainerRun(container, pod, self._take_row())
-            self._fill_row(run)
-            pod.containers.append(run)
+        pod.containers += [self.rows.add(container, pod=pod) for container in spec.containers]
         self.pods[spec.uid] = node.pods[spec.uid] = pod
         self._plan(now_s + SANDBOX_S, Due(Kind.SANDBOX, pod=pod, epoch=node.epoch))
 
@@ -107,9 +64,7 @@ class Lifecycle:
         del self.pods[pod.spec.uid]
         del pod.node.pods[pod.spec.uid]
         for container in pod.containers:
-            self._columns.is_running[container.row] = False
-            self.runs[container.row] = None
-            self._free_rows.append(container.row)
+            self.rows.drop(container)
 
     def stop(self, pod: PodRun, *, grace_s: float, now_s: float) -> None:
         """Tell a pod to stop; telling it again can only hasten its end."""
@@ -130,26 +85,13 @@ class Lifecycle:
         self.emitted.append(ch.SandboxReady(at_s=now_s, pod=pod.spec.uid))
         self._proceed(pod, now_s=now_s)
 
-    def on_pulled(self, due: Due, *, now_s: float) -> None:
-        """The image that the node was pulling has arrived."""
-        node = due.node
-        if node is None or due.epoch != node.epoch or node.pulling is None:
-            return
-        pull, node.pulling = node.pulling, None
-        image = pull.container.spec.image
-        node.images[image] = draw_image_size_bytes(image)
-        if not pull.is_void:
-            self._image_is_there(pull, now_s=now_s, began_s=node.pull_began_s)
-        self._collect_images(node)
-        self._pull_next(node, now_s=now_s)
-
     def on_container(self, due: Due, *, now_s: float) -> None:
         """A container's turn has come: to pull again, to start, to be ready, to finish."""
         container = due.container
         if container is None or container.pod.is_gone or due.epoch != container.epoch:
             return
         if due.kind is Kind.RETRY_PULL:
-            self._prepare(container, now_s=now_s)
+            self.pulls.prepare(container, now_s=now_s)
         elif due.kind is Kind.START:
             self._start(container, now_s=now_s)
         elif due.kind is Kind.READY:
@@ -265,79 +207,13 @@ class Lifecycle:
         if pod.is_gone or pod.is_stopping:
             return
         for container in pod.containers:
-            if container.phase is Phase.WAITING and self._prepare(container, now_s=now_s):
+            if container.phase is Phase.WAITING and self.pulls.prepare(container, now_s=now_s):
                 return
             if container.phase in (Phase.PULLING, Phase.CREATING):
                 return
             if container.spec.role == "init" and container.phase is not Phase.DONE:
                 return
             if container.spec.role == "sidecar" and container.phase is Phase.BACK_OFF:
-                return
-
-    def _prepare(self, container: ContainerRun, *, now_s: float) -> bool:
-        """Get the image; tell whether there is hope."""
-        image, node = container.spec.image, container.pod.node
-        uid, name = container.pod.spec.uid, container.spec.name
-        pull = Pull(container, container.epoch, now_s)
-        if image in node.images:
-            self._image_is_there(pull, now_s=now_s, began_s=now_s)
-            return True
-        self.emitted.append(ch.ImagePullStarted(at_s=now_s, pod=uid, container=name, image=image))
-        if is_pullable(image):
-            container.phase = Phase.PULLING
-            node.pulls.append(pull)
-            self._pull_next(node, now_s=now_s)
-            return True
-        container.phase = Phase.BACK_OFF
-        wait_s = min(max(FIRST_BACK_OFF_S, 2 * container.pull_back_off_s), MAX_BACK_OFF_S)
-        container.pull_back_off_s = wait_s
-        self.emitted.append(
-            ch.ImagePullFailed(at_s=now_s, pod=uid, container=name, image=image, retry_in_s=wait_s)
-        )
-        due = Due(Kind.RETRY_PULL, container=container, epoch=container.epoch)
-        self._plan(now_s + wait_s, due)
-        return False
-
-    def _pull_next(self, node: NodeRun, *, now_s: float) -> None:
-        while node.pulling is None and node.pulls:
-            pull = node.pulls.popleft()
-            if pull.is_void:
-                continue
-            image = pull.container.spec.image
-            if image in node.images:
-                self._image_is_there(pull, now_s=now_s, began_s=now_s)
-                continue
-            node.pulling, node.pull_began_s = pull, now_s
-            took_s = draw_image_size_bytes(image) / node.spec.traits.pull_bytes_per_s
-            self._plan(now_s + took_s, Due(Kind.PULLED, node=node, epoch=node.epoch))
-
-    def _image_is_there(self, pull: Pull, *, now_s: float, began_s: float) -> None:
-        container = pull.container
-        image, node = container.spec.image, container.pod.node
-        size_bytes = node.images.pop(image)
-        node.images[image] = size_bytes  # the last used goes last
-        self.emitted.append(
-            ch.ImagePulled(
-                at_s=now_s,
-                pod=container.pod.spec.uid,
-                container=container.spec.name,
-                image=image,
-                size_bytes=size_bytes if container.phase is Phase.PULLING else 0,
-                took_s=now_s - began_s,
-                waited_s=began_s - pull.asked_at_s,
-            )
-        )
-        container.phase = Phase.CREATING
-        due = Due(Kind.START, container=container, epoch=container.epoch)
-        self._plan(now_s + CREATE_S, due)
-
-    def _collect_images(self, node: NodeRun) -> None:
-        if sum(node.images.values()) <= node.spec.image_disk_bytes:
-            return
-        used = {c.spec.image for pod in node.pods.values() for c in pod.containers}
-        for image in [i for i in node.images if i not in used]:
-            del node.images[image]
-            if sum(node.images.values()) <= node.spec.image_disk_bytes:
                 return
 
     def _start(self, container: ContainerRun, *, now_s: float) -> None:
@@ -461,48 +337,3 @@ class Lifecycle:
         end_s = min(now_s + wish_s, max(now_s, pod.stop_by_s or now_s))
         pod.stop_epoch += 1
         self._plan(end_s, Due(Kind.STOP, pod=pod, epoch=pod.stop_epoch))
-
-    # --- rows
-
-    def _take_row(self) -> int:
-        if self._free_rows:
-            return self._free_rows.pop()
-        row = len(self.runs)
-        self.runs.append(None)
-        self._columns.grow(row + 1)
-        return row
-
-    def _fill_row(self, run: ContainerRun) -> None:
-        columns, row, spec, pod = self._columns, run.row, run.spec, run.pod
-        profile = spec.profile
-        self.runs[row] = run
-        columns.is_running[row] = False
-        columns.node[row] = pod.node.row
-        columns.key[row] = key_of("container", self._seed, pod.spec.name, spec.name)
-        columns.cpu_weight[row] = cpu_weight(spec.cpu_request_milli)
-        columns.cpu_limit_milli[row] = _limit(spec.cpu_limit_milli)
-        columns.memory_limit_bytes[row] = _limit(spec.memory_limit_bytes)
-        columns.oom_score_adj[row] = _oom_score_adj(spec, pod=pod)
-        columns.cpu_mean_milli[row] = profile.cpu_milli
-        columns.diurnal_amplitude[row] = profile.diurnal_amplitude
-        columns.diurnal_phase_s[row] = profile.diurnal_phase_s
-        columns.burst_ratio[row] = profile.burst_ratio
-        columns.burst_factor[row] = profile.burst_factor
-        columns.memory_base_bytes[row] = profile.memory_bytes
-        columns.memory_growth_bytes_per_s[row] = profile.memory_growth_bytes_per_h / 3600.0
-        columns.memory_growth_limit_bytes[row] = profile.memory_growth_limit_bytes
-        columns.crash_per_s[row] = profile.crash_per_hour / 3600.0
-        columns.cache_hunger[row] = profile.cache_hunger
-
-
-def _limit(amount: int | None) -> float:
-    return float("inf") if amount is None else float(amount)
-
-
-def _oom_score_adj(spec: ContainerSpec, *, pod: PodRun) -> int:
-    return oom_score_adj(
-        qos=pod.spec.qos,
-        is_critical=pod.spec.is_critical,
-        memory_request_bytes=spec.memory_request_bytes,
-        capacity_bytes=pod.node.spec.memory_bytes,
-    )

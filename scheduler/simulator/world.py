@@ -23,9 +23,10 @@ import numpy as np
 from scheduler.simulator import changes as ch
 from scheduler.simulator.chance import generator_of
 from scheduler.simulator.columns import ContainerColumns, NodeColumns
+from scheduler.simulator.due import Due, Kind
 from scheduler.simulator.hardware import NodeSpec
 from scheduler.simulator.housekeeping import Housekeeping
-from scheduler.simulator.lifecycle import TICK_S, Due, Kind, Lifecycle
+from scheduler.simulator.lifecycle import TICK_S, Lifecycle
 from scheduler.simulator.physics import Floats
 from scheduler.simulator.runs import NodeRun, PodRun, PodSpec
 from scheduler.simulator.timeline import Timeline
@@ -195,7 +196,7 @@ class World:
         nodes, c = self._columns, self._containers
         up = np.array([run.row for run in self._nodes.values() if run.is_up], dtype=np.intp)
         rows = np.flatnonzero(c.is_running)
-        named = [(int(row), self._lifecycle.runs[row]) for row in rows]
+        named = [(int(row), self._lifecycle.rows.runs[row]) for row in rows]
         return Sample(
             at_s=self._ticked_at_s,
             nodes=tuple(run.spec.name for run in self._nodes.values() if run.is_up),
@@ -223,7 +224,7 @@ class World:
             case Kind.SANDBOX:
                 self._lifecycle.on_sandbox(due, now_s=self.now_s)
             case Kind.PULLED:
-                self._lifecycle.on_pulled(due, now_s=self.now_s)
+                self._lifecycle.pulls.on_pulled(due, now_s=self.now_s)
             case Kind.RETRY_PULL | Kind.START | Kind.READY | Kind.FINISH:
                 self._lifecycle.on_container(due, now_s=self.now_s)
             case Kind.STOP:

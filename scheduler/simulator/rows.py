@@ -1,0 +1,77 @@
+"""Which container has which row of the columns."""
+
+from scheduler.simulator.chance import key_of
+from scheduler.simulator.columns import ContainerColumns, cpu_weight
+from scheduler.simulator.physics import oom_score_adj
+from scheduler.simulator.runs import ContainerRun, ContainerSpec, PodRun
+
+
+class Rows:
+    """Gives rows to containers and takes them back.
+
+    Args:
+        columns: Whose rows.
+        seed: Part of every container's luck.
+    """
+
+    def __init__(self, columns: ContainerColumns, *, seed: int) -> None:
+        self.runs: list[ContainerRun | None] = []
+        """By row; None where a row is free."""
+        self._columns = columns
+        self._seed = seed
+        self._free_rows: list[int] = []
+
+    def add(self, spec: ContainerSpec, *, pod: PodRun) -> ContainerRun:
+        """Begin a container's course, in a row that says what it wants."""
+        run = ContainerRun(spec, pod, self._free_row())
+        self._fill(run)
+        return run
+
+    def drop(self, run: ContainerRun) -> None:
+        """Free a container's row."""
+        self._columns.is_running[run.row] = False
+        self.runs[run.row] = None
+        self._free_rows.append(run.row)
+
+    def _free_row(self) -> int:
+        if self._free_rows:
+            return self._free_rows.pop()
+        row = len(self.runs)
+        self.runs.append(None)
+        self._columns.grow(row + 1)
+        return row
+
+    def _fill(self, run: ContainerRun) -> None:
+        columns, row, spec, pod = self._columns, run.row, run.spec, run.pod
+        profile = spec.profile
+        self.runs[row] = run
+        columns.is_running[row] = False
+        columns.node[row] = pod.node.row
+        columns.key[row] = key_of("container", self._seed, pod.spec.name, spec.name)
+        columns.cpu_weight[row] = cpu_weight(spec.cpu_request_milli)
+        columns.cpu_limit_milli[row] = _limit(spec.cpu_limit_milli)
+        columns.memory_limit_bytes[row] = _limit(spec.memory_limit_bytes)
+        columns.oom_score_adj[row] = _oom_score_adj(spec, pod=pod)
+        columns.cpu_mean_milli[row] = profile.cpu_milli
+        columns.diurnal_amplitude[row] = profile.diurnal_amplitude
+        columns.diurnal_phase_s[row] = profile.diurnal_phase_s
+        columns.burst_ratio[row] = profile.burst_ratio
+        columns.burst_factor[row] = profile.burst_factor
+        columns.memory_base_bytes[row] = profile.memory_bytes
+        columns.memory_growth_bytes_per_s[row] = profile.memory_growth_bytes_per_h / 3600.0
+        columns.memory_growth_limit_bytes[row] = profile.memory_growth_limit_bytes
+        columns.crash_per_s[row] = profile.crash_per_hour / 3600.0
+        columns.cache_hunger[row] = profile.cache_hunger
+
+
+def _limit(amount: int | None) -> float:
+    return float("inf") if amount is None else float(amount)
+
+
+def _oom_score_adj(spec: ContainerSpec, *, pod: PodRun) -> int:
+    return oom_score_adj(
+        qos=pod.spec.qos,
+        is_critical=pod.spec.is_critical,
+        memory_request_bytes=spec.memory_request_bytes,
+        capacity_bytes=pod.node.spec.memory_bytes,
+    )
