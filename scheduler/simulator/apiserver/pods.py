@@ -50,7 +50,7 @@ class PodActions:
         check_options(request, "CreateOptions")
         binding, _ = read_body(request, BINDINGS)
         _check_name(target, binding, "Binding")
-        name = binding["metadata"]["name"]
+        name = binding["metadata"].get("name", "")
         _check_binding(binding)
         pod = self._store.find(PODS, target.namespace, name)
         if pod is None:
@@ -153,7 +153,7 @@ def _success() -> Response:
 
 def _check_name(target: Target, obj: Object, kind: str) -> None:
     given = obj["metadata"]
-    if target.name and given.setdefault("name", target.name) != target.name:
+    if target.name and given.get("name") != target.name:
         raise BadRequestError(f"name in URL does not match name in {kind} object")
     if given.get("namespace", target.namespace) != target.namespace:
         raise BadRequestError(

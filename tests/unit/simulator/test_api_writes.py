@@ -9,6 +9,9 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 
 
+BINDING = {"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "n1"}}
+
+
 @pytest.fixture
 def api():
     return Api()
@@ -221,7 +224,7 @@ def test_a_terminating_namespace_takes_no_more_and_ends_when_empty(api):
     api.made("/api/v1/namespaces", {"metadata": {"name": "short"}})
     path = "/api/v1/namespaces/short/pods"
     api.made(path, pod())
-    api("POST", f"{path}/web/binding", {"target": {"name": "n1"}})
+    api("POST", f"{path}/web/binding", BINDING)
 
     assert api("DELETE", "/api/v1/namespaces/short")[0] == 200
 
@@ -236,7 +239,7 @@ BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
 
 def running_with_budget(api, *, allowed):
     api.made(PODS_PATH, {**pod(), "metadata": {"name": "web", "labels": {"app": "web"}}})
-    api("POST", f"{PODS_PATH}/web/binding", {"target": {"name": "n1"}})
+    api("POST", f"{PODS_PATH}/web/binding", BINDING)
     ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     api("PATCH", f"{PODS_PATH}/web/status", {"status": ready}, content_type=MERGE)
     spec = {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}
@@ -244,6 +247,18 @@ def running_with_budget(api, *, allowed):
     status = {"observedGeneration": 1, "disruptionsAllowed": allowed, "desiredHealthy": 1}
     body = {"status": {**status, "currentHealthy": 1 + allowed, "expectedPods": 1}}
     api("PATCH", f"{BUDGETS}/b/status", body, content_type=MERGE)
+
+
+@pytest.mark.parametrize(
+    ("subresource", "kind"), [("binding", "Binding"), ("eviction", "Eviction")]
+)
+def test_the_name_must_be_the_pods(api, subresource, kind):
+    api.made(PODS_PATH, pod())
+
+    status, answer = api("POST", f"{PODS_PATH}/web/{subresource}", {"metadata": {"name": "x"}})
+
+    assert status == 400
+    assert answer["message"] == f"name in URL does not match name in {kind} object"
 
 
 def test_an_eviction_spends_the_budget(api):
