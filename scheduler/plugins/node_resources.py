@@ -207,4 +207,5 @@ def _deviation(fractions: NDArray[np.float64], *, counts: NDArray[np.bool_]) -> 
     # Of two, half the difference is the same but for rounding, and what upstream computes.
     highest = np.where(counts, fractions, 0.0).max(axis=0)
     lowest = np.where(counts, fractions, 1.0).min(axis=0)
-    return np.where(n == 2, (highest - lowest) / 2, np.sqrt(variance))
+    deviation: NDArray[np.float64] = np.where(n == 2, (highest - lowest) / 2, np.sqrt(variance))
+    return deviation

@@ -37,7 +37,7 @@ def is_within(info):
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(requests=st.lists(st.integers(1, 3000), max_size=30))
 def test_never_overcommits(requests):
     engine = make_engine(*NAMES)
@@ -47,7 +47,7 @@ def test_never_overcommits(requests):
     assert all(is_within(engine.snapshot.node(name)) for name in NAMES)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(requests=st.lists(st.integers(1, 3000), max_size=30))
 def test_a_pod_that_would_fit_is_never_left_waiting(requests):
     engine = make_engine(*NAMES)
@@ -60,7 +60,7 @@ def test_a_pod_that_would_fit_is_never_left_waiting(requests):
     assert all(pod.requests["cpu"] > max(free) for pod in waiting)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(priorities=st.lists(st.integers(-5, 5), min_size=1, max_size=20))
 def test_pods_are_taken_by_priority_and_then_in_order(priorities):
     engine = make_engine("n1", max_cycles_per_tick=1)
@@ -76,11 +76,11 @@ def test_pods_are_taken_by_priority_and_then_in_order(priorities):
     assert taken == [f"p{i}" for i in expected]
 
 
-PODS_IN_PLAY = [make_pending(f"p{i}", cpu_milli=900, priority=i % 3) for i in range(8)]
+PODS_IN_PLAY = [make_pending(f"p{i}", cpu_milli=1900, priority=i % 3) for i in range(8)]
 EVENTS = st.one_of(
     st.sampled_from(PODS_IN_PLAY).map(PodSeen),
     st.sampled_from(PODS_IN_PLAY).map(lambda pod: PodGone(pod.key, pod.uid)),
-    st.sampled_from(NAMES).map(lambda name: NodeSeen(make_facts(name, cpu_milli=2000))),
+    st.sampled_from(NAMES).map(lambda name: NodeSeen(make_facts(name))),
     st.sampled_from(NAMES).map(NodeGone),
     st.just("answer"),
     st.just("no answer"),
@@ -147,7 +147,7 @@ class Cluster:
         return [BindFailed(uid, "HTTP 404", False), PodGone(bind.pod.key, uid)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(events=st.lists(EVENTS, max_size=80))
 def test_whatever_goes_wrong_nothing_is_overcommitted_or_bound_twice(events):
     cluster = Cluster()
@@ -160,7 +160,7 @@ def test_whatever_goes_wrong_nothing_is_overcommitted_or_bound_twice(events):
             assert is_within(snapshot.node(name))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(events=st.lists(EVENTS, max_size=60))
 def test_when_things_calm_down_every_pod_that_fits_is_bound(events):
     cluster = Cluster()
@@ -177,7 +177,7 @@ def test_when_things_calm_down_every_pod_that_fits_is_bound(events):
     assert cluster.binds == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(events=st.lists(EVENTS, max_size=60))
 def test_the_same_events_give_the_same_plan(events):
     one, other = Cluster(), Cluster()
