@@ -133,11 +133,10 @@ class Table:
         found.reverse()
         return found
 
-    def compact(self) -> None:
-        """Forget all past writes, as etcd does every few minutes."""
-        if self._log:
-            self.oldest = self._log[-1].version
-            self._log.clear()
+    def compact(self, version: int) -> None:
+        """Forget all past writes, when *version* is the last of any resource."""
+        self.oldest = version
+        self._log.clear()
 
     def check_reaches(self, version: int) -> None:
         """Make sure that all writes after *version* are still known.

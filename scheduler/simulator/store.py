@@ -132,6 +132,11 @@ class Store:
         """
         self._callbacks.append(callback)
 
+    def compact(self) -> None:
+        """Forget the past, as etcd does every few minutes: older versions are expired now."""
+        for table in self._tables.values():
+            table.compact(self.version)
+
     # --- writing
 
     def create(self, resource: Resource, obj: Object) -> Object:
