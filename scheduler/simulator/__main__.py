@@ -150,8 +150,10 @@ def _replay(folder: Path) -> int:
     differences = replay_folder(folder)
     for difference in differences:
         print(difference)
-    print(f"{len(differences)} differences", file=sys.stderr)
-    return 1 if differences else 0
+    n_faults = sum(1 for difference in differences if not difference.reason)
+    n_meant = len(differences) - n_faults
+    print(f"{n_faults} differences, and {n_meant} deliberate ones", file=sys.stderr)
+    return 1 if n_faults else 0
 
 
 def _url(host: str, port: int) -> str:

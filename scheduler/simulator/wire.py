@@ -73,10 +73,13 @@ class Difference:
     topic: str
     title: str
     what: str
+    reason: str = ""
+    """Why it is meant to be so; empty for a fault."""
 
     def __str__(self) -> str:
         """One line."""
-        return f"{self.topic}: {self.title}: {self.what}"
+        meant = f" (deliberate: {self.reason})" if self.reason else ""
+        return f"{self.topic}: {self.title}: {self.what}{meant}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +145,16 @@ def replay(
             if record.needs_compaction and compact is not None:
                 compact()
             found = session.check(record, following=records[i + 1 :])
-            differences += [Difference(topic, record.title, what) for what in found]
+            reason = _reason_to_differ(record)
+            differences += [Difference(topic, record.title, what, reason) for what in found]
     return differences
+
+
+def _reason_to_differ(record: Record) -> str:
+    is_health = record.path.lstrip("/").startswith(("healthz", "livez", "readyz"))
+    if is_health and record.status == 500:
+        return "the recorded server was still starting; this one is ready once it answers"
+    return ""
 
 
 def _rank(path: Path) -> tuple[int, str]:
