@@ -84,12 +84,11 @@ def _table(result: ScoreResult, *, cycle: Cycle, pod: PodFacts) -> ScoreTable:
     same nodes, in whatever order they are stored.
     """
     ties = _ties(result.rows, snapshot=cycle.snapshot, pod=pod, seed=cycle.seed)
-    keep = cycle.n_recorded_nodes
-    best = np.arange(result.rows.size)
-    if best.size > keep:
-        limit = np.partition(result.totals, -keep)[-keep]
-        best = np.flatnonzero(result.totals >= limit)
-    order = best[np.lexsort((ties[best], -result.totals[best]))][:keep]
+    # One number to sort by: a total fits 31 bits, and 32 bits of the hash are enough to part ties.
+    keys = (result.totals << 32) + (ties >> np.uint64(32)).astype(np.int64)
+    keep = min(cycle.n_recorded_nodes, keys.size)
+    best = np.argpartition(keys, -keep)[-keep:]
+    order = best[np.argsort(keys[best])[::-1]]
     return ScoreTable(
         nodes=tuple(cycle.snapshot.names[row] for row in result.rows[order].tolist()),
         totals=result.totals[order],
