@@ -4,11 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ./scripts/setup.sh
 bin=.venv/bin
-mapfile -t files < <(git ls-files)
 "$bin"/ruff format --check .
 "$bin"/ruff check .
 "$bin"/mypy
 "$bin"/lint-imports
-"$bin"/codespell "${files[@]}"
-"$bin"/python scripts/hygiene.py "${files[@]}"
+git ls-files -z | xargs -0 "$bin"/codespell
+git ls-files -z | xargs -0 "$bin"/python scripts/hygiene.py
 echo "check: all good"
