@@ -28,6 +28,7 @@ from predictor.rows import TrainingSet
 log = logging.getLogger(__name__)
 
 _NICENESS: Final = 10
+_GRACE_S: Final = 5.0
 _TOLERANCE: Final = 1e-6
 
 
@@ -156,14 +157,19 @@ class TrainingProcess:
         process.start()
         theirs.close()
         try:
-            return self._wait_for(ours)
+            result = self._wait_for(ours)
+            # It ends by itself when joblib's helpers have been put away.
+            process.join(_GRACE_S)
         finally:
             process.terminate()
             process.join()
             process.close()
             ours.close()
+        if isinstance(result, ModelRecord):
+            return result
+        raise TrainingError(result)
 
-    def _wait_for(self, connection: Connection) -> ModelRecord:
+    def _wait_for(self, connection: Connection) -> ModelRecord | str:
         deadline_s = time.monotonic() + self._timeout_s
         while not connection.poll(0.1):
             if self._is_stopped.is_set():
@@ -171,12 +177,10 @@ class TrainingProcess:
             if time.monotonic() > deadline_s:
                 raise TrainingError(f"it took longer than {self._timeout_s:.0f} s")
         try:
-            result = connection.recv()
+            result: ModelRecord | str = connection.recv()
         except EOFError as error:
             raise TrainingError("its process died") from error
-        if isinstance(result, ModelRecord):
-            return result
-        raise TrainingError(str(result))
+        return result
 
     def stop(self) -> None:
         """End the training under way, and let no other begin."""
