@@ -25,7 +25,7 @@ QUIET = NodeTraits(
 """A node on which nothing happens by itself, and images arrive at once."""
 
 
-def make_sim_node(name: str = "node-1", *, traits: NodeTraits = QUIET, **fields: Any) -> NodeSpec:
+def make_sim_node(name: str = "n1", *, traits: NodeTraits = QUIET, **fields: Any) -> NodeSpec:
     """Make a node of the world."""
     return NodeSpec(name=name, traits=traits, **fields)
 
@@ -49,7 +49,7 @@ def make_sim_container(
 def make_sim_pod(
     name: str = "web-1",
     *containers: ContainerSpec,
-    node: str = "node-1",
+    node: str = "n1",
     **fields: Any,
 ) -> PodSpec:
     """Make a pod of the world; its uid is its name."""
@@ -63,10 +63,10 @@ def make_sim_pod(
 
 
 def make_world(*pods: PodSpec, nodes: int = 1, seed: int = 0, **node_fields: Any) -> World:
-    """Make a world with quiet nodes ``node-1``… and some pods placed at its beginning."""
+    """Make a world with quiet nodes ``n1``… and some pods placed at its beginning."""
     world = World(seed=seed, start_s=EPOCH_S)
     for index in range(nodes):
-        world.add_node(make_sim_node(f"node-{index + 1}", **node_fields))
+        world.add_node(make_sim_node(f"n{index + 1}", **node_fields))
     for pod in pods:
         world.place(pod)
     return world
@@ -81,7 +81,7 @@ class Simulation:
     """A cluster over a store, in virtual time that passes when a test says so.
 
     Args:
-        nodes: How many quiet nodes there are, ``node-1``…
+        nodes: How many quiet nodes there are, ``n1``…
         node_fields: Of each node.
         step_s: How much time passes in a step.
     """
@@ -94,7 +94,7 @@ class Simulation:
             self.store.create(resource, obj)
         self.cluster = Cluster(self.store, seed=0)
         for index in range(nodes):
-            self.cluster.add_node(make_sim_node(f"node-{index + 1}", **node_fields))
+            self.cluster.add_node(make_sim_node(f"n{index + 1}", **node_fields))
 
     def run(self, seconds: float) -> None:
         """Let time pass, binding each pending pod to the least filled node that is ready."""

@@ -68,7 +68,7 @@ class NodeSpec:
 def draw_nodes(
     n_nodes: int, *, seed: int, cpu_milli: int = 4000, memory_bytes: int = 8 * GI
 ) -> list[NodeSpec]:
-    """Draw ``node-1``, ``node-2``… with their hidden traits.
+    """Draw ``n1``, ``n2``… with their hidden traits.
 
     Of every five nodes, one is flaky (its containers crash, it dies now and then) and one is noisy
     (a slow disk, and system daemons that take cpu and memory which nobody requested).
@@ -83,7 +83,7 @@ def draw_nodes(
     for first in range(0, n_nodes, 5):
         places = generator_of("bad nodes", seed, first).permutation(5)
         for offset in range(min(5, n_nodes - first)):
-            name = f"node-{first + offset + 1}"
+            name = f"n{first + offset + 1}"
             is_flaky, is_noisy = offset == places[0], offset == places[1]
             traits = _draw_traits(name, seed=seed, is_flaky=is_flaky)
             if is_noisy:

@@ -5,7 +5,7 @@ kubelets and controllers of the simulated cluster, the Gymnasium environment and
 all drive this one class::
 
     world = World(seed=7, start_s=0.0)
-    world.add_node(NodeSpec(name="node-1"))
+    world.add_node(NodeSpec(name="n1"))
     world.place(pod)
     for change in world.advance(3600.0):
         ...

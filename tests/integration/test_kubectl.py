@@ -20,7 +20,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: web, labels: {app: web}}
 spec:
-  nodeName: node-1
+  nodeName: n1
   containers:
   - {name: app, image: "nginx:1.27", resources: {requests: {cpu: 100m, memory: 64Mi}}}
 ---
@@ -129,7 +129,7 @@ def test_waits_for_a_pod_and_describes_it(kubectl, web):
     described = kubectl("describe", "pod", "web")
 
     assert "Node:" in described
-    assert "node-1/" in described
+    assert "n1/" in described
     assert "Started" in described
 
 
@@ -146,27 +146,27 @@ def test_runs_deployments(kubectl):
 
 
 def test_changes_labels_annotations_and_taints(kubectl):
-    kubectl("label", "node", "node-2", "disk=ssd")
-    kubectl("annotate", "node", "node-2", "note=hello")
-    kubectl("taint", "node", "node-2", "key=value:NoSchedule")
+    kubectl("label", "node", "n2", "disk=ssd")
+    kubectl("annotate", "node", "n2", "note=hello")
+    kubectl("taint", "node", "n2", "key=value:NoSchedule")
 
-    node = kubectl.json("get", "node", "node-2")
+    node = kubectl.json("get", "node", "n2")
 
     assert node["metadata"]["labels"]["disk"] == "ssd"
     assert node["metadata"]["annotations"]["note"] == "hello"
     assert {"key": "key", "value": "value", "effect": "NoSchedule"} in node["spec"]["taints"]
     assert "ssd" in kubectl("get", "nodes", "-L", "disk")
-    kubectl("taint", "node", "node-2", "key-")
-    kubectl("label", "node", "node-2", "disk-")
+    kubectl("taint", "node", "n2", "key-")
+    kubectl("label", "node", "n2", "disk-")
 
 
 def test_drains_a_node(kubectl, web):
-    kubectl("drain", "node-1", "--ignore-daemonsets", "--force", "--timeout=40s")
+    kubectl("drain", "n1", "--ignore-daemonsets", "--force", "--timeout=40s")
 
-    assert "SchedulingDisabled" in kubectl("get", "node", "node-1")
+    assert "SchedulingDisabled" in kubectl("get", "node", "n1")
     assert "not found" in kubectl("get", "pod", "web", fails=True)
-    kubectl("uncordon", "node-1")
-    assert "SchedulingDisabled" not in kubectl("get", "node", "node-1")
+    kubectl("uncordon", "n1")
+    assert "SchedulingDisabled" not in kubectl("get", "node", "n1")
 
 
 def test_patches_and_replaces(kubectl, web):

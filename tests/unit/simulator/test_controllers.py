@@ -280,17 +280,17 @@ def test_foreground_deletion_keeps_the_owner_until_the_last_dependent_is_gone():
 
 def test_a_silent_node_becomes_not_ready_and_its_pods_leave_after_five_minutes():
     simulation = rolled_out(replicas=3)
-    simulation.cluster.world.fail_node("node-1", outage_s=10_000)
+    simulation.cluster.world.fail_node("n1", outage_s=10_000)
     failed_s = simulation.now_s
 
     def ready():
-        return condition(simulation.store.get(r.NODES, None, "node-1"), "Ready")["status"]
+        return condition(simulation.store.get(r.NODES, None, "n1"), "Ready")["status"]
 
     simulation.run_until(lambda: ready() == "Unknown", limit_s=90)
     silent_s = simulation.now_s - failed_s
     simulation.run(2)
-    taints = simulation.store.get(r.NODES, None, "node-1")["spec"]["taints"]
-    stranded = [p for p in simulation.pods() if p["spec"]["nodeName"] == "node-1"]
+    taints = simulation.store.get(r.NODES, None, "n1")["spec"]["taints"]
+    stranded = [p for p in simulation.pods() if p["spec"]["nodeName"] == "n1"]
     simulation.run(280)
     still = [p for p in simulation.pods() if "deletionTimestamp" in p["metadata"]]
     simulation.run(30)
@@ -311,11 +311,11 @@ def test_a_silent_node_becomes_not_ready_and_its_pods_leave_after_five_minutes()
 def test_a_node_that_comes_back_in_time_keeps_its_pods():
     simulation = rolled_out(replicas=3)
     pods = {p["metadata"]["uid"] for p in simulation.pods()}
-    simulation.cluster.world.fail_node("node-1", outage_s=120)
+    simulation.cluster.world.fail_node("n1", outage_s=120)
 
     simulation.run(300)
 
-    node = simulation.store.get(r.NODES, None, "node-1")
+    node = simulation.store.get(r.NODES, None, "n1")
     assert condition(node, "Ready")["status"] == "True"
     assert "taints" not in node["spec"]
     assert {p["metadata"]["uid"] for p in simulation.pods()} == pods
@@ -323,19 +323,19 @@ def test_a_node_that_comes_back_in_time_keeps_its_pods():
     restarts = [
         p["status"]["containerStatuses"][0]["restartCount"]
         for p in simulation.pods()
-        if p["spec"]["nodeName"] == "node-1"
+        if p["spec"]["nodeName"] == "n1"
     ]
     assert restarts == [1]
 
 
 def test_cordoning_taints():
     simulation = Simulation()
-    node = simulation.store.get(r.NODES, None, "node-1")
+    node = simulation.store.get(r.NODES, None, "n1")
 
     simulation.store.update(r.NODES, {**node, "spec": {**node["spec"], "unschedulable": True}})
     simulation.run(2)
 
-    node = simulation.store.get(r.NODES, None, "node-1")
+    node = simulation.store.get(r.NODES, None, "n1")
     [taint] = node["spec"]["taints"]
     assert (taint["key"], taint["effect"]) == ("node.kubernetes.io/unschedulable", "NoSchedule")
 
@@ -346,12 +346,12 @@ def toleration(**fields):
 
 def test_a_no_execute_taint_drives_away_who_does_not_tolerate_it():
     simulation = Simulation()
-    simulation.create(r.PODS, pod_manifest("intolerant", node="node-1"))
-    simulation.create(r.PODS, pod_manifest("stoic", node="node-1", tolerations=[toleration()]))
-    patient = pod_manifest("patient", node="node-1", tolerations=[toleration(tolerationSeconds=60)])
+    simulation.create(r.PODS, pod_manifest("intolerant", node="n1"))
+    simulation.create(r.PODS, pod_manifest("stoic", node="n1", tolerations=[toleration()]))
+    patient = pod_manifest("patient", node="n1", tolerations=[toleration(tolerationSeconds=60)])
     simulation.create(r.PODS, patient)
     simulation.run(60)
-    node = simulation.store.get(r.NODES, None, "node-1")
+    node = simulation.store.get(r.NODES, None, "n1")
     taint = {"key": "maintenance", "effect": "NoExecute"}
 
     simulation.store.update(r.NODES, {**node, "spec": {**node["spec"], "taints": [taint]}})

@@ -211,10 +211,10 @@ def test_evicted_pods_say_why():
     assert evicted["status"]["reason"] == "Evicted"
     assert evicted["status"]["message"].startswith("The node was low on resource: memory.")
     assert condition(evicted, "DisruptionTarget")["reason"] == "TerminationByKubelet"
-    node = simulation.store.get(r.NODES, None, "node-1")
+    node = simulation.store.get(r.NODES, None, "n1")
     assert condition(node, "MemoryPressure")["status"] == "True"
     assert [t["key"] for t in node["spec"]["taints"]] == ["node.kubernetes.io/memory-pressure"]
-    assert "EvictionThresholdMet" in simulation.reasons("node-1")
+    assert "EvictionThresholdMet" in simulation.reasons("n1")
 
 
 @pytest.mark.parametrize(
@@ -240,9 +240,9 @@ def test_a_malformed_usage_annotation_is_announced_and_ignored(usage):
 def test_nodes_look_real():
     simulation = Simulation()
 
-    node = simulation.store.get(r.NODES, None, "node-1")
+    node = simulation.store.get(r.NODES, None, "n1")
 
-    assert node["metadata"]["labels"]["kubernetes.io/hostname"] == "node-1"
+    assert node["metadata"]["labels"]["kubernetes.io/hostname"] == "n1"
     assert node["status"]["capacity"] == {"cpu": "4", "memory": "8388608Ki", "pods": "110"}
     assert node["status"]["allocatable"]["cpu"] == "3900m"
     assert node["status"]["nodeInfo"]["kubeletVersion"].startswith("v1.36.")
@@ -260,7 +260,7 @@ def test_heartbeats_renew_the_lease_every_ten_seconds():
     times = set()
     for _ in range(60):
         simulation.run(1)
-        lease = simulation.store.get(r.LEASES, "kube-node-lease", "node-1")
+        lease = simulation.store.get(r.LEASES, "kube-node-lease", "n1")
         times.add(parse_rfc3339(lease["spec"]["renewTime"]))
 
     gaps = {b - a for a, b in zip(sorted(times), sorted(times)[1:], strict=False)}
@@ -273,7 +273,7 @@ def test_images_on_a_node_are_listed():
     started(simulation, pod_manifest(usage=QUIET_USAGE))
     simulation.run(300)
 
-    node = simulation.store.get(r.NODES, None, "node-1")
+    node = simulation.store.get(r.NODES, None, "n1")
 
     assert [image["names"] for image in node["status"]["images"]] == [["nginx:1.27"]]
 
@@ -311,13 +311,13 @@ def test_a_node_that_asks_for_a_kubelet_gets_one():
 
 def test_deleting_a_node_ends_its_pods():
     simulation = Simulation(nodes=1)
-    started(simulation, pod_manifest(usage=QUIET_USAGE, node="node-1"))
+    started(simulation, pod_manifest(usage=QUIET_USAGE, node="n1"))
 
-    simulation.store.delete(r.NODES, None, "node-1")
+    simulation.store.delete(r.NODES, None, "n1")
     simulation.run(90)
 
     assert simulation.pods() == []
-    assert not simulation.cluster.world.is_up("node-1")
+    assert not simulation.cluster.world.is_up("n1")
 
 
 def test_events_are_counted_when_repeated_and_expire_after_an_hour():
@@ -357,7 +357,7 @@ def test_metrics_come_late_and_averaged():
 def test_nothing_is_announced_in_a_namespace_that_is_going():
     simulation = Simulation()
     simulation.create(r.NAMESPACES, {"metadata": {"name": "team"}})
-    manifest = pod_manifest(usage=QUIET_USAGE, node="node-1")
+    manifest = pod_manifest(usage=QUIET_USAGE, node="n1")
     manifest["metadata"]["namespace"] = "team"
     simulation.create(r.PODS, manifest)
     simulation.run(20)

@@ -231,32 +231,30 @@ def test_starved_containers_crash_more():
 
 
 def test_a_flaky_node_crashes_its_containers():
-    pods = [
-        make_sim_pod(f"{node}-{i}", node=node) for node in ("node-1", "node-2") for i in range(20)
-    ]
+    pods = [make_sim_pod(f"{node}-{i}", node=node) for node in ("n1", "n2") for i in range(20)]
     world = make_world(nodes=1, traits=traits(container_crash_per_hour=3.0))
-    world.add_node(make_sim_node("node-2"))
+    world.add_node(make_sim_node("n2"))
     for pod in pods:
         world.place(pod)
 
     exits = only(world.advance(EPOCH_S + 3600), ch.ContainerExited)
 
     assert 30 < len(exits) < 100  # 20 containers, 3 an hour each
-    assert {e.pod.rpartition("-")[0] for e in exits} == {"node-1"}
+    assert {e.pod.rpartition("-")[0] for e in exits} == {"n1"}
 
 
 def test_a_failed_node_takes_its_pods_with_it_and_starts_them_again():
     world = make_world(make_sim_pod("p"))
     world.advance(EPOCH_S + 60)
-    world.fail_node("node-1", outage_s=120.0)
+    world.fail_node("n1", outage_s=120.0)
     changes = world.advance(EPOCH_S + 100)
     assert [type(c) for c in changes] == [ch.NodeFailed]
-    assert not world.is_up("node-1")
+    assert not world.is_up("n1")
     assert world.sample().nodes == ()
 
     changes = world.advance(EPOCH_S + 300)
 
-    assert changes[0] == ch.NodeRecovered(at_s=EPOCH_S + 180, node="node-1")
+    assert changes[0] == ch.NodeRecovered(at_s=EPOCH_S + 180, node="n1")
     [exited] = only(changes, ch.ContainerExited)
     assert (exited.exit_code, exited.cause) == (255, "node_failed")
     [started] = only(changes, ch.ContainerStarted)
@@ -266,7 +264,7 @@ def test_a_failed_node_takes_its_pods_with_it_and_starts_them_again():
 def test_pods_placed_on_or_stopped_on_a_dead_node_wait_for_it():
     world = make_world(make_sim_pod("old"))
     world.advance(EPOCH_S + 60)
-    world.fail_node("node-1", outage_s=120.0)
+    world.fail_node("n1", outage_s=120.0)
     world.place(make_sim_pod("new"))
     world.stop("old", grace_s=5.0)
     assert only(world.advance(EPOCH_S + 170), ch.PodStopped) == []
@@ -285,7 +283,7 @@ def test_an_outage_interrupts_pulls_and_back_offs():
         traits=traits(pull_bytes_per_s=1e6),
     )
     world.advance(EPOCH_S + 30)
-    world.fail_node("node-1", outage_s=60.0)
+    world.fail_node("n1", outage_s=60.0)
 
     changes = world.advance(EPOCH_S + 3000)
 
@@ -332,7 +330,7 @@ def busy_world(seed):
         container = make_sim_container(
             profile=profile, image=f"image-{i % 7}", memory_limit_bytes=900 * MI
         )
-        world.place(make_sim_pod(f"p{i}", container, node=f"node-{i % 5 + 1}"))
+        world.place(make_sim_pod(f"p{i}", container, node=f"n{i % 5 + 1}"))
     return world
 
 

@@ -91,7 +91,7 @@ def test_images_that_no_pod_uses_give_way_when_the_disk_is_full():
         world.advance(world.now_s + 100)
         world.remove(f"p{index}")
 
-    assert list(world.images("node-1")) == images[1:]
+    assert list(world.images("n1")) == images[1:]
 
 
 def test_an_image_that_no_registry_has_is_tried_again_ever_later():
@@ -294,6 +294,6 @@ def test_impossible_requests_are_refused():
     with pytest.raises(WorldError, match="no pod 'q'"):
         world.stop("q", grace_s=1)
     with pytest.raises(WorldError, match="exists"):
-        world.add_node(make_sim_node("node-1"))
+        world.add_node(make_sim_node("n1"))
     with pytest.raises(WorldError, match="backwards"):
         world.advance(EPOCH_S - 1)
