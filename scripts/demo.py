@@ -313,7 +313,7 @@ def learn(story: Story, programs: Programs) -> None:
         why = model["why_not_trusted"] or "no model yet"
         return f"{n_feedback} outcomes fed back, {n_healthy} of them healthy; {why}"
 
-    story.wait("a model that is better than its baselines", until=waiting, limit_s=120)
+    story.wait("a model that is better than its baselines", until=waiting, limit_s=150)
     model = story.ask("GET", f"{PREDICTOR}/model/info")
     scores = model["scores"]
     story.say(f"      model {model['version']}, judged on {scores['n_rows']} rows it had not seen:")
