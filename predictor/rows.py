@@ -104,10 +104,10 @@ def placement_row(placement: Placement, *, weights: Weights) -> Row | None:
 def training_set(
     placements: Mapping[str, Row], *, feedback: Iterable[FeedbackRow], since_s: float, max_rows: int
 ) -> TrainingSet:
-    """Join both sources; a report overrides what the collector saw of the same pod.
+    """Join both sources. Of a pod known to both, a failure that either knows of is a failure.
 
-    A report without a known prediction lends its outcome to the collector's row of that pod, if
-    there is one, and is left out otherwise.
+    The vector is the report's, because that is what the prediction was made from; a report without
+    a known prediction is joined to the collector's vector of that pod, or left out.
 
     Args:
         placements: The collector's rows by pod uid.
@@ -119,11 +119,8 @@ def training_set(
     unnamed = []
     for report in feedback:
         seen = rows.get(report.pod_uid) if report.pod_uid else None
-        if report.vector is not None:
-            row = Row(report.made_at_s, report.decided_at_s, report.success, report.vector)
-        elif seen is not None:
-            row = Row(seen.made_at_s, report.decided_at_s, report.success, seen.vector)
-        else:
+        row = _joined(report, seen=seen)
+        if row is None:
             continue
         if report.pod_uid:
             rows[report.pod_uid] = row
@@ -132,6 +129,17 @@ def training_set(
     usable = [row for row in (*rows.values(), *unnamed) if row.made_at_s >= since_s]
     usable.sort(key=lambda row: row.made_at_s)
     return _columns(usable[-max_rows:])
+
+
+def _joined(report: FeedbackRow, *, seen: Row | None) -> Row | None:
+    # Each may know of a failure that the other cannot: the collector sees starvation and lost
+    # nodes, whoever reports may know what the application's users saw.
+    outcome = seen if seen is not None and report.success and not seen.success else report
+    if report.vector is not None:
+        return Row(report.made_at_s, outcome.decided_at_s, outcome.success, report.vector)
+    if seen is not None:
+        return Row(seen.made_at_s, outcome.decided_at_s, outcome.success, seen.vector)
+    return None
 
 
 def _columns(rows: list[Row]) -> TrainingSet:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from collector.contract import WorkloadHistory
 from predictor.features import NodeColumns, feature_matrix
@@ -81,22 +82,27 @@ def test_an_outcome_that_is_not_known_yet_makes_no_row():
     assert placement_row(make_placement(success=None), weights=Weights()) is None
 
 
-def test_feedback_overrides_the_collector_for_the_same_pod():
-    rows = make_rows(make_placement(1, success=True))
+@pytest.mark.parametrize(
+    ("seen", "reported", "success", "known_after_s"),
+    [
+        pytest.param(True, True, True, 60, id="healthy"),
+        pytest.param(True, False, False, 60, id="only the reporter knows of a failure"),
+        pytest.param(False, True, False, 70, id="only the collector does, as of starvation"),
+        pytest.param(False, False, False, 60, id="both do"),
+    ],
+)
+@pytest.mark.parametrize("vector", [VECTOR, None], ids=["predicted", "not predicted"])
+def test_a_failure_that_either_side_knows_of_is_a_failure(
+    seen, reported, success, known_after_s, vector
+):
+    rows = make_rows(make_placement(1, success=seen))
 
-    joined = join(rows, make_report("uid-1", success=False))
+    joined = join(rows, make_report("uid-1", success=reported, vector=vector))
 
-    assert joined.y.tolist() == [False]
-    assert joined.X[0].tolist() == VECTOR[:13].tolist()
-
-
-def test_feedback_without_a_prediction_lends_its_outcome_to_the_collectors_row():
-    rows = make_rows(make_placement(1, success=True))
-
-    joined = join(rows, make_report("uid-1", success=False, vector=None))
-
-    assert joined.y.tolist() == [False]
-    assert np.array_equal(joined.X[0], rows["uid-1"].vector[:13])
+    assert joined.y.tolist() == [success]
+    assert joined.decided_at_s.tolist() == [START_S + known_after_s]
+    described = rows["uid-1"].vector if vector is None else vector
+    assert joined.X[0].tolist() == described[:13].tolist()
 
 
 def test_feedback_without_any_known_vector_is_not_learnt_from():
