@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.tls_front import make_certificates, tls_front
+
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ["docker-compose", "-p", "ai-scheduler-test", "-f", "docker-compose.yml"]
 REAL = [*BASE, "-f", "config/compose/kubeconfig.yml"]
@@ -85,50 +87,51 @@ def test_the_stack_becomes_healthy_and_places_pods(compose):
     assert "skipped" not in result.stdout
 
 
-def test_the_same_services_serve_a_cluster_on_the_hosts_loopback(compose, tmp_path, unused_port):
-    url = f"http://127.0.0.1:{unused_port}"
-    (tmp_path / "token").write_text("only-this-one")
-    (tmp_path / "token").chmod(0o600)
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(
-        json.dumps(
-            {
-                "current-context": "c",
-                "clusters": [{"name": "c", "cluster": {"server": url}}],
-                "users": [{"name": "u", "user": {"tokenFile": "token"}}],
-                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            }
-        )
-    )
-    kubeconfig.chmod(0o600)
-    simulator = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "scheduler.simulator", "serve", "--speed=30"),
-            *(f"--port={unused_port}", f"--token-file={tmp_path / 'token'}"),
+def write_kubeconfig(folder, *, server):
+    """As kubectl's users have it: readable by its owner alone, certificates in files beside it."""
+    path = folder / "kubeconfig"
+    user = {"client-certificate": str(folder / "client.crt"), "client-key": "client.key"}
+    config = {
+        "current-context": "c",
+        "clusters": [
+            {"name": "c", "cluster": {"server": server, "certificate-authority": "ca.crt"}}
         ],
-        cwd=ROOT,
-    )
-    try:
-        stack = compose(REAL, KUBECONFIG=str(kubeconfig))
-        wait_healthy(stack, SERVICES, KUBECONFIG=str(kubeconfig))
-        headers = {"Authorization": "Bearer only-this-one"}
-        pods = f"{url}/api/v1/namespaces/default/pods"
-        container = {"name": "app", "image": "nginx:1.27"}
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "far-away"},
-            "spec": {"schedulerName": "ai-scheduler", "containers": [container]},
-        }
-        requests.post(pods, json=pod, headers=headers, timeout=5).raise_for_status()
-        deadline = time.monotonic() + 60
-        node = None
-        while node is None and time.monotonic() < deadline:
-            found = requests.get(f"{pods}/far-away", headers=headers, timeout=5).json()
-            node = found["spec"].get("nodeName")
-            time.sleep(0.5)
-    finally:
-        simulator.terminate()
-        simulator.wait(timeout=10)
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path.write_text(json.dumps(config))
+    path.chmod(0o600)
+    return path
+
+
+def test_the_same_services_serve_a_cluster_on_the_hosts_loopback(compose, tmp_path, unused_port):
+    pods = f"http://127.0.0.1:{unused_port}/api/v1/namespaces/default/pods"
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "far-away"},
+        "spec": {
+            "schedulerName": "ai-scheduler",
+            "containers": [{"name": "app", "image": "nginx:1.27"}],
+        },
+    }
+    make_certificates(tmp_path)
+    command = [sys.executable, "-m", "scheduler.simulator", "serve", f"--port={unused_port}"]
+    with subprocess.Popen(command, cwd=ROOT) as simulator:
+        try:
+            with tls_front(tmp_path, plain_port=unused_port) as tls_port:
+                kubeconfig = write_kubeconfig(tmp_path, server=f"https://127.0.0.1:{tls_port}")
+                env = {"KUBECONFIG": str(kubeconfig)}
+                stack = compose(REAL, **env)
+                wait_healthy(stack, SERVICES, **env)
+                requests.post(pods, json=pod, timeout=5).raise_for_status()
+                deadline = time.monotonic() + 60
+                node = None
+                while node is None and time.monotonic() < deadline:
+                    found = requests.get(f"{pods}/far-away", timeout=5).json()
+                    node = found["spec"].get("nodeName")
+                    time.sleep(0.5)
+        finally:
+            simulator.terminate()
 
     assert node is not None
