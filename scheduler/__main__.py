@@ -120,6 +120,7 @@ def shell_settings(
             ),
             prediction=PredictionSettings(max_age_s=settings.predictor.max_age),
             seed=settings.seed,
+            max_binding=settings.binding.max_in_flight,
             n_recorded_nodes=settings.decisions.nodes_per_decision,
         ),
         predictor_url=settings.predictor.url,
@@ -127,7 +128,6 @@ def shell_settings(
         observation_window_s=settings.feedback.observation_window,
         feedback_interval_s=settings.feedback.interval,
         n_bind_threads=settings.binding.threads,
-        max_binding=settings.binding.max_in_flight,
         n_recorded_decisions=settings.decisions.keep,
     )
 

@@ -4,9 +4,7 @@ A pod counts on its node from the moment it is assumed, so that the next cycle s
 API server says otherwise. The snapshot is kept up to date with every change, never rebuilt.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import takewhile
 
 from scheduler.framework.interface import ClusterEvent
 from scheduler.framework.snapshot import Snapshot
@@ -26,7 +24,6 @@ class ClusterCache:
         self._placements: dict[str, PodFacts] = {}
         self._orphans: dict[str, dict[str, PodFacts]] = {}
         self._assumed: set[str] = set()
-        self._unconfirmed: dict[str, float] = {}
 
     @property
     def n_pods(self) -> int:
@@ -76,18 +73,6 @@ class ClusterCache:
         self._place(replace(pod, node_name=node))
         self._assumed.add(pod.uid)
 
-    def expect_confirmation(self, uid: str, *, until_s: float) -> None:
-        """Note that an assumed pod was bound; it should be confirmed by then."""
-        if self.is_assumed(uid):
-            self._unconfirmed[uid] = until_s
-
-    def expired(self, *, now_s: float) -> Iterator[PodFacts]:
-        """Give out, once, the bound pods whose confirmation is overdue; they go on counting."""
-        overdue = list(takewhile(lambda item: item[1] <= now_s, self._unconfirmed.items()))
-        for uid, _ in overdue:
-            del self._unconfirmed[uid]
-            yield self._placements[uid]
-
     def forget(self, uid: str) -> bool:
         """Take an assumed pod back.
 
@@ -103,7 +88,6 @@ class ClusterCache:
         """Count a pod that the API server says is on a node; confirms or corrects an assumption."""
         self._place(pod)
         self._assumed.discard(pod.uid)
-        self._unconfirmed.pop(pod.uid, None)
 
     def remove_pod(self, uid: str) -> bool:
         """Stop counting a pod.
@@ -115,7 +99,6 @@ class ClusterCache:
         if pod is None:
             return False
         self._assumed.discard(uid)
-        self._unconfirmed.pop(uid, None)
         node = pod.node_name
         if node in self._nodes:
             self.snapshot.remove_pod(pod, node=node)

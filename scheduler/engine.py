@@ -11,7 +11,6 @@ All nodes are looked at for every pod, so ``percentageOfNodesToScore`` has no ef
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
 
 from scheduler.cache import ClusterCache
 from scheduler.errors import PluginError
@@ -28,7 +27,6 @@ from scheduler.events import (
     PodSeen,
     Predicted,
     PredictionFailed,
-    Recheck,
     Record,
     ReportFailure,
     ReportScheduled,
@@ -43,8 +41,6 @@ from scheduler.predictions import PredictionBook, PredictionSettings
 from scheduler.queue import Pool, QueuedPod, QueueSettings, SchedulingQueue
 from scheduler.selection import Cycle, run_cycle
 
-NO_NODES: Final = "no nodes available to schedule pods"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
@@ -57,8 +53,8 @@ class EngineSettings:
     max_cycles_per_tick: int = 100
     """So that news is taken in between."""
     max_shapes_per_ask: int = 500
-    confirmation_timeout_s: float = 60.0
-    """A bound pod that the watch has not shown by then is read anew."""
+    max_binding: int = 500
+    """No more pods are decided on while so many bindings are under way."""
     n_recorded_nodes: int = 50
     """How many nodes' verdicts and scores a decision keeps."""
 
@@ -161,18 +157,24 @@ class Engine:
             self._on_assigned(pod, now_s)
         elif pod.uid in self._binding:
             self._binding[pod.uid].pod = pod
+        elif self._cache.is_assumed(pod.uid):
+            pass  # from before our binding, which the watch has yet to show
         elif pod.is_terminating or pod.scheduler_name not in self._profiles:
             self._queue.remove(pod.key)
         else:
             self._queue.put(pod, now_s=now_s)
 
     def _on_assigned(self, pod: PodFacts, now_s: float) -> None:
-        assumed = self._cache.pod(pod.uid)
+        before = self._cache.pod(pod.uid)
         self._queue.remove(pod.key)
         self._cache.add_pod(pod)
-        if assumed is not None and assumed.node_name != pod.node_name:
+        if before is None:
+            return
+        is_elsewhere = before.node_name != pod.node_name
+        if is_elsewhere:
             # Someone else bound it; what we held for it is free again.
-            self._book.note_placed(pod, node=assumed.node_name, now_s=now_s, sign=-1)
+            self._book.note_placed(pod, node=before.node_name, now_s=now_s, sign=-1)
+        if is_elsewhere or any(n > pod.requests.get(r, 0) for r, n in before.requests.items()):
             self._queue.wake(ClusterEvent.ASSIGNED_POD_DELETE, now_s=now_s)
 
     def _on_pod_gone(self, key: str, uid: str, now_s: float) -> None:
@@ -186,8 +188,6 @@ class Engine:
         placed = self._cache.pod(uid)
         if queued is None or placed is None:
             return []
-        until_s = now_s + self._settings.confirmation_timeout_s
-        self._cache.expect_confirmation(uid, until_s=until_s)
         pending_s = now_s - queued.first_queued_at_s
         return [ReportScheduled(placed, placed.node_name, queued.attempts, pending_s)]
 
@@ -198,19 +198,21 @@ class Engine:
             return []
         self._book.note_placed(placed, node=placed.node_name, now_s=now_s, sign=-1)
         self._queue.wake(ClusterEvent.ASSIGNED_POD_DELETE, now_s=now_s)
-        if not event.should_retry:
-            return [Recheck(queued.pod)]
-        self._queue.retry(queued, now_s=now_s)
+        if not queued.pod.is_terminating:
+            # Even a lost race: whatever the pod is now, the watch says so before back-off is over.
+            self._queue.retry(queued, now_s=now_s)
+        if event.is_lost_race:
+            return []
         return [ReportFailure(queued.pod, "SchedulerError", event.message)]
 
     # ------------------------------------------------------------------------------- deciding
 
     def _tick(self, now_s: float) -> list[Action]:
         self._queue.flush(now_s=now_s)
-        actions: list[Action] = [Recheck(pod) for pod in self._cache.expired(now_s=now_s)]
+        actions: list[Action] = []
         for _ in range(self._settings.max_cycles_per_tick):
             queued = self._queue.peek()
-            if queued is None:
+            if queued is None or self.n_binding >= self._settings.max_binding:
                 break
             if self._wants_prediction(queued.pod, now_s):
                 actions += self._ask(now_s)
@@ -244,9 +246,6 @@ class Engine:
 
     def _schedule(self, queued: QueuedPod, now_s: float) -> list[Action]:
         pod = queued.pod
-        if self.snapshot.n_nodes == 0:
-            self._queue.put_back(queued, wakes_on=ClusterEvent.NODE_ADD, now_s=now_s)
-            return [ReportFailure(pod, "Unschedulable", NO_NODES)]
         cycle = Cycle(
             profile=self._profiles[pod.scheduler_name],
             book=self._book,
@@ -270,7 +269,7 @@ class Engine:
         return [Record(decision), bind]
 
     def _events_for(self, pod: PodFacts, rejectors: frozenset[str]) -> ClusterEvent:
-        events = ClusterEvent(0)
+        events = ClusterEvent(0) if self.snapshot.n_nodes else ClusterEvent.NODE_ADD
         for name in rejectors:
             events |= self._wakes_on[pod.scheduler_name, name]
         return events

@@ -61,12 +61,12 @@ class BindSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class BindFailed:
-    """The API server does not have the binding."""
+    """The API server does not have the binding; the pod is tried again after back-off."""
 
     uid: str
     message: str
-    should_retry: bool
-    """False: the pod is gone or elsewhere, drop the decision. True: try again after back-off."""
+    is_lost_race: bool = False
+    """The pod is gone or elsewhere, as the watch will say: nothing to report on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +130,4 @@ class Record:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
-class Recheck:
-    """Read a pod from the API server and tell the engine what it is."""
-
-    pod: PodFacts
-
-
-Action = AskPrediction | Bind | ReportScheduled | ReportFailure | Record | Recheck
+Action = AskPrediction | Bind | ReportScheduled | ReportFailure | Record

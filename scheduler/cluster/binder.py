@@ -17,15 +17,14 @@ from kube.errors import (
     UnavailableError,
 )
 from kube.objects import Pod
-from kube.quantity import QuantityError
-from scheduler.events import Bind, BindFailed, BindSucceeded, Event, PodGone, PodSeen
+from scheduler.events import Bind, BindFailed, BindSucceeded, Event
 from scheduler.model import PREDICTION_ANNOTATION, PodFacts
 
 MAX_ATTEMPTS: Final = 5
 
 
 class Binder:
-    """Carries out ``Bind`` and ``Recheck``; may be shared by threads.
+    """Carries out ``Bind``; may be shared by threads.
 
     Args:
         client: The API server.
@@ -62,38 +61,21 @@ class Binder:
             if self._stop.wait(backoff.next_delay_s(at_least_s=wait_s)):
                 return
 
-    def recheck(self, pod: PodFacts) -> None:
-        """Read a pod and tell the engine what it is now."""
-        try:
-            document = self._client.get_object(_path(pod), Pod)
-        except NotFoundError:
-            self._deliver(PodGone(pod.key, pod.uid))
-            return
-        except KubeError:
-            # The watch goes on telling; a look is only faster.
-            return
-        if document.metadata.uid != pod.uid:
-            self._deliver(PodGone(pod.key, pod.uid))
-        try:
-            self._deliver(PodSeen(PodFacts.from_pod(document)))
-        except QuantityError:
-            self._deliver(PodGone(document.key, document.metadata.uid))
-
     def _attempt(self, action: Bind) -> tuple[Event, float | None]:
         """Try once; the second value is how long to wait at least before trying again."""
         uid = action.pod.uid
         try:
             self._client.post(f"{_path(action.pod)}/binding", body=_binding(action))
         except NotFoundError as error:
-            return BindFailed(uid, str(error), should_retry=False), None
+            return BindFailed(uid, str(error), is_lost_race=True), None
         except ConflictError as error:
             return self._resolve(action, error), None
         except ThrottledError as error:
-            return BindFailed(uid, str(error), should_retry=True), error.retry_after_s
+            return BindFailed(uid, str(error)), error.retry_after_s
         except UnavailableError as error:
-            return BindFailed(uid, str(error), should_retry=True), 0.0
+            return BindFailed(uid, str(error)), 0.0
         except KubeError as error:
-            return BindFailed(uid, str(error), should_retry=True), None
+            return BindFailed(uid, str(error)), None
         return BindSucceeded(uid), None
 
     def _resolve(self, action: Bind, conflict: ConflictError) -> Event:
@@ -102,12 +84,13 @@ class Binder:
         try:
             pod = self._client.get_object(_path(action.pod), Pod)
         except NotFoundError as error:
-            return BindFailed(uid, str(error), should_retry=False)
+            return BindFailed(uid, str(error), is_lost_race=True)
         except KubeError as error:
-            return BindFailed(uid, str(error), should_retry=True)
-        if pod.metadata.uid == uid and pod.spec.node_name == action.node:
+            return BindFailed(uid, str(error))
+        is_other = pod.metadata.uid != uid
+        if pod.spec.node_name == action.node and not is_other:
             return BindSucceeded(uid)
-        return BindFailed(uid, str(conflict), should_retry=False)
+        return BindFailed(uid, str(conflict), is_lost_race=is_other or bool(pod.spec.node_name))
 
 
 def _path(pod: PodFacts) -> str:

@@ -10,12 +10,12 @@ from scheduler.decision import Decision
 from scheduler.engine import Engine
 from scheduler.events import (
     BindFailed,
-    BindSucceeded,
     Event,
     PodGone,
     ReportFailure,
     ReportScheduled,
 )
+from scheduler.model import PodFacts
 from scheduler.queue import Pool
 
 log = logging.getLogger(__name__)
@@ -63,23 +63,25 @@ class Recorder:
         )
 
     def note(self, event: Event) -> None:
-        """Take in how a binding went."""
+        """Take in the end of a binding that ``report`` will not be told of."""
         match event:
-            case BindSucceeded(uid):
-                self._end_attempt(uid, result="scheduled")
-            case BindFailed(uid):
-                self._end_attempt(uid, result="error")
+            case BindFailed(uid, is_lost_race=True):
+                profile, started_s = self._binding.pop(uid, ("", 0.0))
+                if profile:
+                    self._observe("error", profile=profile, started_s=started_s)
             case PodGone(_, uid):
                 self._binding.pop(uid, None)
             case _:
                 pass
 
     def report(self, report: ReportScheduled | ReportFailure) -> None:
-        """Count a pod that is bound; tell of an attempt that an error ended."""
+        """Count a pod that is bound, and an attempt that an error ended."""
         if isinstance(report, ReportFailure):
             if report.reason == "SchedulerError":
+                self._end_attempt(report.pod, result="error")
                 log.warning("attempt failed", extra=facts(pod=report.pod.key, why=report.message))
             return
+        self._end_attempt(report.pod, result="scheduled")
         attempts = str(min(report.attempts, 16))
         self._metrics.sli_duration.labels(attempts).observe(report.pending_s)
         self._metrics.pod_attempts.observe(report.attempts)
@@ -92,8 +94,11 @@ class Recorder:
             self._metrics.cache_size.labels(kind).set(n)
         self._metrics.binding.set(engine.n_binding)
 
-    def _end_attempt(self, uid: str, *, result: str) -> None:
-        profile, started_s = self._binding.pop(uid, ("", 0.0))
-        if profile:
-            took_s = time.perf_counter() - started_s
-            self._metrics.observe_attempt(result=result, profile=profile, took_s=took_s)
+    def _end_attempt(self, pod: PodFacts, *, result: str) -> None:
+        now_s = time.perf_counter()
+        _, started_s = self._binding.pop(pod.uid, ("", now_s))
+        self._observe(result, profile=pod.scheduler_name, started_s=started_s)
+
+    def _observe(self, result: str, *, profile: str, started_s: float) -> None:
+        took_s = time.perf_counter() - started_s
+        self._metrics.observe_attempt(result=result, profile=profile, took_s=took_s)

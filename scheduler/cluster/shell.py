@@ -30,7 +30,6 @@ from scheduler.events import (
     Action,
     AskPrediction,
     Bind,
-    Recheck,
     Record,
     ReportFailure,
     ReportScheduled,
@@ -60,8 +59,6 @@ class ShellSettings:
     """How long a pod must stay healthy to be a success, by the cluster's clock."""
     feedback_interval_s: float = 2.0
     n_bind_threads: int = 16
-    max_binding: int = 500
-    """No more pods are decided on while so many bindings are under way."""
     n_recorded_decisions: int = 10_000
 
 
@@ -124,11 +121,9 @@ class ClusterShell:
             on_asked=metrics.observe_question,
             rng=rng,
         )
-        # Never full: the engine is not asked for more while max_binding are under way.
+        # Never full: the engine has no more bindings under way at once.
         self._bind_workers = Workers(
-            "bind",
-            n_threads=settings.n_bind_threads,
-            max_waiting=2 * settings.max_binding,
+            "bind", n_threads=settings.n_bind_threads, max_waiting=settings.engine.max_binding
         )
         self._report_workers = Workers(
             "report", n_threads=4, max_waiting=10_000, on_dropped=metrics.reports_dropped.inc
@@ -187,7 +182,7 @@ class ClusterShell:
         for event in self._inbox.take(timeout_s=self._patience_s()):
             self._recorder.note(event)
             self._perform(self._engine.handle(event, now_s=self._clock.now_s()))
-        self._has_more = self._can_decide() and self._decide()
+        self._has_more = self._pods.is_synced and self._nodes.is_synced and self._decide()
         self._recorder.show(self._engine)
         self._metrics.predictor_resting.set(self._asker.is_resting)
         self._metrics.open_outcomes.set(self._feedback.n_open)
@@ -202,10 +197,6 @@ class ClusterShell:
         if self._has_more:
             return 0.0
         return _IDLE_S if left_s is None else min(_IDLE_S, left_s)
-
-    def _can_decide(self) -> bool:
-        is_synced = self._pods.is_synced and self._nodes.is_synced
-        return is_synced and self._engine.n_binding < self._settings.max_binding
 
     def _decide(self) -> bool:
         """Run some scheduling cycles; tell whether there may be more to do."""
@@ -225,8 +216,6 @@ class ClusterShell:
                     self._asker.ask(shapes)
                 case Bind():
                     self._bind_workers.submit(partial(self._binder.bind, action))
-                case Recheck(pod):
-                    self._bind_workers.submit(partial(self._binder.recheck, pod))
                 case ReportScheduled():
                     self._recorder.report(action)
                     self._report_workers.submit(partial(self._reporter.report_scheduled, action))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from scheduler.framework.status import (
     unresolvable,
 )
 from scheduler.model import PodFacts
+
+NO_NODES: Final = "no nodes available to schedule pods"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class FilterResult:
 
     def message(self) -> str:
         """Say why no node would do, in kube-scheduler's words."""
+        if self.codes.size == 0:
+            return NO_NODES
         opening = f"0/{self.codes.size} nodes are available:"
         if self.pre_filter_message:
             return f"{opening} {self.pre_filter_message}."

@@ -8,9 +8,9 @@ import pytest
 from kube.client import Client
 from scheduler.cluster.binder import MAX_ATTEMPTS, Binder
 from scheduler.cluster.reporter import shorten
-from scheduler.events import Bind, BindFailed, BindSucceeded, PodGone, PodSeen
+from scheduler.events import Bind, BindFailed, BindSucceeded
 from scheduler.model import PodFacts
-from tests.builders import make_pod, to_wire
+from tests.builders import make_pod
 from tests.fakes import Answer, FakeApiServer, refusal
 
 PODS = "/api/v1/pods"
@@ -62,7 +62,18 @@ def test_a_conflict_with_someone_else_drops_the_decision(server, binder, results
     binder.bind(Bind(pod, "n1", ""))
 
     [failure] = results
-    assert (failure.uid, failure.should_retry) == (pod.uid, False)
+    assert (failure.uid, failure.is_lost_race) == (pod.uid, True)
+
+
+def test_a_conflict_over_a_pod_that_nobody_has_bound_is_reported(server, binder, results):
+    pod = facts(server)
+    server.fail_next(refusal(409, "is being deleted", reason="Conflict"), method="POST")
+
+    binder.bind(Bind(pod, "n1", ""))
+
+    [failure] = results
+    assert not failure.is_lost_race
+    assert "is being deleted" in failure.message
 
 
 def test_a_pod_that_is_gone_is_forgotten(binder, results):
@@ -70,7 +81,7 @@ def test_a_pod_that_is_gone_is_forgotten(binder, results):
 
     binder.bind(Bind(pod, "n1", ""))
 
-    assert [(r.uid, r.should_retry) for r in results] == [(pod.uid, False)]
+    assert [(r.uid, r.is_lost_race) for r in results] == [(pod.uid, True)]
 
 
 def test_a_server_that_stays_away_is_given_up_after_some_attempts(server, binder, results):
@@ -82,7 +93,7 @@ def test_a_server_that_stays_away_is_given_up_after_some_attempts(server, binder
 
     [failure] = results
     assert isinstance(failure, BindFailed)
-    assert failure.should_retry
+    assert not failure.is_lost_race
     assert sum(r.method == "POST" for r in server.requests) == MAX_ATTEMPTS
 
 
@@ -92,42 +103,7 @@ def test_a_conflict_that_cannot_be_looked_into_is_tried_again_later(server, bind
 
     binder.bind(Bind(pod, "n1", ""))
 
-    assert [r.should_retry for r in results] == [True]
-
-
-def test_a_look_tells_the_engine_what_the_pod_is_now(server, binder, results):
-    pod = facts(server, node="n2")
-
-    binder.recheck(pod)
-
-    [seen] = results
-    assert isinstance(seen, PodSeen)
-    assert seen.pod.node_name == "n2"
-
-
-def test_a_look_tells_that_a_pod_is_gone_or_another_has_its_name(server, binder, results):
-    binder.recheck(PodFacts.from_pod(make_pod("nobody", uid="old")))
-    facts(server)
-    binder.recheck(PodFacts.from_pod(make_pod(uid="old")))
-
-    assert results[:2] == [PodGone("default/nobody", "old"), PodGone("default/web-1", "old")]
-    assert [type(r) for r in results[2:]] == [PodSeen]
-
-
-def test_a_look_at_a_pod_that_makes_no_sense_counts_it_as_gone(server, binder, results):
-    document = server.put(PODS, to_wire(make_pod(requests={"cpu": "lots"})))
-
-    binder.recheck(PodFacts.from_pod(make_pod(uid=document["metadata"]["uid"])))
-
-    assert results == [PodGone("default/web-1", document["metadata"]["uid"])]
-
-
-def test_a_look_that_fails_changes_nothing(server, binder, results):
-    server.fail_next(refusal(500, "no"), method="GET", times=3)
-
-    binder.recheck(PodFacts.from_pod(make_pod()))
-
-    assert results == []
+    assert [r.is_lost_race for r in results] == [False]
 
 
 @pytest.mark.parametrize("note", ["x" * 1024, "é" * 512])

@@ -14,7 +14,6 @@ from scheduler.events import (
     PodSeen,
     Predicted,
     PredictionFailed,
-    Recheck,
     ReportFailure,
     ReportScheduled,
 )
@@ -84,9 +83,13 @@ def test_says_why_no_node_would_do():
 
 
 def test_says_that_there_are_no_nodes():
-    [failure] = failures(feed(make_engine(), seen(make_pending())))
+    engine = make_engine()
+    actions = feed(engine, seen(make_pending()))
+    woken = feed(engine, [NodeSeen(make_facts("n1"))], now_s=1.1)
 
-    assert failure.message == "no nodes available to schedule pods"
+    [failure], [decision] = failures(actions), decisions(actions)
+    assert failure.message == decision.message == "no nodes available to schedule pods"
+    assert placements(woken) == {"web-1": "n1"}
 
 
 def test_leaves_other_schedulers_pods_alone():
@@ -184,7 +187,7 @@ def test_a_binding_that_may_succeed_later_is_tried_again_after_back_off():
     engine = make_engine("n1")
     feed(engine, seen(make_pending()))
 
-    [report] = engine.handle(BindFailed("uid-of-web-1", "HTTP 500", True), now_s=1.0)
+    [report] = engine.handle(BindFailed("uid-of-web-1", "HTTP 500"), now_s=1.0)
     early, later = feed(engine, [], now_s=1.9), feed(engine, [], now_s=2.1)
 
     assert report.reason == "SchedulerError"
@@ -192,36 +195,61 @@ def test_a_binding_that_may_succeed_later_is_tried_again_after_back_off():
     assert placements(later) == {"web-1": "n1"}
 
 
-def test_a_binding_that_can_no_longer_succeed_is_dropped_and_the_pod_looked_at():
+def test_a_lost_race_for_a_pod_is_not_reported_and_makes_room():
     engine = make_engine(make_facts("n1", cpu_milli=600))
     feed(engine, seen(make_pending()))
 
-    actions = engine.handle(BindFailed("uid-of-web-1", "gone", False), now_s=1.0)
+    actions = engine.handle(BindFailed("uid-of-web-1", "gone", is_lost_race=True), now_s=1.0)
     room = feed(engine, seen(make_pending("next")), now_s=1.0)
 
-    assert [type(action) for action in actions] == [Recheck]
+    assert actions == []
     assert placements(room) == {"next": "n1"}
 
 
-def test_an_overdue_confirmation_is_looked_into_while_the_pod_goes_on_counting():
-    engine = make_engine(make_facts("n1", cpu_milli=600), confirmation_timeout_s=60.0)
-    feed(engine, seen(make_pending()))
-    engine.handle(BindSucceeded("uid-of-web-1"), now_s=0.0)
-
-    overdue = feed(engine, seen(make_pending("next")), now_s=61.0)
-    again = feed(engine, [], now_s=62.0)
-
-    assert [action.pod.name for action in overdue if isinstance(action, Recheck)] == ["web-1"]
-    assert placements(overdue) == {}
-    assert again == []
-
-
-def test_a_confirmed_pod_is_not_looked_into():
+def test_a_pod_is_not_lost_with_a_race_that_it_turns_out_to_have_won():
     engine = make_engine("n1")
     feed(engine, seen(make_pending()))
+    engine.handle(BindFailed("uid-of-web-1", "gone", is_lost_race=True), now_s=1.0)
+
+    assert placements(feed(engine, [], now_s=2.1)) == {"web-1": "n1"}
+
+
+def test_a_pod_that_is_being_deleted_is_not_tried_again():
+    engine = make_engine("n1")
+    feed(engine, seen(make_pending(), make_pending(is_terminating=True)))
+    engine.handle(BindFailed("uid-of-web-1", "is being deleted"), now_s=1.0)
+
+    assert placements(feed(engine, [], now_s=100.0)) == {}
+
+
+def test_news_from_before_the_binding_does_not_bring_the_pod_back():
+    engine = make_engine("n1", "n2")
+    feed(engine, seen(make_pending()))
     engine.handle(BindSucceeded("uid-of-web-1"), now_s=0.0)
 
-    assert feed(engine, seen(make_pending(node_name="n1")), now_s=1000.0) == []
+    late = feed(engine, seen(make_pending(priority=7)))
+
+    assert late == []
+    assert engine.cache_sizes["assumed_pods"] == 1
+
+
+def test_decides_no_more_than_may_be_bound_at_once():
+    engine = make_engine("n1", max_binding=2)
+    feed(engine, seen(*[make_pending(f"p{i}") for i in range(5)]))
+    full = decide(engine)
+    engine.handle(BindSucceeded("uid-of-p0"), now_s=0.0)
+
+    assert (engine.n_pending(Pool.ACTIVE), full) == (3, [])
+    assert placements(decide(engine)) == {"p2": "n1"}
+
+
+def test_a_running_pod_that_shrinks_makes_room():
+    engine = make_engine(make_facts("n1", cpu_milli=600))
+    feed(engine, seen(make_pending("old", node_name="n1"), make_pending()))
+
+    smaller = make_pending("old", node_name="n1", cpu_milli=50)
+
+    assert placements(feed(engine, seen(smaller), now_s=10.0)) == {"web-1": "n1"}
 
 
 def test_believes_the_api_server_about_where_a_pod_is():

@@ -143,8 +143,8 @@ class Cluster:
             self.bound[uid] = bind.node
             return [BindSucceeded(uid)]
         if how == "not bound":
-            return [BindFailed(uid, "HTTP 500", True)]
-        return [BindFailed(uid, "HTTP 404", False), PodGone(bind.pod.key, uid)]
+            return [BindFailed(uid, "HTTP 500")]
+        return [BindFailed(uid, "HTTP 404", is_lost_race=True), PodGone(bind.pod.key, uid)]
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

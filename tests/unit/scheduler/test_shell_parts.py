@@ -10,7 +10,7 @@ from scheduler.cluster.inbox import Inbox
 from scheduler.cluster.metrics import Metrics
 from scheduler.cluster.records import Recorder
 from scheduler.cluster.workers import Workers
-from scheduler.events import BindFailed, BindSucceeded, PodGone, PodSeen, Tick
+from scheduler.events import BindFailed, BindSucceeded, PodGone, PodSeen, ReportFailure, Tick
 from tests.unit.scheduler.worlds import decisions, feed, make_engine, make_pending
 
 
@@ -78,14 +78,22 @@ def test_attempts_are_counted_by_how_they_ended():
         make_pending("a"),
         make_pending("b"),
         make_pending("c"),
+        make_pending("d"),
         make_pending("big", cpu_milli=9999),
     ]
     for decision in decisions(feed(engine, [PodSeen(pod) for pod in pods])):
         recorder.record(decision, took_s=0.001)
-    recorder.note(BindSucceeded("uid-of-a"))
-    recorder.note(BindFailed("uid-of-b", "no", True))
-    recorder.note(PodGone("default/c", "uid-of-c"))
-    recorder.note(BindSucceeded("uid-of-c"))
+    for event in (
+        BindSucceeded("uid-of-a"),
+        BindFailed("uid-of-b", "no"),
+        BindFailed("uid-of-c", "gone", is_lost_race=True),
+        PodGone("default/d", "uid-of-d"),
+        BindSucceeded("uid-of-d"),
+    ):
+        recorder.note(event)
+        for report in engine.handle(event, now_s=0.0):
+            recorder.report(report)
+    recorder.report(ReportFailure(make_pending("e"), "SchedulerError", "a plugin is broken"))
     recorder.show(engine)
 
     def value(name, **labels):
@@ -93,7 +101,7 @@ def test_attempts_are_counted_by_how_they_ended():
 
     attempts = "scheduler_schedule_attempts_total"
     results = ("scheduled", "error", "unschedulable")
-    assert [value(attempts, result=r, profile="ai-scheduler") for r in results] == [1.0, 1.0, 1.0]
+    assert [value(attempts, result=r, profile="ai-scheduler") for r in results] == [1.0, 3.0, 1.0]
     assert value("scheduler_pending_pods", queue="unschedulable") == 1.0
-    assert value("scheduler_cache_size", type="assumed_pods") == 3.0
-    assert value("scheduler_predictor_decisions_total", use="not asked") == 4.0
+    assert value("scheduler_cache_size", type="assumed_pods") == 1.0
+    assert value("scheduler_predictor_decisions_total", use="not asked") == 5.0
