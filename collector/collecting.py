@@ -208,6 +208,7 @@ class Collector:
                 workloads=[
                     view.workload(key, now_s=now_s) for key in history.names(Subject.WORKLOAD)
                 ],
+                prior_failure_rate=history.prior_failure_rate(now_s),
             )
             self._snapshot = EncodedSnapshot(snapshot.version, msgspec.json.encode(snapshot))
             return self._snapshot

@@ -106,6 +106,8 @@ class Snapshot(Wire, frozen=True, kw_only=True):
     nodes: list[NodeState]
     cluster: ClusterState
     workloads: list[WorkloadHistory] = []
+    prior_failure_rate: float = 0.0
+    """What to expect of a workload that is not listed: the rate of the whole cluster, shrunk."""
 
 
 class PlacementState(Wire, frozen=True, kw_only=True):
@@ -113,7 +115,8 @@ class PlacementState(Wire, frozen=True, kw_only=True):
 
     node: NodeState
     cluster: ClusterState
-    workload: WorkloadHistory | None = None
+    workload: WorkloadHistory
+    """One never seen has the prior."""
 
 
 class Outcome(Wire, frozen=True, kw_only=True):

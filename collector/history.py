@@ -151,6 +151,10 @@ class History:
             usual_memory_bytes=round(sums.memory_bytes / sums.samples) if is_sampled else None,
         )
 
+    def prior_failure_rate(self, now_s: float) -> float:
+        """Tell what to expect of whom nothing is known."""
+        return self._priors(now_s)[0]
+
     def names(self, subject: Subject) -> list[str]:
         """Name all of whom something is known, sorted."""
         return sorted(name for kind, name in self._records if kind is subject)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.contract import ClusterState, NodeState, WorkloadHistory
+from collector.contract import ClusterState, NodeState
 
 FEATURES: Final = (
     "pod_cpu_request",
@@ -137,7 +137,7 @@ def feature_matrix(
     cpu_milli: int,
     memory_bytes: int,
     cluster: ClusterState,
-    workload: WorkloadHistory | None,
+    workload_failure_rate: float,
 ) -> NDArray[np.float32]:
     """Describe one pod on each of the nodes.
 
@@ -146,8 +146,7 @@ def feature_matrix(
         cpu_milli: What the pod requests, in millicores.
         memory_bytes: What the pod requests, in bytes.
         cluster: The cluster at the same instant.
-        workload: The past of the pod's workload; ``None`` or one without observations counts as
-            free of failures.
+        workload_failure_rate: Of the pod's workload, from 0 to 1; of one never seen, the prior.
 
     Returns:
         Shape ``(n_nodes, 13)``, columns in the order of ``FEATURES``: requests in cores and MiB,
@@ -165,7 +164,7 @@ def feature_matrix(
     matrix[:, 7] = memory
     matrix[:, 8] = nodes.stability
     matrix[:, 9] = nodes.failure_rate
-    matrix[:, 10] = workload.failure_rate if workload and workload.n_observations else 0.0
+    matrix[:, 10] = workload_failure_rate
     matrix[:, 11] = pressure
     matrix[:, 12] = nodes.health
     return matrix

@@ -68,7 +68,7 @@ class Predictions:
         shape = PodShape(
             cpu_milli=cpu_milli,
             memory_bytes=memory_bytes,
-            workload=view.workloads.get(request.workload),
+            workload_failure_rate=view.failure_rate(request.workload),
         )
         [rating] = self._rate([shape], view=view, index=index, model=model)
         order = rating.best_first()
@@ -163,7 +163,7 @@ def _shape(shape: Shape, *, view: ClusterView) -> PodShape:
     return PodShape(
         cpu_milli=shape.cpu_milli,
         memory_bytes=shape.memory_bytes,
-        workload=view.workloads.get(shape.workload),
+        workload_failure_rate=view.failure_rate(shape.workload),
     )
 
 

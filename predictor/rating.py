@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.contract import ClusterState, WorkloadHistory
+from collector.contract import ClusterState
 from predictor.calibration import Calibration
 from predictor.contract import NodePrediction
 from predictor.features import FEATURES, NodeColumns, feature_matrix
@@ -88,7 +88,7 @@ class PodShape:
 
     cpu_milli: int
     memory_bytes: int
-    workload: WorkloadHistory | None
+    workload_failure_rate: float
 
 
 def rate(
@@ -106,7 +106,7 @@ def rate(
             cpu_milli=shape.cpu_milli,
             memory_bytes=shape.memory_bytes,
             cluster=cluster,
-            workload=shape.workload,
+            workload_failure_rate=shape.workload_failure_rate,
         )
         for shape in shapes
     ]

@@ -78,7 +78,7 @@ def placement_vector(placement: Placement, *, weights: Weights) -> Vector:
         cpu_milli=placement.cpu_milli,
         memory_bytes=placement.memory_bytes,
         cluster=state.cluster,
-        workload=state.workload,
+        workload_failure_rate=state.workload.failure_rate,
     )
     enhanced = enhanced_scores(
         node,

@@ -1,6 +1,7 @@
 """What the predictor's tests build on: states of a cluster, and a collector that serves them."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -43,7 +44,11 @@ def make_node_state(name: str = "n1", **fields: object) -> NodeState:
 
 
 def make_snapshot(
-    *nodes: NodeState, version: int = 1, at_s: float = START_S, workloads: tuple = ()
+    *nodes: NodeState,
+    version: int = 1,
+    at_s: float = START_S,
+    workloads: Sequence[WorkloadHistory] = (),
+    prior_failure_rate: float = 0.05,
 ) -> Snapshot:
     given = list(nodes) or [make_node_state(f"n{i}") for i in (1, 2, 3)]
     return Snapshot(
@@ -52,7 +57,13 @@ def make_snapshot(
         nodes=given,
         cluster=cluster_state(given),
         workloads=list(workloads),
+        prior_failure_rate=prior_failure_rate,
     )
+
+
+def make_workload(**fields: object) -> WorkloadHistory:
+    """The past of ``default/ReplicaSet/web``."""
+    return WorkloadHistory(namespace="default", kind="ReplicaSet", name="web", **fields)  # type: ignore[arg-type]
 
 
 def make_placement(
@@ -84,7 +95,9 @@ def make_placement(
         memory_bytes=GIB // 2,
         placed_at_s=at_s,
         state=PlacementState(
-            node=state, cluster=cluster or cluster_state([state]), workload=workload
+            node=state,
+            cluster=cluster or cluster_state([state]),
+            workload=workload or make_workload(failure_rate=0.05),
         ),
         outcome=outcome,
     )

@@ -216,6 +216,9 @@ def test_a_crash_becomes_a_failure(world: World, caller: Caller):
     assert decided[0].outcome.reason == "crashed"
     assert caller.node()["n_restarts"] == 1
     assert caller.node()["failure_rate"] > 0.05
+    # A workload never seen is expected to fare like the cluster, whoever asks.
+    assert decided[0].state.workload.failure_rate == 0.05
+    assert caller.get("/api/v1/snapshot")["prior_failure_rate"] > 0.05
 
 
 def test_a_snapshot_is_sent_again_only_if_something_changed(world: World, caller: Caller):

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 from collector.archive import Archive
-from collector.contract import ClusterState, NodeState, Outcome, PlacementState
+from collector.contract import ClusterState, NodeState, Outcome, PlacementState, WorkloadHistory
 from collector.database import Database, StoreError, open_database
 from collector.history import HOUR_S, Subject, Tally
 from collector.journal import Journal
@@ -54,7 +54,11 @@ def make_row(uid: str = "u1", *, fate: Fate = Fate.OPEN, placed_at_s: float = T0
         allocatable_cpu_milli=4000,
         allocatable_memory_bytes=2**33,
     )
-    state = PlacementState(node=node, cluster=ClusterState(n_nodes=1))
+    state = PlacementState(
+        node=node,
+        cluster=ClusterState(n_nodes=1),
+        workload=WorkloadHistory(namespace="default", kind="ReplicaSet", name="web"),
+    )
     outcome = None
     if fate in (Fate.SUCCEEDED, Fate.FAILED):
         is_good = fate is Fate.SUCCEEDED

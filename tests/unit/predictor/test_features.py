@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.contract import ClusterState, NodeTaint, WorkloadHistory
+from collector.contract import ClusterState, NodeTaint
 from predictor.features import FEATURES, NodeColumns, feature_matrix
 from tests.predictor_world import GIB, make_node_state
 
@@ -17,25 +17,21 @@ CLUSTER = ClusterState(
 )
 
 
-def make_row(node=None, *, cluster=CLUSTER, workload=None, cpu_milli=500, memory_bytes=GIB):
+def make_row(node=None, *, cluster=CLUSTER, failure_rate=0.05, cpu_milli=500, memory_bytes=GIB):
     matrix = feature_matrix(
         NodeColumns.of([node or make_node_state()]),
         cpu_milli=cpu_milli,
         memory_bytes=memory_bytes,
         cluster=cluster,
-        workload=workload,
+        workload_failure_rate=failure_rate,
     )
     return dict(zip(FEATURES, matrix[0].tolist(), strict=True))
-
-
-def make_workload(**fields):
-    return WorkloadHistory(namespace="default", kind="ReplicaSet", name="web", **fields)
 
 
 def test_describes_a_pod_on_a_node_in_the_documented_order_and_units():
     row = make_row(
         make_node_state(stability=0.9, failure_rate=0.125),
-        workload=make_workload(failure_rate=0.25, n_observations=8),
+        failure_rate=0.25,
     )
 
     assert list(row.items()) == [
@@ -80,12 +76,6 @@ def test_takes_requests_for_a_cluster_that_was_never_sampled():
 
     assert row["cluster_cpu_utilization"] == 0.5
     assert row["cluster_resource_pressure"] == 0.25
-
-
-def test_an_unobserved_workload_looks_like_an_unknown_one():
-    unobserved = make_workload(failure_rate=0.5, n_observations=0)
-
-    assert make_row(workload=unobserved) == make_row(workload=None)
 
 
 @pytest.mark.parametrize(

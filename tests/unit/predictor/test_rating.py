@@ -28,7 +28,8 @@ def model():
 def make_ratings(*nodes, model=None, n_shapes=1):
     snapshot = make_snapshot(*nodes)
     shapes = [
-        PodShape(cpu_milli=500 * (i + 1), memory_bytes=GIB, workload=None) for i in range(n_shapes)
+        PodShape(cpu_milli=500 * (i + 1), memory_bytes=GIB, workload_failure_rate=0.05)
+        for i in range(n_shapes)
     ]
     return rate(
         shapes,

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from collector.contract import WorkloadHistory
-from predictor.features import NodeColumns, feature_matrix
+from predictor.features import FEATURES, NodeColumns, feature_matrix
 from predictor.rows import (
     FeedbackRow,
     placement_row,
@@ -17,6 +16,7 @@ from tests.predictor_world import (
     make_node_state,
     make_placement,
     make_snapshot,
+    make_workload,
 )
 
 VECTOR = np.arange(14, dtype=np.float32)
@@ -43,9 +43,7 @@ def join(rows, *feedback, since_s=0.0, max_rows=1000):
 
 def test_a_placement_is_described_as_serving_would_have_described_it():
     nodes = [make_node_state("n1"), make_node_state("n2", usage_cpu_milli=3000, n_restarts=4)]
-    workload = WorkloadHistory(
-        namespace="default", kind="ReplicaSet", name="web", failure_rate=0.2, n_observations=9
-    )
+    workload = make_workload(failure_rate=0.2, n_observations=9)
     snapshot = make_snapshot(*nodes, workloads=(workload,))
     placement = make_placement(node=nodes[1], workload=workload, cluster=snapshot.cluster)
     asked = {"cpu_milli": placement.cpu_milli, "memory_bytes": placement.memory_bytes}
@@ -57,7 +55,7 @@ def test_a_placement_is_described_as_serving_would_have_described_it():
         view.nodes,
         **asked,
         cluster=snapshot.cluster,
-        workload=view.workloads[placement.workload],
+        workload_failure_rate=view.failure_rate(placement.workload),
     )
     scored = enhanced_scores(NodeColumns.of(nodes), **asked, weights=Weights())
     assert learnt_from[:13].tolist() == served[1].tolist()
@@ -126,3 +124,12 @@ def test_no_rows_have_the_shape_of_rows():
 
     assert empty.X.shape == (0, 13)
     assert empty.n_failures == 0
+
+
+def test_a_workload_never_seen_has_the_prior_in_training_and_in_serving():
+    placement = make_placement(workload=make_workload(failure_rate=0.125))
+    view = ClusterView.of(make_snapshot(prior_failure_rate=0.125))
+
+    column = FEATURES.index("workload_failure_rate")
+    assert placement_vector(placement, weights=Weights())[column] == np.float32(0.125)
+    assert view.failure_rate("default/ReplicaSet/new") == 0.125
