@@ -37,7 +37,8 @@ def faults(path: Path) -> Iterator[str]:
 def main(names: list[str]) -> int:
     """Check every named file."""
     found = [f"{name}: {fault}" for name in names for fault in faults(Path(name))]
-    print("\n".join(found))
+    for line in found:
+        print(line)
     return 1 if found else 0
 
 
