@@ -26,3 +26,11 @@ class EngineClock:
             now_s = self._last_s
         self._last_s = now_s
         return now_s
+
+    def of_cluster(self, at_s: float) -> float:
+        """Tell what an instant of the cluster's present clock is in the engine's time."""
+        return at_s + self._ahead_s
+
+    def to_cluster(self, at_s: float) -> float:
+        """Tell what an instant of the engine's time is by the cluster's present clock."""
+        return at_s - self._ahead_s

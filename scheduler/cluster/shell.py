@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -30,6 +30,8 @@ from scheduler.events import (
     Action,
     AskPrediction,
     Bind,
+    Event,
+    Predicted,
     Record,
     ReportFailure,
     ReportScheduled,
@@ -181,7 +183,8 @@ class ClusterShell:
         """Take in all news, then decide: news may say that a more urgent pod has come."""
         for event in self._inbox.take(timeout_s=self._patience_s()):
             self._recorder.note(event)
-            self._perform(self._engine.handle(event, now_s=self._clock.now_s()))
+            now_s = self._clock.now_s()
+            self._perform(self._engine.handle(self._in_engine_time(event), now_s=now_s))
         self._has_more = self._pods.is_synced and self._nodes.is_synced and self._decide()
         self._recorder.show(self._engine)
         self._metrics.predictor_resting.set(self._asker.is_resting)
@@ -190,6 +193,13 @@ class ClusterShell:
         if not (is_watching or self._stop.is_set()):
             log.error("a watch has ended")
             self.failed.set()
+
+    def _in_engine_time(self, event: Event) -> Event:
+        # By the cluster's clock a snapshot would seem old for ever once that has been set back.
+        if not isinstance(event, Predicted):
+            return event
+        at_s = self._clock.of_cluster(event.answer.snapshot_at_s)
+        return Predicted(replace(event.answer, snapshot_at_s=at_s))
 
     def _patience_s(self) -> float:
         """Tell how long to wait for news."""
@@ -205,7 +215,8 @@ class ClusterShell:
         decisions = [action.decision for action in actions if isinstance(action, Record)]
         took_s = (time.perf_counter() - started_s) / max(1, len(decisions))
         for decision in decisions:
-            self._recorder.record(decision, took_s=took_s)
+            at_s = self._clock.to_cluster(decision.decided_at_s)
+            self._recorder.record(replace(decision, decided_at_s=at_s), took_s=took_s)
         self._perform(actions)
         return bool(decisions)
 

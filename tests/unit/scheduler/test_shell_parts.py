@@ -19,6 +19,7 @@ def test_the_engines_time_follows_the_clusters_and_goes_on_when_that_is_set_back
     clock = EngineClock(lambda: next(times))
 
     assert [clock.now_s() for _ in range(4)] == [100.0, 105.0, 105.0, 110.0]
+    assert (clock.of_cluster(25.0), clock.to_cluster(110.0)) == (110.0, 25.0)
 
 
 def test_who_brings_too_much_news_waits_while_results_pass():
@@ -102,6 +103,6 @@ def test_attempts_are_counted_by_how_they_ended():
     attempts = "scheduler_schedule_attempts_total"
     results = ("scheduled", "error", "unschedulable")
     assert [value(attempts, result=r, profile="ai-scheduler") for r in results] == [1.0, 3.0, 1.0]
-    assert value("scheduler_pending_pods", queue="unschedulable") == 1.0
+    assert value("scheduler_pending_pods", queue="backoff") == 3.0
     assert value("scheduler_cache_size", type="assumed_pods") == 1.0
     assert value("scheduler_predictor_decisions_total", use="not asked") == 5.0
