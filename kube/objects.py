@@ -109,10 +109,44 @@ class NodeAffinity(Struct, frozen=True):
     )
 
 
+class Present(Struct, frozen=True):
+    """Something of which it matters only that it is there."""
+
+
+class PodAffinity(Struct, frozen=True):
+    """Which pods a pod must run near to, or must not."""
+
+    required_during_scheduling_ignored_during_execution: list[Present] | None = None
+
+
 class Affinity(Struct, frozen=True):
     """A pod's likings."""
 
     node_affinity: NodeAffinity | None = None
+    pod_affinity: PodAffinity | None = None
+    pod_anti_affinity: PodAffinity | None = None
+
+
+class TopologySpreadConstraint(Struct, frozen=True):
+    """How evenly a pod and its like must, or should, be spread."""
+
+    when_unsatisfiable: str = "DoNotSchedule"
+
+
+class Volume(Struct, frozen=True):
+    """A volume, as far as it can keep a pod from a node."""
+
+    persistent_volume_claim: Present | None = None
+    ephemeral: Present | None = None
+    aws_elastic_block_store: Present | None = None
+    gce_persistent_disk: Present | None = None
+    iscsi: Present | None = None
+    rbd: Present | None = None
+
+    @property
+    def is_bound_to_nodes(self) -> bool:
+        """Whether it is not to be had on every node at any time."""
+        return self != Volume()
 
 
 class ResourceRequirements(Struct, frozen=True):
@@ -181,6 +215,9 @@ class PodSpec(Struct, frozen=True):
     resources: ResourceRequirements | None = None
     overhead: dict[str, str] | None = None
     scheduling_gates: list[SchedulingGate] | None = None
+    topology_spread_constraints: list[TopologySpreadConstraint] | None = None
+    volumes: list[Volume] | None = None
+    resource_claims: list[Present] | None = None
 
     @property
     def requests(self) -> dict[str, int]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from kube.objects import (
+    Affinity,
     Container,
     Node,
     NodeAffinity,
     Pod,
+    PodAffinity,
     PodSpec,
     Toleration,
 )
@@ -103,6 +105,8 @@ class PodFacts:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     node_affinity: NodeAffinity | None = None
     scheduling_gates: tuple[str, ...] = ()
+    unsupported_fields: tuple[str, ...] = ()
+    """What the pod asks for and no plugin here knows how to keep."""
     workload: str = ""
     """``namespace/kind/name`` of the controller; of a bare pod, the pod itself."""
     is_terminating: bool = False
@@ -132,6 +136,7 @@ class PodFacts:
         """
         spec, meta = pod.spec, pod.metadata
         annotations = meta.annotations or {}
+        annotated = annotated_priority(annotations)
         affinity = spec.affinity.node_affinity if spec.affinity is not None else None
         return cls(
             namespace=meta.namespace,
@@ -139,7 +144,7 @@ class PodFacts:
             uid=meta.uid,
             node_name=spec.node_name,
             scheduler_name=spec.scheduler_name,
-            priority=_priority(annotations.get(PRIORITY_ANNOTATION), spec.priority),
+            priority=spec.priority or 0 if annotated is None else annotated,
             requests=_bounded(spec.requests),
             scored_requests=_bounded(_scored_requests(spec)),
             host_ports=_host_ports(spec),
@@ -147,6 +152,7 @@ class PodFacts:
             node_selector=spec.node_selector or {},
             node_affinity=affinity,
             scheduling_gates=tuple(gate.name for gate in spec.scheduling_gates or ()),
+            unsupported_fields=_unsupported_fields(spec),
             workload=workload_of(pod),
             is_terminating=meta.deletion_timestamp is not None,
             is_finished=pod.status.phase in ("Succeeded", "Failed"),
@@ -183,12 +189,31 @@ def _bounded(amounts: Mapping[str, int]) -> dict[str, int]:
     return {name: max(0, min(MAX_AMOUNT, amount)) for name, amount in amounts.items()}
 
 
-def _priority(annotation: str | None, spec_priority: int | None) -> int:
-    """An annotation that is no number counts as absent: a typo must not stop a pod."""
+def annotated_priority(annotations: Mapping[str, str]) -> int | None:
+    """Read the annotation; one that is no number counts as absent: a typo must not stop a pod."""
     try:
-        return int(annotation or "")
+        return int(annotations.get(PRIORITY_ANNOTATION, ""))
     except ValueError:
-        return spec_priority or 0
+        return None
+
+
+def _is_required(affinity: PodAffinity | None) -> bool:
+    return bool(affinity and affinity.required_during_scheduling_ignored_during_execution)
+
+
+def _unsupported_fields(spec: PodSpec) -> tuple[str, ...]:
+    affinity = spec.affinity or Affinity()
+    constraints = spec.topology_spread_constraints or []
+    asked = {
+        "spec.affinity.podAffinity": _is_required(affinity.pod_affinity),
+        "spec.affinity.podAntiAffinity": _is_required(affinity.pod_anti_affinity),
+        "spec.topologySpreadConstraints": any(
+            each.when_unsatisfiable == "DoNotSchedule" for each in constraints
+        ),
+        "spec.volumes": any(volume.is_bound_to_nodes for volume in spec.volumes or []),
+        "spec.resourceClaims": bool(spec.resource_claims),
+    }
+    return tuple(name for name, is_asked in asked.items() if is_asked)
 
 
 def _host_ports(spec: PodSpec) -> frozenset[HostPort]:

@@ -10,7 +10,7 @@ from kube.quantity import QuantityError
 from scheduler.cluster.feedback import FeedbackSender
 from scheduler.cluster.inbox import Inbox
 from scheduler.events import Event, NodeGone, NodeSeen, PodGone, PodSeen
-from scheduler.model import NodeFacts, PodFacts
+from scheduler.model import PRIORITY_ANNOTATION, NodeFacts, PodFacts, annotated_priority
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,12 @@ class News:
         """Take in a change of a pod."""
         self._feedback.see(change)
         match change:
-            case Added(pod) | Modified(_, pod):
+            case Added(pod):
+                _warn_of_priority(pod)
+                self._inbox.put_news(_pod_event(pod))
+            case Modified(old, pod):
+                if old.metadata.annotations != pod.metadata.annotations:
+                    _warn_of_priority(pod)
                 self._inbox.put_news(_pod_event(pod))
             case Deleted(pod):
                 self._inbox.put_news(PodGone(pod.key, pod.metadata.uid))
@@ -65,3 +70,10 @@ def _pod_event(pod: Pod) -> Event:
     except QuantityError as error:
         log.warning("pod left out", extra=facts(pod=pod.key, error=str(error)))
         return PodGone(pod.key, pod.metadata.uid)
+
+
+def _warn_of_priority(pod: Pod) -> None:
+    annotations = pod.metadata.annotations or {}
+    if PRIORITY_ANNOTATION in annotations and annotated_priority(annotations) is None:
+        text = annotations[PRIORITY_ANNOTATION][:64]
+        log.warning("priority is no number and not used", extra=facts(pod=pod.key, priority=text))

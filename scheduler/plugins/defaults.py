@@ -15,6 +15,7 @@ from scheduler.plugins.node_resources import NodeResourcesBalancedAllocation, No
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.plugins.queue_order import PrioritySort, SchedulingGates
 from scheduler.plugins.taints import NodeUnschedulable, TaintToleration
+from scheduler.plugins.unsupported import UnsupportedRules
 
 SCHEDULER_NAME = "ai-scheduler"
 PREDICTION_WEIGHT = 3
@@ -26,6 +27,7 @@ def built_in_registry() -> Registry:
         [
             (SchedulingGates, 0),
             (PrioritySort, 0),
+            (UnsupportedRules, 0),
             (NodeUnschedulable, 0),
             (NodeName, 0),
             (TaintToleration, 3),
