@@ -8,7 +8,7 @@ from typing import Protocol
 from scheduler.simulator import resources as r
 from scheduler.simulator.pod_defaults import (
     complete_pod_spec,
-    qos_class,
+    initial_status,
     with_outage_tolerations,
 )
 from scheduler.simulator.resources import Object, Resource
@@ -63,8 +63,7 @@ def _complete_pod(pod: Object, find: Find) -> Object:
     spec = _with_links(complete_pod_spec(given))
     spec["tolerations"] = with_outage_tolerations(given.get("tolerations") or ())
     spec.update(_priority(given, find))
-    status = pod.get("status") or {"phase": "Pending"}
-    return {**pod, "spec": spec, "status": {**status, "qosClass": qos_class(spec)}}
+    return {**pod, "spec": spec, "status": {**initial_status(spec), **(pod.get("status") or {})}}
 
 
 def _with_links(spec: Object) -> Object:
@@ -129,7 +128,16 @@ def _complete_node(node: Object) -> Object:
     full = {"daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}, **status, "nodeInfo": info}
     if status.get("capacity") and not status.get("allocatable"):
         full["allocatable"] = status["capacity"]
-    return {**node, "spec": node.get("spec") or {}, "status": full}
+    return {**node, "spec": _with_cidrs(node.get("spec") or {}), "status": full}
+
+
+def _with_cidrs(spec: Object) -> Object:
+    """Let a spec that tells one range of pod addresses tell the list of them, and the reverse."""
+    first = (spec.get("podCIDRs") or [""])[0]
+    cidr = spec.get("podCIDR") or first
+    if not cidr or cidr == first == spec.get("podCIDR"):
+        return spec
+    return {**spec, "podCIDR": cidr, "podCIDRs": spec["podCIDRs"] if cidr == first else [cidr]}
 
 
 def _complete_template(owner: Object) -> Object:

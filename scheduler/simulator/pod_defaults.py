@@ -9,6 +9,15 @@ NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 _OUTAGE_TOLERATION_S = 300
 _DEFAULT_MODE = 0o644
+_TOKEN_LIFE_S = 3600
+_GATED = {
+    "type": "PodScheduled",
+    "status": "False",
+    "lastProbeTime": None,
+    "lastTransitionTime": None,
+    "reason": "SchedulingGated",
+    "message": "Scheduling is blocked due to non-empty scheduling gates",
+}
 
 
 def complete_pod_spec(spec: Object) -> Object:
@@ -31,6 +40,22 @@ def complete_pod_spec(spec: Object) -> Object:
     if account:
         full["serviceAccountName"] = full["serviceAccount"] = account
     return full
+
+
+def initial_status(spec: Object) -> Object:
+    """The status of a pod that was just created."""
+    status: Object = {"phase": "Pending", "qosClass": qos_class(spec)}
+    return status | {"conditions": [_GATED]} if spec.get("schedulingGates") else status
+
+
+def with_pod_ips(status: Object) -> Object:
+    """Let a status that tells one address of a pod tell the list of them, and the reverse."""
+    first = (status.get("podIPs") or [{}])[0].get("ip", "")
+    address = status.get("podIP") or first
+    if not address or address == first == status.get("podIP"):
+        return status
+    ips = status["podIPs"] if address == first else [{"ip": address}]
+    return {**status, "podIP": address, "podIPs": ips}
 
 
 def with_outage_tolerations(tolerations: Iterable[Object]) -> list[Object]:
@@ -102,8 +127,11 @@ def _complete_container(container: Object, *, on_host: bool) -> Object:
     if container.get("ports"):
         full["ports"] = [_complete_port(port, on_host=on_host) for port in container["ports"]]
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if container.get(name):
+        if name in container:
             full[name] = _complete_probe(container[name])
+    if container.get("lifecycle"):
+        hooks = container["lifecycle"].items()
+        full["lifecycle"] = {name: _complete_handler(hook) for name, hook in hooks}
     if container.get("env"):
         full["env"] = [_complete_env(variable) for variable in container["env"]]
     return full
@@ -132,35 +160,68 @@ def _complete_port(port: Object, *, on_host: bool) -> Object:
 
 
 def _complete_probe(probe: Object) -> Object:
-    full: Object = {
-        **probe,
+    return {
+        **_complete_handler(probe),
         "timeoutSeconds": probe.get("timeoutSeconds") or 1,
         "periodSeconds": probe.get("periodSeconds") or 10,
         "successThreshold": probe.get("successThreshold") or 1,
         "failureThreshold": probe.get("failureThreshold") or 3,
     }
-    if probe.get("httpGet"):
-        get = probe["httpGet"]
-        full["httpGet"] = {
-            **get,
-            "path": get.get("path") or "/",
-            "scheme": get.get("scheme") or "HTTP",
-        }
+
+
+def _complete_handler(handler: Object) -> Object:
+    full = dict(handler)
+    if get := handler.get("httpGet"):
+        full["httpGet"] = {"scheme": "HTTP", **get, "path": get.get("path") or "/"}
+    if "grpc" in handler:
+        full["grpc"] = {"service": "", **handler["grpc"]}
     return full
 
 
 def _complete_env(variable: Object) -> Object:
-    source = variable.get("valueFrom") or {}
-    if "fieldRef" not in source:
+    if "valueFrom" not in variable:
         return variable
-    reference = {"apiVersion": "v1", **source["fieldRef"]}
-    return {**variable, "valueFrom": {**source, "fieldRef": reference}}
+    return {**variable, "valueFrom": _complete_references(variable["valueFrom"])}
 
 
-_FILE_VOLUMES: dict[str, Callable[[Object], Object]] = {
-    name: lambda source: {"defaultMode": _DEFAULT_MODE, **source}
-    for name in ("secret", "configMap", "downwardAPI", "projected")
-} | {"hostPath": lambda source: {"type": "", **source}}
+def _complete_references(source: Object) -> Object:
+    """The parts of a source that point into the pod itself."""
+    full = dict(source)
+    if "fieldRef" in source:
+        full["fieldRef"] = {"apiVersion": "v1", **source["fieldRef"]}
+    if "resourceFieldRef" in source:
+        full["resourceFieldRef"] = {"divisor": "0", **source["resourceFieldRef"]}
+    return full
+
+
+def _complete_files(source: Object) -> Object:
+    return {"defaultMode": _DEFAULT_MODE, **source}
+
+
+def _complete_downward(source: Object) -> Object:
+    items = {"items": [_complete_references(item) for item in source.get("items") or ()]}
+    return source | items if items["items"] else source
+
+
+def _complete_projected(source: Object) -> Object:
+    sources = [dict(each) for each in source.get("sources") or ()]
+    for each in sources:
+        if "downwardAPI" in each:
+            each["downwardAPI"] = _complete_downward(each["downwardAPI"])
+        if "serviceAccountToken" in each:
+            token = {"expirationSeconds": _TOKEN_LIFE_S, **each["serviceAccountToken"]}
+            each["serviceAccountToken"] = token
+    return _complete_files({**source, "sources": sources})
+
+
+_VOLUME_SOURCES: dict[str, Callable[[Object], Object]] = {
+    "secret": _complete_files,
+    "configMap": _complete_files,
+    "downwardAPI": lambda source: _complete_files(_complete_downward(source)),
+    "projected": _complete_projected,
+    "hostPath": lambda source: {"type": "", **source},
+    "iscsi": lambda source: {"iscsiInterface": "default", **source},
+}
 
 
 def _complete_volume(volume: Object) -> Object:
@@ -170,7 +231,7 @@ def _complete_volume(volume: Object) -> Object:
     return {
         "name": volume.get("name", ""),
         **{
-            key: _FILE_VOLUMES[key](value) if key in _FILE_VOLUMES else value
+            key: _VOLUME_SOURCES[key](value) if key in _VOLUME_SOURCES else value
             for key, value in sources.items()
         },
     }

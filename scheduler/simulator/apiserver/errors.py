@@ -77,9 +77,10 @@ def unsupported(field: str, value: object, supported: tuple[str, ...]) -> FieldE
     return FieldError(field, "FieldValueNotSupported", text)
 
 
-def duplicate(field: str, value: object) -> FieldError:
+def duplicate(field: str, value: object, detail: str = "") -> FieldError:
     """A value that is there already."""
-    return FieldError(field, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
+    text = f"Duplicate value: {_shown(value)}" + (f": {detail}" if detail else "")
+    return FieldError(field, "FieldValueDuplicate", text)
 
 
 def forbidden_field(field: str, detail: str) -> FieldError:

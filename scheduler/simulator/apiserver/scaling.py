@@ -1,9 +1,9 @@
 """The ``/scale`` of workloads: replicas alone, in a form that all of them share."""
 
 from scheduler.simulator.apiserver.bodies import check_options, read_body, read_object_of
+from scheduler.simulator.apiserver.container_validation import NOT_NEGATIVE
 from scheduler.simulator.apiserver.errors import BadRequestError, InvalidError, invalid_value
 from scheduler.simulator.apiserver.label_selectors import from_label_selector
-from scheduler.simulator.apiserver.pod_validation import NOT_NEGATIVE
 from scheduler.simulator.apiserver.requests import Request, Response, json_response
 from scheduler.simulator.apiserver.routes import Target
 from scheduler.simulator.apiserver.writing import Writer, apply_patch, check_patch_type

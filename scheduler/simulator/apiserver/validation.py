@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from scheduler.simulator import resources as r
 from scheduler.simulator.apiserver.affinity_validation import label_selector_errors
+from scheduler.simulator.apiserver.container_validation import NOT_NEGATIVE
 from scheduler.simulator.apiserver.errors import (
     FieldError,
     InvalidError,
@@ -21,13 +22,8 @@ from scheduler.simulator.apiserver.names import (
     path_segment_problems,
     subdomain_problems,
 )
-from scheduler.simulator.apiserver.pod_validation import (
-    NOT_NEGATIVE,
-    amount_errors,
-    label_errors,
-    pod_spec_errors,
-    taint_effect_errors,
-)
+from scheduler.simulator.apiserver.node_validation import node_change_errors, node_errors
+from scheduler.simulator.apiserver.pod_validation import label_errors, pod_spec_errors
 from scheduler.simulator.defaults import SYSTEM_PRIORITIES
 from scheduler.simulator.resources import Object, Resource
 
@@ -123,16 +119,9 @@ def _body_errors(resource: Resource, obj: Object) -> Iterator[FieldError]:
 
 def _pod_errors(pod: Object) -> Iterator[FieldError]:
     yield from pod_spec_errors(pod["spec"], "spec")
-
-
-def _node_errors(node: Object) -> Iterator[FieldError]:
-    for i, taint in enumerate(node["spec"].get("taints") or ()):
-        here = f"spec.taints[{i}]"
-        for problem in label_key_problems(taint.get("key", "")):
-            yield invalid_value(f"{here}.key", taint.get("key", ""), problem)
-        yield from taint_effect_errors(taint.get("effect", ""), f"{here}.effect")
-    for field in ("capacity", "allocatable"):
-        yield from amount_errors(node["status"].get(field), f"status.{field}")
+    if pod["spec"].get("nodeName") and pod["spec"].get("schedulingGates"):
+        detail = "cannot be set until all schedulingGates have been cleared"
+        yield forbidden_field("spec.nodeName", detail)
 
 
 def _lease_errors(lease: Object) -> Iterator[FieldError]:
@@ -234,7 +223,7 @@ def _event_errors(event: Object) -> Iterator[FieldError]:
 
 _BODY_CHECKS: Mapping[str, Callable[[Object], Iterator[FieldError]]] = {
     r.PODS.table: _pod_errors,
-    r.NODES.table: _node_errors,
+    r.NODES.table: node_errors,
     r.LEASES.table: _lease_errors,
     r.PDBS.table: _budget_errors,
     r.PRIORITY_CLASSES.table: _priority_class_errors,
@@ -246,7 +235,9 @@ _BODY_CHECKS: Mapping[str, Callable[[Object], Iterator[FieldError]]] = {
 
 
 def _change_errors(resource: Resource, old: Object, new: Object) -> Iterator[FieldError]:
-    if resource in (r.DEPLOYMENTS, r.REPLICASETS):
+    if resource is r.NODES:
+        yield from node_change_errors(old, new)
+    elif resource in (r.DEPLOYMENTS, r.REPLICASETS):
         selector = new["spec"].get("selector")
         if selector != old["spec"].get("selector"):
             yield invalid_value("spec.selector", selector, "field is immutable")

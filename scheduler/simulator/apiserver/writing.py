@@ -38,7 +38,7 @@ from scheduler.simulator.apiserver.routes import Target
 from scheduler.simulator.apiserver.schema import type_name
 from scheduler.simulator.apiserver.validation import check_changed, check_new, refuse_if_wrong
 from scheduler.simulator.defaults import ForbiddenError, complete, complete_update
-from scheduler.simulator.pod_defaults import with_outage_tolerations
+from scheduler.simulator.pod_defaults import with_outage_tolerations, with_pod_ips
 from scheduler.simulator.resources import Object, Resource
 from scheduler.simulator.store import AlreadyExistsError, ConflictError, NotFoundError, Store
 
@@ -327,6 +327,10 @@ def _prepared(target: Target, old: Object, obj: Object) -> Object:
     if target.subresource == "status":
         meta["ownerReferences"] = old["metadata"].get("ownerReferences")
         kept = {key: value for key, value in old.items() if key not in ("metadata", "status")}
+        if resource is r.PODS:
+            # The class of service is given at creation, whether or not a writer repeats it.
+            given = {"qosClass": old["status"]["qosClass"]} | (obj.get("status") or {})
+            obj["status"] = with_pod_ips(given)
         result = {**kept, "metadata": meta}
         return {**result, "status": obj["status"]} if "status" in obj else result
     if resource.has_subresource("status"):

@@ -43,6 +43,24 @@ def api():
             {"containers": [container(volumeMounts=[{"name": "v", "mountPath": "/v"}])]},
             "spec.containers[0].volumeMounts[0].name",
         ),
+        (
+            {
+                "containers": [
+                    container(ports=[{"containerPort": n, "hostPort": 80} for n in (1, 2)])
+                ]
+            },
+            "spec.containers[0].ports[1].hostPort",
+        ),
+        (
+            {
+                "hostNetwork": True,
+                "containers": [container(ports=[{"containerPort": 1, "hostPort": 80}])],
+            },
+            "spec.containers[0].ports[0].hostPort",
+        ),
+        ({"containers": [container(livenessProbe={})]}, "spec.containers[0].livenessProbe"),
+        ({"volumes": [{"name": "v", "secret": {}}]}, "spec.volumes[0].secret.secretName"),
+        ({"schedulingGates": [{"name": "a.io/b"}], "nodeName": "n1"}, "spec.nodeName"),
         ({"restartPolicy": "Sometimes"}, "spec.restartPolicy"),
         ({"tolerations": [{"key": "a", "operator": "Bad"}]}, "spec.tolerations[0].operator"),
         ({"nodeSelector": {"a b": "c"}}, "spec.nodeSelector"),
@@ -282,3 +300,45 @@ def test_an_eviction_beyond_the_budget_is_refused(api):
     assert answer["details"]["causes"][0]["message"] == (
         "The disruption budget b needs 1 healthy pods and has 1 currently"
     )
+
+
+def test_names_the_wrong_field_of_a_node(api):
+    taint = {"key": "a", "effect": "NoSchedule"}
+    node = {"metadata": {"name": "n1"}, "spec": {"taints": [taint, taint]}}
+    node["status"] = {"capacity": {"cpu": "-1"}, "allocatable": {"cpu": "1"}}
+
+    _, answer = api("POST", "/api/v1/nodes", node)
+
+    assert answer["message"] == (
+        'Node "n1" is invalid: [metadata.taints[1]: Duplicate value: {"Key":"a","Value":"",'
+        '"Effect":"NoSchedule","TimeAdded":null}: taints must be unique by key and effect pair, '
+        'status.capacity.cpu: Invalid value: "-1": must be greater than or equal to 0]'
+    )
+
+
+def test_what_a_node_was_given_once_stays(api):
+    spec = {"podCIDR": "10.0.0.0/24", "providerID": "a://1"}
+    node = api.made("/api/v1/nodes", {"metadata": {"name": "n1"}, "spec": spec})
+
+    change = {"spec": {"podCIDR": "10.0.1.0/24", "providerID": "a://2"}}
+    status, answer = api("PATCH", "/api/v1/nodes/n1", change, content_type=MERGE)
+
+    assert node["spec"]["podCIDRs"] == ["10.0.0.0/24"]
+    assert status == 422
+    fields = [cause["field"] for cause in answer["details"]["causes"]]
+    assert fields == ["spec.podCIDRs", "spec.providerID"]
+
+
+def test_one_address_of_a_pod_is_also_a_list(api):
+    api.made(PODS_PATH, pod())
+
+    change = {"status": {"podIP": "10.0.0.7"}}
+    _, patched = api("PATCH", f"{PODS_PATH}/web/status", change, content_type=MERGE)
+
+    assert patched["status"]["podIPs"] == [{"ip": "10.0.0.7"}]
+
+
+def test_a_gated_pod_says_so(api):
+    made = api.made(PODS_PATH, pod(schedulingGates=[{"name": "a.io/b"}]))
+
+    assert [each["reason"] for each in made["status"]["conditions"]] == ["SchedulingGated"]
