@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from collector.contract import NodeTaint
-from kube.health import FailureReason, pod_failure, ready_since
-from kube.objects import ContainerState, ContainerStatus, Node, Pod
+from kube.health import FailureReason, last_end, pod_failure, ready_since
+from kube.objects import ContainerStatus, Node, Pod
 from kube.quantity import CPU, MEMORY, QuantityError
 from kube.workload import workload_of
 
@@ -92,12 +92,6 @@ class NodeFacts:
 def pod_facts(pod: Pod) -> PodFacts:
     """Read a pod. Amounts that are no quantities count as none, as there is nothing to count."""
     requests = _requests(pod)
-    finished_at_s = [
-        t.timestamp()
-        for status in pod.status.container_statuses or []
-        for t in [_finished_at(status.state), _finished_at(status.last_state)]
-        if t is not None
-    ]
     return PodFacts(
         uid=pod.metadata.uid or pod.key,
         namespace=pod.metadata.namespace,
@@ -116,7 +110,7 @@ def pod_facts(pod: Pod) -> PodFacts:
         ),
         last_oom_at_s=_last_oom_at(pod),
         failure=pod_failure(pod),
-        ended_at_s=max(finished_at_s, default=None),
+        ended_at_s=_seconds(last_end(pod)),
         disruption=_disruption(pod),
         is_deleting=pod.metadata.deletion_timestamp is not None,
     )
@@ -186,12 +180,6 @@ def _started_at(pod: Pod) -> float | None:
         and status.state.running.started_at is not None
     ]
     return min(starts, default=None)
-
-
-def _finished_at(state: ContainerState | None) -> datetime | None:
-    if state is None or state.terminated is None:
-        return None
-    return state.terminated.finished_at
 
 
 def _last_oom_at(pod: Pod) -> float | None:

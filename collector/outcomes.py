@@ -81,7 +81,8 @@ def judge(
     Returns:
         The outcome; or that it is still open; or that it will never be known.
     """
-    if pod.phase == "Succeeded":
+    # Told to stop, containers may end well in the middle of their work.
+    if pod.phase == "Succeeded" and not pod.is_deleting:
         return _success(now_s if pod.ended_at_s is None else pod.ended_at_s)
     start_s = trial.placed_at_s if trial.ready_at_s is None else trial.ready_at_s
     due_s = start_s + window_s

@@ -29,6 +29,17 @@ def ready_since(pod: Pod) -> datetime | None:
     return None
 
 
+def last_end(pod: Pod) -> datetime | None:
+    """Tell when the last container to end did so; ``None`` if none has."""
+    ends = [
+        state.terminated.finished_at
+        for status in pod.status.container_statuses or []
+        for state in (status.state, status.last_state)
+        if state is not None and state.terminated is not None
+    ]
+    return max((end for end in ends if end is not None), default=None)
+
+
 def pod_failure(pod: Pod) -> FailureReason | None:
     """Tell what has gone wrong with the pod since it started, if anything has.
 

@@ -274,6 +274,7 @@ def make_container_status(
     running_since: datetime | None = None,
     terminated: tuple[int, str] | None = None,
     last_terminated: tuple[int, str] | None = None,
+    ended_at: datetime | None = None,
 ) -> ContainerStatus:
     """Make a container's status.
 
@@ -285,22 +286,25 @@ def make_container_status(
         running_since: When it started.
         terminated: Exit code and reason, such as ``(137, "OOMKilled")``.
         last_terminated: The same of its previous run.
+        ended_at: When it was terminated.
     """
     state = ContainerState(
         waiting=ContainerStateWaiting(reason=waiting) if waiting is not None else None,
         running=ContainerStateRunning(started_at=running_since) if running_since else None,
-        terminated=_terminated(terminated),
+        terminated=_terminated(terminated, ended_at),
     )
-    last_state = ContainerState(terminated=_terminated(last_terminated))
+    last_state = ContainerState(terminated=_terminated(last_terminated, ended_at))
     return ContainerStatus(
         name=name, ready=ready, restart_count=restarts, state=state, last_state=last_state
     )
 
 
-def _terminated(how: tuple[int, str] | None) -> ContainerStateTerminated | None:
+def _terminated(
+    how: tuple[int, str] | None, ended_at: datetime | None
+) -> ContainerStateTerminated | None:
     if how is None:
         return None
-    return ContainerStateTerminated(exit_code=how[0], reason=how[1], finished_at=at(0))
+    return ContainerStateTerminated(exit_code=how[0], reason=how[1], finished_at=ended_at or at(0))
 
 
 def require_labels(labels: Mapping[str, Sequence[str]]) -> Affinity:

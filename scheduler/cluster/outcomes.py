@@ -7,7 +7,7 @@ is no outcome at all.
 from dataclasses import dataclass
 from typing import Final
 
-from kube.health import pod_failure, ready_since
+from kube.health import last_end, pod_failure, ready_since
 from kube.objects import Pod
 from predictor.contract import Feedback
 from scheduler.model import PREDICTION_ANNOTATION
@@ -55,7 +55,11 @@ class OutcomeTracker:
             return None
         trial = self._trials.get(uid)
         if trial is None:
-            trial = self._trials[uid] = _Trial(pod, _placed_at_s(pod, now_s=now_s))
+            trial = _Trial(pod, _placed_at_s(pod, now_s=now_s))
+            if self._is_past_telling(trial):
+                self._decided.add(uid)
+                return None
+            self._trials[uid] = trial
         trial.pod = pod
         ready = ready_since(pod)
         if trial.ready_at_s is None and ready is not None:
@@ -79,16 +83,27 @@ class OutcomeTracker:
         due_s = self._window_s + (
             trial.placed_at_s if trial.ready_at_s is None else trial.ready_at_s
         )
-        if pod.status.phase == "Succeeded":
-            return self._decide(trial, failure="", at_s=now_s)
         failure = pod_failure(pod)
+        ended_at_s = _ended_at_s(trial, now_s=now_s)
         is_deleting = pod.metadata.deletion_timestamp is not None
-        if failure is not None and (not is_deleting or failure in _OUTLASTS_DELETION):
-            return self._decide(trial, failure=failure, at_s=now_s)
-        if is_deleting or now_s < due_s:
+        is_in_time = trial.ready_at_s is None or ended_at_s <= due_s
+        if failure and is_in_time and (not is_deleting or failure in _OUTLASTS_DELETION):
+            return self._decide(trial, failure=failure, at_s=ended_at_s)
+        # Told to stop, containers may end well in the middle of their work.
+        if is_deleting:
+            return None
+        if pod.status.phase == "Succeeded":
+            return self._decide(trial, failure="", at_s=ended_at_s)
+        if now_s < due_s:
             return None
         failure_by_then = "start_failed" if trial.ready_at_s is None else ""
         return self._decide(trial, failure=failure_by_then, at_s=due_s)
+
+    def _is_past_telling(self, trial: _Trial) -> bool:
+        """Tell whether a pod may have failed in time or not, as when it was ready is forgotten."""
+        end = last_end(trial.pod)
+        latest_s = trial.placed_at_s + self._window_s
+        return end is not None and end.timestamp() > latest_s and bool(pod_failure(trial.pod))
 
     def _decide(self, trial: _Trial, *, failure: str, at_s: float) -> Feedback:
         pod = trial.pod
@@ -106,6 +121,11 @@ class OutcomeTracker:
             reason=failure or "healthy",
             observed_at_s=at_s,
         )
+
+
+def _ended_at_s(trial: _Trial, *, now_s: float) -> float:
+    end = last_end(trial.pod)
+    return now_s if end is None else max(trial.placed_at_s, min(now_s, end.timestamp()))
 
 
 def _placed_at_s(pod: Pod, *, now_s: float) -> float:

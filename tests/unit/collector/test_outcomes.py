@@ -60,6 +60,12 @@ def test_running_to_completion_is_a_success():
     assert verdict(pod, at_s=40) == success(at_s=30)
 
 
+def test_ending_well_when_told_to_stop_tells_nothing():
+    pod = make_running(phase="Succeeded", is_deleting=True, ended_at_s=EPOCH_S + 30)
+
+    assert verdict(pod, at_s=40) is Progress.CENSORED
+
+
 def test_a_pod_deleted_too_early_is_never_counted():
     assert verdict(make_running(is_deleting=True), at_s=300) is Progress.CENSORED
 

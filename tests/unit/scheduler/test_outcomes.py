@@ -81,6 +81,47 @@ def test_a_pod_deleted_early_is_no_outcome():
     assert tracker.n_open == 0
 
 
+def test_ending_well_when_told_to_stop_tells_nothing():
+    tracker = make_tracker()
+    tracker.see(placed(ready_at=at(10)), now_s=NOW_S + 10)
+    stopped = placed(
+        deleted_at=at(50),
+        phase="Succeeded",
+        statuses=[make_container_status(terminated=(0, "Completed"))],
+    )
+
+    assert tracker.see(stopped, now_s=NOW_S + 50) is None
+    assert tracker.gone(stopped, now_s=NOW_S + 60) is None
+
+
+def crashed_at(seconds):
+    return [make_container_status(restarts=1, last_terminated=(1, "Error"), ended_at=at(seconds))]
+
+
+def test_a_failure_after_the_window_does_not_undo_the_success_however_late_it_is_seen():
+    tracker = make_tracker()
+    tracker.see(placed(ready_at=at(10)), now_s=NOW_S + 10)
+
+    feedback = tracker.see(placed(statuses=crashed_at(650)), now_s=NOW_S + 660)
+
+    assert (feedback.success, feedback.observed_at_s) == (True, EPOCH_S + 610)
+
+
+def test_a_failure_is_dated_by_the_end_of_the_container():
+    feedback = make_tracker().see(placed(statuses=crashed_at(50)), now_s=NOW_S + 90)
+
+    assert (feedback.success, feedback.observed_at_s) == (False, EPOCH_S + 50)
+
+
+def test_a_late_crash_first_seen_after_a_restart_tells_nothing_of_the_placement():
+    tracker = make_tracker()
+    pod = placed(ready_at=at(5_020), statuses=crashed_at(5_000))
+
+    assert tracker.see(pod, now_s=NOW_S + 5_100) is None
+    assert tracker.due(now_s=NOW_S + 9_999) == []
+    assert tracker.n_open == 0
+
+
 def test_an_oom_kill_counts_even_while_the_pod_is_deleted():
     killed = [make_container_status(terminated=(137, "OOMKilled"))]
     tracker = make_tracker()
