@@ -10,7 +10,6 @@ All nodes are looked at for every pod, so ``percentageOfNodesToScore`` has no ef
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 
 from scheduler.cache import ClusterCache
 from scheduler.errors import PluginError
@@ -52,7 +51,6 @@ class EngineSettings:
     """Breaks ties between equally good nodes, the same way every time."""
     max_cycles_per_tick: int = 100
     """So that news is taken in between."""
-    max_shapes_per_ask: int = 500
     max_binding: int = 500
     """No more pods are decided on while so many bindings are under way."""
     n_recorded_nodes: int = 50
@@ -78,7 +76,7 @@ class Engine:
             for name, plugin in profile.plugins().items()
         }
         self._binding: dict[str, QueuedPod] = {}
-        self._is_asking = False
+        self._asking: set[Shape] = set()
         # All profiles have the same queueSort plugin, for there is one queue.
         order = next(iter(profiles.values())).queue_sort
         self._queue = SchedulingQueue(order=order, gate=self._gate, settings=settings.queue)
@@ -142,10 +140,10 @@ class Engine:
             case PodGone(key, uid):
                 self._on_pod_gone(key, uid, now_s)
             case Predicted(answer):
-                self._is_asking = False
+                self._asking.difference_update(answer.shapes)
                 self._book.take(answer, now_s=now_s)
             case PredictionFailed(shapes, outage):
-                self._is_asking = False
+                self._asking.difference_update(shapes)
                 self._book.take_failure(shapes, outage=outage, now_s=now_s)
 
     # ------------------------------------------------------------------ what the cluster says
@@ -230,19 +228,17 @@ class Engine:
         )
 
     def _ask(self, now_s: float) -> list[Action]:
-        """Ask once for the shapes of all active pods; one question is under way at a time."""
-        if self._is_asking:
-            return []
-        self._is_asking = True
-        head = self._queue.peek()
-        first = [head.pod.shape] if head is not None else []
-        unsettled = (
+        """Ask for the shapes of all active pods that are neither settled nor asked for.
+
+        Not for the head's alone: each pod's wait begins when it comes, not when its turn does.
+        """
+        shapes = tuple(
             shape
             for shape in self._queue.active_shapes()
-            if shape not in first and not self._book.is_settled(shape, now_s=now_s)
+            if shape not in self._asking and not self._book.is_settled(shape, now_s=now_s)
         )
-        shapes: list[Shape] = [*first, *islice(unsettled, self._settings.max_shapes_per_ask - 1)]
-        return [AskPrediction(tuple(shapes))]
+        self._asking.update(shapes)
+        return [AskPrediction(shapes)] if shapes else []
 
     def _schedule(self, queued: QueuedPod, now_s: float) -> list[Action]:
         pod = queued.pod

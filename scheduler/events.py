@@ -89,7 +89,7 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class AskPrediction:
-    """Ask the predictor; ``Predicted`` or ``PredictionFailed`` must follow."""
+    """Ask the predictor; ``Predicted`` or ``PredictionFailed`` must follow for every shape."""
 
     shapes: tuple[Shape, ...]
 

@@ -21,6 +21,8 @@ FloatColumn = NDArray[np.float64]
 Outage = Literal["timed out", "unavailable"]
 
 _MAX_SHAPES: Final = 2_000
+_MAX_OUTAGES: Final = 100_000
+"""Small; one that is forgotten too early makes its pods wait for the predictor again."""
 _MAX_PLACEMENTS: Final = 200_000
 
 
@@ -134,7 +136,7 @@ class PredictionBook:
         for shape in shapes:
             self._outages.pop(shape, None)
             self._outages[shape] = (now_s + self._settings.retry_after_s, outage)
-        while len(self._outages) > _MAX_SHAPES:
+        while len(self._outages) > _MAX_OUTAGES:
             self._outages.popitem(last=False)
 
     def is_settled(self, shape: Shape, *, now_s: float) -> bool:

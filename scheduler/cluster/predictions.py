@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from itertools import islice, takewhile
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ import requests
 
 from kube.backoff import Backoff
 from kube.edge.logs import facts
-from predictor.contract import BatchRequest, BatchResponse
+from predictor.contract import MAX_SHAPES, BatchRequest, BatchResponse
 from predictor.contract import Shape as AskedShape
 from scheduler.events import Event, Predicted, PredictionFailed
 from scheduler.model import Shape
@@ -32,13 +33,13 @@ class BadAnswerError(Exception):
 class PredictionAsker:
     """Puts one question at a time to the predictor, in a thread of its own.
 
-    Every question is answered within the budget, by ``Predicted`` or by ``PredictionFailed``. After
-    failures the predictor is not asked for a while (a circuit breaker with growing pauses): a dead
-    one then costs nothing.
+    Every shape is answered for within the budget, by ``Predicted`` or by ``PredictionFailed``,
+    whatever was asked before it. After failures the predictor is not asked for a while (a circuit
+    breaker with growing pauses): a dead one then costs nothing.
 
     Args:
         url: Where the predictor is.
-        timeout_s: The budget of a question, in seconds.
+        timeout_s: The budget of each shape, in seconds.
         give_up_s: An answer later than this is given up, in seconds; one within it still serves
             the pods that come next.
         deliver: Takes events to the engine.
@@ -63,9 +64,12 @@ class PredictionAsker:
         self._on_asked = on_asked
         self._backoff = Backoff(rng, base_s=1.0, max_s=30.0)
         self._changed = threading.Condition()
-        self._question: tuple[Shape, ...] | None = None
-        self._is_answered = True
-        self._asked_at_s = 0.0
+        self._deadlines: dict[Shape, float] = {}
+        """Until when the engine waits for a shape; the earliest first."""
+        self._unsent: dict[Shape, None] = {}
+        self._sent: tuple[Shape, ...] = ()
+        self._is_late = False
+        """Whether the engine has given up waiting for the question under way."""
         self._closed_until_s = 0.0
         self._last_outage: Outage = "unavailable"
         self._is_stopped = False
@@ -80,31 +84,35 @@ class PredictionAsker:
     def ask(self, shapes: tuple[Shape, ...]) -> None:
         """Ask about *shapes*; the answer, or that there is none, is delivered in time."""
         with self._changed:
-            if self._question is None and not self.is_resting:
-                self._question = shapes
-                self._is_answered = False
-                self._asked_at_s = time.monotonic()
+            if not (self.is_resting or self._is_late):
+                deadline_s = time.monotonic() + self._timeout_s
+                self._deadlines.update(dict.fromkeys(shapes, deadline_s))
+                self._unsent.update(dict.fromkeys(shapes))
                 self._changed.notify_all()
                 return
-        # Resting, or still busy with a question that is late.
         self._deliver(PredictionFailed(shapes, self._last_outage))
 
     def enforce_budget(self) -> float | None:
-        """Let the engine go on if an answer is late.
+        """Let the engine go on where an answer is late.
 
         Returns:
             In how many seconds to look again; ``None`` if nothing is awaited.
         """
+        now_s = time.monotonic()
         with self._changed:
-            if self._is_answered or self._question is None:
-                return None
-            left_s = self._asked_at_s + self._timeout_s - time.monotonic()
-            if left_s > 0:
-                return left_s
-            shapes, self._is_answered = self._question, True
-            self._last_outage = "timed out"
-        self._deliver(PredictionFailed(shapes, "timed out"))
-        return None
+            overdue = tuple(
+                shape for shape, _ in takewhile(lambda i: i[1] <= now_s, self._deadlines.items())
+            )
+            for shape in overdue:
+                del self._deadlines[shape]
+                self._unsent.pop(shape, None)
+            if overdue:
+                self._last_outage = "timed out"
+                self._is_late = bool(self._sent)
+            next_s = next(iter(self._deadlines.values()), None)
+        if overdue:
+            self._deliver(PredictionFailed(overdue, "timed out"))
+        return None if next_s is None else next_s - now_s
 
     def stop(self) -> None:
         """Ask no more."""
@@ -121,8 +129,13 @@ class PredictionAsker:
 
     def _next_question(self) -> tuple[Shape, ...] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._is_stopped or self._question is not None)
-            return None if self._is_stopped else self._question
+            self._changed.wait_for(lambda: self._is_stopped or self._unsent)
+            if self._is_stopped:
+                return None
+            self._sent = tuple(islice(self._unsent, MAX_SHAPES))
+            for shape in self._sent:
+                del self._unsent[shape]
+            return self._sent
 
     def _answer(self, session: requests.Session, shapes: tuple[Shape, ...]) -> None:
         started_s = time.monotonic()
@@ -131,28 +144,31 @@ class PredictionAsker:
         except (requests.RequestException, BadAnswerError) as error:
             took_s = time.monotonic() - started_s
             outage: Outage = "timed out" if took_s >= self._timeout_s else "unavailable"
-            self._close_for(self._backoff.next_delay_s(at_least_s=0.5), outage=outage)
             log.warning("predictor did not answer", extra=facts(error=str(error), took_s=took_s))
-            self._finish(PredictionFailed(shapes, outage), is_answer=False)
+            self._rest(self._backoff.next_delay_s(at_least_s=0.5), outage=outage)
             self._on_asked(outage, took_s)
             return
         self._backoff.reset()
         took_s = time.monotonic() - started_s
-        self._finish(Predicted(answer), is_answer=True)
+        with self._changed:
+            for shape in shapes:
+                self._deadlines.pop(shape, None)
+            self._sent, self._is_late = (), False
+        # Late or not: it serves the pods that come next.
+        self._deliver(Predicted(answer))
         self._on_asked("late" if took_s > self._timeout_s else "answered", took_s)
 
-    def _close_for(self, pause_s: float, *, outage: Outage) -> None:
-        self._last_outage = outage
-        self._closed_until_s = time.monotonic() + pause_s
-
-    def _finish(self, event: Event, *, is_answer: bool) -> None:
+    def _rest(self, pause_s: float, *, outage: Outage) -> None:
+        """Leave the predictor alone for a while; nobody need wait for it meanwhile."""
         with self._changed:
-            was_awaited = not self._is_answered
-            self._is_answered = True
-            self._question = None
-        # A failure that the engine has been told of already is no news; a late answer is.
-        if was_awaited or is_answer:
-            self._deliver(event)
+            self._last_outage = outage
+            self._closed_until_s = time.monotonic() + pause_s
+            waiting = tuple(self._deadlines)
+            self._deadlines.clear()
+            self._unsent.clear()
+            self._sent, self._is_late = (), False
+        if waiting:
+            self._deliver(PredictionFailed(waiting, outage))
 
     def _fetch(
         self, session: requests.Session, shapes: tuple[Shape, ...], *, give_up_at_s: float

@@ -357,6 +357,18 @@ def test_asks_about_all_shapes_at_once_and_about_none_twice():
     assert questions(again) == []
 
 
+def test_a_pod_that_comes_while_another_waits_is_asked_about_at_once():
+    engine = make_engine("n1", predicts=True)
+    [first] = questions(feed(engine, seen(make_pending("a", cpu_milli=1))))
+
+    [second] = questions(feed(engine, seen(make_pending("b", cpu_milli=2))))
+    placed = placements(feed(engine, [PredictionFailed(second.shapes, "timed out")]))
+    rest = placements(feed(engine, [PredictionFailed(first.shapes, "timed out")]))
+
+    assert [shape.cpu_milli for shape in second.shapes] == [2]
+    assert (placed, list(rest)) == ({}, ["a", "b"])
+
+
 def test_goes_on_without_the_predictor_and_says_so():
     engine = make_engine("n1", "n2", predicts=True)
     [question] = questions(feed(engine, seen(make_pending())))
