@@ -15,7 +15,7 @@ from collector.api import make_app
 from collector.archive import Archive
 from collector.collecting import Collector
 from collector.database import StoreError, open_database
-from collector.settings import CollectorSettings, check
+from collector.settings import CollectorSettings
 from collector.sources import MetricsApi
 from collector.store import Store
 from kube.client import Client
@@ -39,13 +39,11 @@ def main(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
     parser.add_argument("--config", type=Path, help="settings (default: config/collector.yaml)")
     arguments = parser.parse_args(argv)
     try:
-        settings = check(
-            load_settings(
-                CollectorSettings,
-                path=arguments.config or default_path("collector"),
-                env=env,
-                prefix="COLLECTOR",
-            )
+        settings = load_settings(
+            CollectorSettings,
+            path=arguments.config or default_path("collector"),
+            env=env,
+            prefix="COLLECTOR",
         )
         cluster = load_cluster(
             kubeconfig=settings.kubernetes.kubeconfig_path or None,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from kube.edge.settings import Duration, ServerSettings, Settings
+from kube.edge.settings import Duration, HttpUrl, Interval, LogLevel, ServerSettings, Settings
 from predictor.scoring import Weights
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -16,7 +16,6 @@ Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 class PredictorServer(ServerSettings, frozen=True):
     """Where the predictor listens, and how much it takes in."""
 
-    port: int = 5000
     max_body_bytes: AtLeastOne = 4 * 2**20
     """Larger requests are refused (413)."""
 
@@ -24,10 +23,10 @@ class PredictorServer(ServerSettings, frozen=True):
 class CollectorSettings(Settings, frozen=True):
     """Where the state of the cluster comes from."""
 
-    url: str = "http://127.0.0.1:8080"
-    timeout: Duration = Duration(5)
+    url: HttpUrl = "http://127.0.0.1:8080"
+    timeout: Interval = Interval(5)
     """How long one call to the collector may take."""
-    refresh_interval: Duration = Duration(2)
+    refresh_interval: Interval = Interval(2)
     """How often the snapshot is read again."""
     max_snapshot_age: Duration = Duration(120)
     """How long predictions go on with the last snapshot while the collector is away."""
@@ -84,7 +83,7 @@ class OnlineLearningSettings(Settings, frozen=True):
     """Train after so many reports since the last training."""
     performance_threshold: Share = 0.8
     """Train when the share of healthy placements among the latest reports falls below this."""
-    update_interval: Duration = Duration(24 * 3600)
+    update_interval: Interval = Interval(24 * 3600)
     """Train at least this often, by the cluster's clock."""
     growth_ratio: NotNegative = 0.2
     """Train when the collector knows this much more placements than the last training did."""
@@ -96,9 +95,9 @@ class OnlineLearningSettings(Settings, frozen=True):
     """Pause between trainings for poor performance."""
     min_interval: Duration = Duration(30)
     """Pause between any two trainings."""
-    poll_interval: Duration = Duration(15)
+    poll_interval: Interval = Interval(15)
     """How often new placements are read from the collector."""
-    training_timeout: Duration = Duration(600)
+    training_timeout: Interval = Interval(600)
     """A training that takes longer is stopped."""
     min_rows: AtLeastOne = 50
     """A model that learnt from fewer placements is not trusted."""
@@ -113,7 +112,7 @@ class DataSettings(Settings, frozen=True):
 
     directory: str = "data/predictor"
     """Models and the database of predictions and reports live here."""
-    cache_duration: Duration = Duration(168 * 3600)
+    cache_duration: Interval = Interval(168 * 3600)
     """Older placements and reports are not learnt from, and dropped."""
     feature_count: Annotated[int, msgspec.Meta(ge=13, le=13)] = 13
     """Told here to whoever reads the file; the features are fixed."""
@@ -142,8 +141,8 @@ class DataSettings(Settings, frozen=True):
 class PredictorSettings(Settings, frozen=True):
     """All of it."""
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    server: PredictorServer = PredictorServer()
+    log_level: LogLevel = "INFO"
+    server: PredictorServer = PredictorServer(port=5000)
     collector: CollectorSettings = CollectorSettings()
     scoring: ScoringSettings = ScoringSettings()
     model: ModelSettings = ModelSettings()

@@ -1,40 +1,38 @@
 """What an operator can turn, with the defaults that are tested. See ``config/scheduler.yaml``."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
-from kube.edge.settings import Duration, ServerSettings, Settings
+from kube.edge.settings import (
+    HttpUrl,
+    Interval,
+    KubernetesSettings,
+    LogLevel,
+    ServerSettings,
+    Settings,
+)
 
 DEFAULT_PORT = 8081
-
-
-class KubernetesSettings(Settings, frozen=True):
-    """Which cluster to schedule on."""
-
-    in_cluster: bool = False
-    """Insist on the service account of the pod that the scheduler runs in."""
-    kubeconfig_path: str = ""
-    """A kubeconfig; empty: ``KUBECONFIG``, the service account or ``~/.kube/config``."""
 
 
 class PredictorSettings(Settings, frozen=True):
     """Whom to ask, and what to wait for."""
 
-    url: str = "http://127.0.0.1:5000"
-    timeout: Duration = Duration(0.2)
+    url: HttpUrl = "http://127.0.0.1:5000"
+    timeout: Interval = Interval(0.2)
     """What a decision may wait for an answer; then it is made without."""
-    max_age: Duration = Duration(30)
+    max_age: Interval = Interval(30)
     """How long an answer serves, by the cluster's clock."""
 
 
 class FeedbackSettings(Settings, frozen=True):
     """How placements are judged."""
 
-    observation_window: Duration = Duration(600)
+    observation_window: Interval = Interval(600)
     """How long a pod must stay healthy to be a success, by the cluster's clock. The collector's
     setting of the same name should say the same."""
-    interval: Duration = Duration(2)
+    interval: Interval = Interval(2)
     """How often outcomes that only time decides are looked for, by the local clock."""
 
 
@@ -67,4 +65,4 @@ class SchedulerSettings(Settings, frozen=True):
     decisions: DecisionSettings = DecisionSettings()
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """Breaks ties between equally good nodes, the same way every time."""
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: LogLevel = "INFO"

@@ -8,15 +8,22 @@ collector. Two underscores, because Kubernetes itself injects variables such as 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import msgspec
 import yaml
 
 S = TypeVar("S", bound="Settings")
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 _UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+HttpUrl = Annotated[
+    str, msgspec.Meta(pattern=r"^https?://([\w.-]+|\[[\da-fA-F:]+\])(:\d{1,5})?(/[^\s?#]*)?$")
+]
+"""Where another program listens."""
 
 
 class SettingsError(Exception):
@@ -31,11 +38,11 @@ class Duration(float):
     """Seconds, written as ``30s``, ``10m``, ``168h`` or ``1h30m``."""
 
     @classmethod
-    def parse(cls, text: str | float) -> "Duration":
+    def parse(cls, text: str | float) -> Self:
         """Read a duration; a bare number is seconds, in a text (as the environment's) too.
 
         Raises:
-            ValueError: The text is no duration, or it is negative.
+            ValueError: The text is no duration of this kind.
         """
         is_number = isinstance(text, (int, float)) and not isinstance(text, bool)
         if is_number or re.fullmatch(r"[0-9]+(\.[0-9]+)?", str(text)):
@@ -50,17 +57,58 @@ class Duration(float):
         return cls(seconds)
 
 
+class Interval(Duration):
+    """A duration that is more than none, such as what lies between two looks."""
+
+    @classmethod
+    def parse(cls, text: str | float) -> Self:
+        """Read an interval, as ``Duration.parse`` does.
+
+        Raises:
+            ValueError: The text is no duration, or none at all.
+        """
+        interval = super().parse(text)
+        if interval <= 0:
+            raise ValueError("must be more than 0")
+        return interval
+
+
 class ServerSettings(Settings, frozen=True):
     """Where a program listens."""
 
     host: str = "127.0.0.1"
     """Loopback unless told otherwise."""
-    port: int = 0
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     """0 takes any free port."""
-    read_timeout: Duration = Duration(30)
+    read_timeout: Interval = Interval(30)
     """How long a client may take to send its request."""
-    write_timeout: Duration = Duration(30)
+    write_timeout: Interval = Interval(30)
     """How long a client may take to read the answer."""
+
+
+class KubernetesSettings(Settings, frozen=True):
+    """Which cluster to work with."""
+
+    in_cluster: bool = False
+    """Insist on the service account of the pod that the program runs in."""
+    kubeconfig_path: str = ""
+    """A kubeconfig; empty: ``KUBECONFIG``, the service account or ``~/.kube/config``."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, of which YAML's would drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 (PyYAML's signature)
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key.value}: this key is given twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def load_settings(
@@ -77,15 +125,7 @@ def load_settings(
     Raises:
         SettingsError: The file cannot be read, or a key or value is wrong.
     """
-    node: yaml.Node | None = None
-    data: Any = {}
-    if path is not None:
-        try:
-            text = path.read_text(encoding="utf-8")
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            data = yaml.safe_load(text) or {}
-        except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a date that is none
-            raise SettingsError(f"{path}: {error}") from error
+    node, data = (None, {}) if path is None else _read(path)
     if not isinstance(data, dict):
         raise SettingsError(f"{path}: the top level must be a mapping")
     settings = _convert(data, settings_type, source=lambda keys: f"{path}{_line(node, keys)}")
@@ -105,6 +145,27 @@ def default_path(program: str) -> Path | None:
     return path if path.exists() else None
 
 
+def _read(path: Path) -> tuple[yaml.Node | None, Any]:
+    """Read a file, as YAML's nodes, which know their lines, and as what they mean.
+
+    Raises:
+        SettingsError: It cannot be read, or is no YAML.
+    """
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        return node, {} if node is None else loader.construct_document(node) or {}
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = "" if mark is None else f":{mark.line + 1}"
+        what = ", ".join(filter(None, (error.context, error.problem)))
+        raise SettingsError(f"{path}{line}: {what}") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a date that is none
+        raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
+
+
 def _convert(data: Any, settings_type: type[S], *, source: Any) -> S:
     try:
         return msgspec.convert(
@@ -119,7 +180,8 @@ def _convert(data: Any, settings_type: type[S], *, source: Any) -> S:
         if unknown:
             keys.append(unknown[1])
             what = "unknown key"
-        raise SettingsError(f"{source(keys)}: {'.'.join(keys)}: {what}") from error
+        where = f"{'.'.join(keys)}: " if keys else ""
+        raise SettingsError(f"{source(keys)}: {where}{what}") from error
 
 
 def _fill(data: Mapping[str, Any], settings_type: type[msgspec.Struct]) -> dict[str, Any]:
@@ -138,8 +200,8 @@ def _fill(data: Mapping[str, Any], settings_type: type[msgspec.Struct]) -> dict[
 
 
 def _decode(kind: type, value: Any) -> Any:
-    if kind is Duration:
-        return Duration.parse(value)
+    if issubclass(kind, Duration):
+        return kind.parse(value)
     raise NotImplementedError(f"no reading for {kind}")
 
 

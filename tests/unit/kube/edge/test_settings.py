@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kube.edge.settings import (
     Duration,
+    HttpUrl,
     ServerSettings,
     Settings,
     SettingsError,
@@ -25,6 +26,7 @@ class Example(Settings, frozen=True):
     interval: Duration = Duration(30)
     name: str = "example"
     is_on: bool = False
+    url: HttpUrl = "http://127.0.0.1:5000"
 
 
 def load(tmp_path: Path, text: str, **env: str) -> Example:
@@ -74,11 +76,23 @@ def test_the_file_is_read_and_the_environment_goes_on_top(tmp_path):
         ("a: [\n", "example.yaml"),
         ("name: 2020-99-99\n", "example.yaml"),
         ("1: 2\n", "example.yaml"),
+        ("server:\n  port: 1\n  port: 2\n", r"example\.yaml:3: port: this key is given twice"),
+        ("server:\n\tport: 1\n", r"example\.yaml:2: .*found character '\\t'"),
+        ("server:\n  port: 65536\n", r"example\.yaml:2: server\.port: "),
+        ("server:\n  port: true\n", r"example\.yaml:2: server\.port: "),
+        ("server:\n  read_timeout: 0s\n", r"example\.yaml:2: server\.read_timeout: must be more"),
+        ("url: file:///etc/passwd\n", r"example\.yaml:1: url: "),
+        ("url: http://[bad\n", r"example\.yaml:1: url: "),
+        ("--- {}\n---\n{}\n", r"example\.yaml:2: .*, but found another document"),
+        ("!!python/object/apply:os.abort []\n", r"example\.yaml:1: could not determine"),
+        ("[" * 10_000, "example.yaml: "),
     ],
 )
 def test_what_is_wrong_is_named_by_file_line_and_key(tmp_path, text, says):
-    with pytest.raises(SettingsError, match=says):
+    with pytest.raises(SettingsError, match=says) as caught:
         load(tmp_path, text)
+
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -112,7 +126,9 @@ def test_durations(text, seconds):
     assert Duration.parse(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "5 s", "-1s", "1x", "1h-5m", "inf", True, float("inf")])
+@pytest.mark.parametrize(
+    "text", ["", "s", "5 s", "-1s", "1x", "1h-5m", "inf", "٣s", True, float("inf")]
+)
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="duration"):
         Duration.parse(text)
