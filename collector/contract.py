@@ -131,7 +131,8 @@ class Placement(Wire, frozen=True, kw_only=True):
     """A pod on a node (``GET /api/v1/placements``)."""
 
     id: int
-    """Grows with time; page on with ``since=<last id>``."""
+    """Grows with time, and over the loss of the database; page on with ``since=<last id>``. A
+    placement whose outcome becomes known gets a new one, and so comes once more."""
     pod_uid: str
     pod_namespace: str
     pod_name: str

@@ -68,47 +68,22 @@ def test_goes_on_where_it_stopped(collector, placements):
     placements.refresh()
 
     assert len(placements) == 5
-    assert collector.asked_since == [3, 5]
+    assert collector.asked_since == [4, 5]
 
 
-def test_comes_back_for_outcomes_that_were_not_known(collector, placements):
+def test_learns_of_an_outcome_when_it_becomes_known(collector, placements):
     collector.placements = [
         make_placement(number, success=None if number == 2 else True) for number in range(1, 6)
     ]
     placements.refresh()
     assert len(placements) == 4
 
-    collector.placements[1] = make_placement(2, success=False)
+    decided = msgspec.structs.replace(make_placement(2, success=False), id=6)
+    collector.placements = [p for p in collector.placements if p.id != 2] + [decided]
     placements.refresh()
 
     assert len(placements) == 5
     assert not placements.rows()["uid-2"].success
-
-
-def test_stops_waiting_for_outcomes_that_will_never_come(collector, placements):
-    collector.placements = [
-        make_placement(1, success=None, placed_at_s=START_S),
-        make_placement(2, placed_at_s=START_S + 7200),
-    ]
-    placements.refresh()
-    collector.asked_since.clear()
-
-    placements.refresh()
-
-    assert collector.asked_since == [1, 2]
-
-
-def test_starts_over_with_a_collector_that_lost_its_memory(collector, placements):
-    collector.placements = [make_placement(number) for number in range(1, 9)]
-    placements.refresh()
-    collector.placements = [
-        msgspec.structs.replace(make_placement(number), pod_uid=f"new-{number}")
-        for number in range(1, 4)
-    ]
-
-    placements.refresh()
-
-    assert {"uid-8", "new-1", "new-3"} < set(known(placements))
 
 
 def test_keeps_what_it_read_when_the_collector_goes_away(collector, placements):
