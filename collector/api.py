@@ -1,13 +1,11 @@
 """The collector's HTTP interface. It only reads: every path takes GET, and no body."""
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Literal
 
 import msgspec
 from flask import Flask, Response, request
 
-from collector import openapi
 from collector.answers import (
     Health,
     HistoryPoint,
@@ -25,20 +23,15 @@ from collector.contract import NodeState, Wire, cluster_state
 from collector.database import StoreError
 from collector.facts import PodFacts
 from collector.history import Subject
-from collector.queries import (
-    HistoryQuery,
-    NoQuery,
-    PlacementsQuery,
-    PodsQuery,
-    read_query,
-    read_span,
-)
+from collector.openapi import OPERATIONS
+from collector.queries import HistoryQuery, PlacementsQuery, PodsQuery, read_span
 from collector.windows import Rollup, Window
+from kube.edge.openapi import install_openapi
 from kube.edge.problems import ProblemDetails, ProblemError, answer, install
-from kube.edge.serve import install_health
+from kube.edge.queries import read_query
+from kube.edge.serve import JSON, install_health
 
 _MAX_BODY_BYTES: Final = 65_536
-_JSON: Final = "application/json"
 
 
 def make_app(collector: Collector) -> Flask:
@@ -54,9 +47,8 @@ def make_app(collector: Collector) -> Flask:
         registry=collector.telemetry.registry,
         not_ready=lambda: "" if collector.is_synced else "the cluster has not been listed yet",
     )
-    app.before_request(_refuse_large_body)
     app.register_error_handler(StoreError, _on_store_error)
-    described = msgspec.json.encode(openapi.document(_version()))
+    install_openapi(app, title="collector", operations=OPERATIONS)
     answers = _Answers(collector)
     routes: dict[str, Callable[..., Response]] = {
         "/api/v1/metrics": answers.metrics,
@@ -67,7 +59,6 @@ def make_app(collector: Collector) -> Flask:
         "/api/v1/snapshot": answers.snapshot,
         "/api/v1/placements": answers.placements,
         "/health": answers.health,
-        "/openapi.json": lambda: Response(described, mimetype=_JSON),
     }
     for path, view in routes.items():
         app.add_url_rule(path, endpoint=path, view_func=view, methods=["GET"])
@@ -81,7 +72,6 @@ class _Answers:
         self._collector = collector
 
     def metrics(self) -> Response:
-        read_query(request.args, NoQuery)
         nodes = self._node_states()
         return _json(
             Metrics(
@@ -92,7 +82,6 @@ class _Answers:
         )
 
     def nodes(self) -> Response:
-        read_query(request.args, NoQuery)
         nodes = self._node_states()
         return _json(Nodes(at_s=self._collector.changed_at_s, items=nodes))
 
@@ -126,7 +115,6 @@ class _Answers:
         return _json(Pods(at_s=self._collector.changed_at_s, items=pods))
 
     def workload(self, namespace: str, kind: str, name: str) -> Response:
-        read_query(request.args, NoQuery)
         self._check_synced()
         key = f"{namespace}/{kind}/{name}"
         with self._collector.looking() as (view, history):
@@ -138,10 +126,9 @@ class _Answers:
         return _json(workload)
 
     def snapshot(self) -> Response:
-        read_query(request.args, NoQuery)
         self._check_synced()
         snapshot = self._collector.snapshot()
-        response = Response(snapshot.body, mimetype=_JSON)
+        response = Response(snapshot.body, mimetype=JSON)
         response.set_etag(str(snapshot.version))
         response.headers["Cache-Control"] = "no-cache"
         response.make_conditional(request)
@@ -152,7 +139,6 @@ class _Answers:
         return _json(self._collector.store.placements(since=query.since, limit=query.limit))
 
     def health(self) -> Response:
-        read_query(request.args, NoQuery)
         collector = self._collector
         now_s, silence_s = collector.now_s(), collector.silence_s
         with collector.looking() as (view, _):
@@ -199,27 +185,12 @@ def _status(collector: Collector, reasons: list[str]) -> Literal["ok", "starting
     return "degraded" if reasons else "ok"
 
 
-def _version() -> str:
-    try:
-        return version("ai-scheduler")
-    except PackageNotFoundError:  # run from a clone, without being installed
-        return "unreleased"
-
-
-def _refuse_large_body() -> None:
-    # Flask would refuse it only when it is read, which a GET never does.
-    if (request.content_length or 0) > _MAX_BODY_BYTES:
-        raise ProblemError(
-            413, "Request too large", detail=f"a body may have at most {_MAX_BODY_BYTES} bytes"
-        )
-
-
 def _on_store_error(error: StoreError) -> Response:
     return answer(ProblemDetails(title="Out of service", status=503, detail=str(error)))
 
 
 def _json(document: Wire) -> Response:
-    return Response(msgspec.json.encode(document), mimetype=_JSON)
+    return Response(msgspec.json.encode(document), mimetype=JSON)
 
 
 def _usage(node: NodeState) -> NodeUsage:

@@ -1,17 +1,15 @@
-"""Query parameters: typed, and refused with the parameter's name if they are wrong."""
+"""What one may ask for in the query of an URL."""
 
 import math
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
-from werkzeug.datastructures import MultiDict
 
 from collector.windows import ROLLUP_S
-from kube.edge.problems import ProblemError, invalid
+from kube.edge.problems import ProblemError
+from kube.edge.queries import Query
 from kube.edge.settings import Duration
-
-Q = TypeVar("Q", bound="Query")
 
 MAX_POINTS: Final = 11_000
 """As many as Prometheus gives for one series."""
@@ -19,14 +17,6 @@ _DEFAULT_SPAN_S: Final = 3600.0
 _MAX_STEP_S: Final = 366 * 86_400
 
 Text = Annotated[str, msgspec.Meta(max_length=253)]
-
-
-class Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The parameters of one operation."""
-
-
-class NoQuery(Query, frozen=True, kw_only=True):
-    """An operation without parameters."""
 
 
 class PodsQuery(Query, frozen=True, kw_only=True):
@@ -65,23 +55,6 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     step_s: int
 
 
-def read_query(args: MultiDict[str, str], query_type: type[Q]) -> Q:
-    """Read query parameters.
-
-    Raises:
-        ProblemError: 422; names the parameter.
-    """
-    for name in args:
-        if len(args.getlist(name)) > 1:
-            problem = _refuse(name, "given more than once")
-            raise problem
-    try:
-        return msgspec.convert(args.to_dict(), query_type, strict=False)
-    except msgspec.ValidationError as error:
-        problem = invalid(str(error))
-        raise problem from error
-
-
 def read_span(query: HistoryQuery, *, now_s: float) -> Span:
     """Find out which part of the past is meant.
 
@@ -114,13 +87,20 @@ def _step(text: str) -> int:
 
 def _instant(name: str, text: str) -> float:
     try:
-        instant_s = float(text) if _is_number(text) else datetime.fromisoformat(text).timestamp()
+        instant_s = float(text) if _is_number(text) else _read_rfc_3339(text)
     except (ValueError, OverflowError, OSError) as error:
         raise _refuse(name, "neither Unix seconds nor an RFC 3339 instant") from error
     # Beyond the year 9999 no clock is right, and integers of the database might overflow.
     if not (math.isfinite(instant_s) and 0 <= instant_s < 253_402_300_800):
         raise _refuse(name, "out of range")
     return instant_s
+
+
+def _read_rfc_3339(text: str) -> float:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError("no time zone")
+    return instant.timestamp()
 
 
 def _is_number(text: str) -> bool:

@@ -9,9 +9,10 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from kube.edge import problems
+from kube.edge.openapi import install_openapi
 from kube.edge.problems import ProblemError, decode_body
+from kube.edge.queries import read_query
 from kube.edge.serve import JSON, install_health
-from predictor import openapi
 from predictor.contract import (
     Answer,
     BatchRequest,
@@ -29,12 +30,12 @@ from predictor.features import FEATURES
 from predictor.feedback import FeedbackStore
 from predictor.learning import Learner
 from predictor.metrics import Metrics
+from predictor.openapi import OPERATIONS, ExplainQuery
 from predictor.predictions import Predictions, algorithm
 from predictor.registry import Registry, UnknownVersionError, UnusableModelError
 from predictor.reports import Reports
 from predictor.snapshots import Snapshots
 
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _FLUSH_TIMEOUT_S = 1.0
 
 
@@ -53,26 +54,22 @@ class Parts:
     """Says why nothing can be predicted yet; an empty text when it can."""
 
 
-def create_app(parts: Parts, *, max_body_bytes: int, version: str) -> Flask:
+def create_app(parts: Parts, *, max_body_bytes: int) -> Flask:
     """Make the application.
 
     Args:
         parts: What it speaks for.
         max_body_bytes: Larger requests are refused.
-        version: Of this program, for the OpenAPI document.
     """
-    app = Flask("predictor")
+    app = Flask("predictor", static_folder=None)
+    # First, so that refusals are timed, too.
+    _install_timing(app, metrics=parts.metrics)
     problems.install(app, max_body_bytes=max_body_bytes)
     install_health(app, registry=parts.metrics.registry, not_ready=parts.not_ready)
-    _install_timing(app, metrics=parts.metrics)
+    install_openapi(app, title="predictor", operations=OPERATIONS)
     _install_predictions(app, parts=parts)
     _install_models(app, parts=parts)
     _install_performance(app, parts=parts)
-    described = msgspec.json.encode(openapi.document(version))
-
-    @app.get("/openapi.json")
-    def openapi_json() -> Response:
-        return Response(described, mimetype=JSON)
 
     @app.errorhandler(SQLAlchemyError)
     def on_database(error: SQLAlchemyError) -> Response:
@@ -84,8 +81,7 @@ def create_app(parts: Parts, *, max_body_bytes: int, version: str) -> Flask:
 
 def _install_timing(app: Flask, *, metrics: Metrics) -> None:
     durations = {
-        operation.path: metrics.request_duration.labels(operation.path)
-        for operation in openapi.OPERATIONS
+        operation.path: metrics.request_duration.labels(operation.path) for operation in OPERATIONS
     }
 
     @app.before_request
@@ -104,8 +100,9 @@ def _install_timing(app: Flask, *, metrics: Metrics) -> None:
 def _install_predictions(app: Flask, *, parts: Parts) -> None:
     @app.post("/predict")
     def predict() -> Response:
+        query = read_query(request.args, ExplainQuery)
         asked = decode_body(request, PredictRequest)
-        return _json(parts.predictions.predict(asked, explain=_wants_explanation()))
+        return _json(parts.predictions.predict(asked, explain=query.explain))
 
     @app.post("/predict/batch")
     def predict_batch() -> Response:
@@ -220,15 +217,6 @@ def _roll_back(registry: Registry, *, version: int | None) -> None:
         raise ProblemError(404, "Unknown version", detail=str(error), field="version") from error
     except UnusableModelError as error:
         raise ProblemError(409, "Cannot roll back", detail=str(error), field="version") from error
-
-
-def _wants_explanation() -> bool:
-    text = request.args.get("explain", "false").lower()
-    if text not in _BOOLEANS:
-        raise ProblemError(
-            422, "Invalid request", detail=f"{text[:64]!r} is not true or false", field="explain"
-        )
-    return _BOOLEANS[text]
 
 
 def _json(answer: Answer, *, status: int = 200) -> Response:

@@ -3,7 +3,6 @@
 import logging
 import time
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
 from typing import Self
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -66,9 +65,7 @@ class Program:
                 now_s=self.now_s,
             )
             opened.callback(self.learner.close)
-            self.app = create_app(
-                self._parts(), max_body_bytes=settings.server.max_body_bytes, version=_version()
-            )
+            self.app = create_app(self._parts(), max_body_bytes=settings.server.max_body_bytes)
             self.server = Server(self.app, settings=settings.server)
             self._stack = opened.pop_all()
         self.metrics.watch(
@@ -145,10 +142,3 @@ class Program:
             metrics=self.metrics,
             not_ready=self._not_ready,
         )
-
-
-def _version() -> str:
-    try:
-        return version("ai-scheduler")
-    except PackageNotFoundError:
-        return "0+source"

@@ -1,16 +1,15 @@
 """Errors as RFC 9457 problem documents, and request bodies as typed structs."""
 
-import logging
 import re
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
-from flask import Flask, Request, Response
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
-
-log = logging.getLogger(__name__)
+from flask import Flask, Request, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 T = TypeVar("T")
+
+PROBLEM: Final = "application/problem+json"
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,13 +67,19 @@ def answer(details: ProblemDetails) -> Response:
     return Response(
         msgspec.json.encode(details),
         status=details.status,
-        mimetype="application/problem+json",
+        mimetype=PROBLEM,
     )
 
 
 def install(app: Flask, *, max_body_bytes: int) -> None:
     """Make *app* answer every error with a problem document and refuse larger bodies (413)."""
-    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+
+    @app.before_request
+    def refuse_large_bodies() -> None:
+        # Flask would refuse them only when they are read, which most operations never do.
+        if (request.content_length or 0) > max_body_bytes:
+            detail = f"a body may have at most {max_body_bytes} bytes"
+            raise ProblemError(413, "Request too large", detail=detail)
 
     @app.errorhandler(ProblemError)
     def on_problem(error: ProblemError) -> Response:
@@ -82,16 +87,15 @@ def install(app: Flask, *, max_body_bytes: int) -> None:
 
     @app.errorhandler(HTTPException)
     def on_http(error: HTTPException) -> Response:
-        status = error.code or 500
-        detail = error.description or ""
-        if isinstance(error, RequestEntityTooLarge):
-            detail = f"a body may have at most {max_body_bytes} bytes"
-        response = answer(ProblemDetails(title=error.name, status=status, detail=detail))
+        details = ProblemDetails(
+            title=error.name, status=error.code or 500, detail=error.description or ""
+        )
+        response = answer(details)
         if isinstance(error, MethodNotAllowed):
             response.headers["Allow"] = ", ".join(error.valid_methods or ())
         return response
 
     @app.errorhandler(500)
-    def on_bug(error: Exception) -> Response:
-        log.error("request failed", exc_info=getattr(error, "original_exception", error))
+    def on_bug(_: Exception) -> Response:
+        # Flask has logged it.
         return answer(ProblemDetails(title="Internal error", status=500))
