@@ -4,9 +4,11 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
 from kube.client import Client
@@ -23,6 +25,8 @@ from tests.integration.fake_predictor import FakePredictor
 PODS = "/api/v1/pods"
 NODES = "/api/v1/nodes"
 EVENTS = "/apis/events.k8s.io/v1/events"
+ROOT = Path(__file__).parents[2]
+ROLE = ("ClusterRole", "ai-scheduler")
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -201,6 +205,47 @@ def test_an_object_that_makes_no_sense_stops_nothing(server):
 
     assert node in ("n1", "n2")
     assert node_of(server, "bad") == ""
+
+
+def permission(request) -> tuple[str, str, str]:
+    """Tell the RBAC group, resource and verb that a request needs."""
+    root, *parts = request.path.strip("/").split("/")
+    group = parts.pop(0) if root == "apis" else ""
+    parts = parts[1:]  # without the version
+    if parts[0] == "namespaces":
+        parts = parts[2:]
+    plural, *rest = parts
+    resource = "/".join([plural, *rest[1:]])
+    if request.method == "GET":
+        return group, resource, "watch" if "watch" in request.query else "get" if rest else "list"
+    return group, resource, {"POST": "create", "PATCH": "patch"}[request.method]
+
+
+def test_asks_for_what_its_role_allows_and_for_nothing_else(server):
+    conflict = refusal(409, "is being deleted", reason="Conflict")
+    server.fail_next(conflict, method="POST", path="/api/v1/namespaces/default/pods")
+    server.put(PODS, make_pod("small"))
+    server.put(PODS, make_pod("big", requests={"cpu": "6"}))
+    with running_scheduler(server):
+        wait_until(lambda: node_of(server, "small"))
+        wait_until(lambda: condition_of(server, "big"))
+        server.put(NODES, make_node("n2", cpu="5"))
+        wait_until(
+            lambda: [e for e in events_about(server, "big", "FailedScheduling") if "series" in e]
+        )
+
+    documents = yaml.safe_load_all((ROOT / "config/k8s/rbac.yaml").read_text())
+    [role] = [d for d in documents if (d["kind"], d["metadata"]["name"]) == ROLE]
+    allowed = {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    # Everybody who is known to the API server may ask for its version.
+    used = {permission(r) for r in list(server.requests) if r.path != "/version"}
+    assert used == allowed
 
 
 # -------------------------------------------------------------------------------- predictor
