@@ -92,15 +92,20 @@ class Reporter:
             self._create_event(pod, kind=kind, reason=reason, note=note)
         elif self._is_due(series):
             body = {"series": {"count": series.count, "lastObservedTime": now}}
-            self._attempt(
+            is_written = self._attempt(
                 lambda: self._client.patch(series.path, body=msgspec.json.encode(body)),
                 what="event",
                 pod=pod,
             )
+            if not is_written:
+                # API servers drop events after an hour: the next one starts anew.
+                with self._lock:
+                    self._series.pop((pod.uid, reason, note), None)
 
     def _create_event(self, pod: PodFacts, *, kind: str, reason: str, note: str) -> None:
         collection = f"/apis/events.k8s.io/v1/namespaces/{pod.namespace}/events"
-        name = f"{pod.name[:200]}.{uuid.uuid4().hex[:16]}"
+        # A cut must not leave a name that the API server refuses.
+        name = f"{pod.name[:200].rstrip('-.')}.{uuid.uuid4().hex[:16]}"
         event = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
@@ -125,7 +130,7 @@ class Reporter:
             what="event",
             pod=pod,
         )
-        if is_written:
+        if is_written and kind == "Warning":
             with self._lock:
                 self._series[pod.uid, reason, note] = _Series(f"{collection}/{name}")
                 while len(self._series) > _MAX_SERIES:
@@ -150,8 +155,6 @@ class Reporter:
     def _write_condition(self, report: ReportFailure) -> None:
         pod = report.pod
         shown = self._shown(pod)
-        if shown is not None and shown.spec.node_name:
-            return  # bound meanwhile: the condition is no longer ours to write
         conditions = (shown.status.conditions if shown is not None else None) or []
         known = next((c for c in conditions if c.type == "PodScheduled"), None)
         text = (report.reason, report.message)
@@ -178,6 +181,7 @@ class Reporter:
             lambda: self._client.patch(path, body=msgspec.json.encode(body)),
             what="condition",
             pod=pod,
+            is_stale=lambda: self._is_bound(pod),
         )
         if is_written:
             with self._lock:
@@ -191,9 +195,23 @@ class Reporter:
         pod = self._pod(facts_of.key)
         return pod if pod is not None and pod.metadata.uid == facts_of.uid else None
 
-    def _attempt(self, write: Callable[[], bytes], *, what: str, pod: PodFacts) -> bool:
+    def _is_bound(self, pod: PodFacts) -> bool:
+        """Tell whether the pod is bound meanwhile: its condition is then not ours to write."""
+        shown = self._shown(pod)
+        return shown is not None and bool(shown.spec.node_name)
+
+    def _attempt(
+        self,
+        write: Callable[[], bytes],
+        *,
+        what: str,
+        pod: PodFacts,
+        is_stale: Callable[[], bool] = lambda: False,
+    ) -> bool:
         backoff = Backoff(self._rng, base_s=0.2, max_s=5.0)
         for attempt in range(_MAX_ATTEMPTS):
+            if is_stale():
+                return False
             try:
                 write()
             except NotFoundError:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -50,13 +51,14 @@ class Workers:
             self._changed.notify()
 
     def stop(self, *, timeout_s: float) -> None:
-        """Finish the tasks that run, drop those that wait."""
+        """Drop the tasks that wait, and let those that run finish, within *timeout_s* seconds."""
         with self._changed:
             self._is_stopped = True
             self._tasks.clear()
             self._changed.notify_all()
+        deadline_s = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def _run(self) -> None:
         while True:

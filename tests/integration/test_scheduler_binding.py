@@ -7,7 +7,6 @@ import pytest
 
 from kube.client import Client
 from scheduler.cluster.binder import MAX_ATTEMPTS, Binder
-from scheduler.cluster.reporter import shorten
 from scheduler.events import Bind, BindFailed, BindSucceeded
 from scheduler.model import PodFacts
 from tests.builders import make_pod
@@ -104,14 +103,3 @@ def test_a_conflict_that_cannot_be_looked_into_is_tried_again_later(server, bind
     binder.bind(Bind(pod, "n1", ""))
 
     assert [r.is_lost_race for r in results] == [False]
-
-
-@pytest.mark.parametrize("note", ["x" * 1024, "é" * 512])
-def test_a_note_that_fits_is_left_alone(note):
-    assert shorten(note) == note
-
-
-@pytest.mark.parametrize("note", ["x" * 1025, "é" * 600])
-def test_a_note_that_is_too_long_ends_in_dots(note):
-    assert len(shorten(note).encode()) <= 1024
-    assert shorten(note).endswith(" ...")

@@ -1,5 +1,7 @@
 """Every built-in plugin keeps its contract; single rules are in test_recorded_verdicts."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -199,3 +201,15 @@ def test_prediction_stands_aside_where_nothing_is_known():
 
     assert unknown.is_skip
     assert absent.is_skip
+
+
+def test_the_plugin_that_the_contributors_guide_shows_keeps_its_contract():
+    guide = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    module = {}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), module)
+
+    tests = [name for name in module if name.startswith("test_")]
+    for name in tests:
+        module[name]()
+    assert len(tests) == 2
