@@ -155,6 +155,8 @@ class TrainingProcess:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, request), name="training")
         process.start()
+        # At once: its imports alone take a second of a processor that predictions may need.
+        os.setpriority(os.PRIO_PROCESS, process.pid or 0, _NICENESS)
         theirs.close()
         try:
             result = self._wait_for(ours)
@@ -189,7 +191,6 @@ class TrainingProcess:
 
 def _work(connection: Connection, request: TrainingRequest) -> None:
     """Be the other process: train and send back the record, or what went wrong."""
-    os.nice(_NICENESS)
     # An interrupt from the keyboard reaches us too; the parent ends us when it has tidied up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     result: ModelRecord | str
