@@ -162,9 +162,10 @@ def _connect(url: str) -> Engine:
         METADATA.create_all(engine)
     except SQLAlchemyError as error:
         engine.dispose()
-        if isinstance(error, DBAPIError) and _is_corrupt(error.orig):
-            raise _CorruptError(str(error.orig)) from error
-        raise StoreError(f"database: {error}") from error
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        if _is_corrupt(reason):
+            raise _CorruptError(str(reason)) from error
+        raise StoreError(f"database: {reason}") from error
     except _CorruptError:
         engine.dispose()
         raise

@@ -8,7 +8,7 @@ from kube.edge.settings import (
     Duration,
     Interval,
     KubernetesSettings,
-    LogLevel,
+    ProgramSettings,
     ServerSettings,
     Settings,
 )
@@ -49,7 +49,7 @@ class ScoringSettings(Settings, frozen=True):
     """Placements seen later than this are not recorded: the state they met is gone."""
 
 
-class CollectorSettings(Settings, frozen=True):
+class CollectorSettings(ProgramSettings, frozen=True):
     """The whole file."""
 
     server: ServerSettings = ServerSettings(port=DEFAULT_PORT)
@@ -57,8 +57,6 @@ class CollectorSettings(Settings, frozen=True):
     metrics: MetricsSettings = MetricsSettings()
     database: DatabaseSettings = DatabaseSettings()
     scoring: ScoringSettings = ScoringSettings()
-    log_level: LogLevel = "INFO"
-    """The least severe events to log."""
 
     def __post_init__(self) -> None:
         """Refuse what each value allows by itself, but which makes no sense.

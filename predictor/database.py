@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from kube.edge.logs import facts
+from kube.edge.program import StartError
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,12 @@ class DamagedDatabaseError(Exception):
 
 
 def open_database(path: Path) -> sa.Engine:
-    """Open the database, creating it if need be; a damaged one is set aside first."""
+    """Open the database, creating it if need be; a damaged one is set aside first.
+
+    Raises:
+        StartError: It is locked, or there is no room on the disk: not the file's fault.
+        OSError: Its directory is not to be had.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         return _open(path)
@@ -97,9 +103,9 @@ def _open(path: Path) -> sa.Engine:
             _check(connection)
             _metadata.create_all(connection)
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    except sa.exc.OperationalError:
+    except sa.exc.OperationalError as error:
         engine.dispose()
-        raise  # locked, or no room on the disk: not the file's fault
+        raise StartError(f"{path}: {error.orig}") from error
     except sa.exc.DatabaseError as error:
         engine.dispose()
         raise DamagedDatabaseError(str(error.orig)) from error

@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from kube.edge.settings import Duration, HttpUrl, Interval, LogLevel, ServerSettings, Settings
+from kube.edge.settings import (
+    Duration,
+    HttpUrl,
+    Interval,
+    ProgramSettings,
+    ServerSettings,
+    Settings,
+)
 from predictor.scoring import Weights
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -138,10 +145,9 @@ class DataSettings(Settings, frozen=True):
         return Path(self.directory) / "predictor.db"
 
 
-class PredictorSettings(Settings, frozen=True):
+class PredictorSettings(ProgramSettings, frozen=True):
     """All of it."""
 
-    log_level: LogLevel = "INFO"
     server: PredictorServer = PredictorServer(port=5000)
     collector: CollectorSettings = CollectorSettings()
     scoring: ScoringSettings = ScoringSettings()

@@ -8,12 +8,14 @@ A pod that fits nowhere is no error: see ``framework.status.Status``. Failures b
 API server are ``kube.errors``.
 """
 
+from kube.edge.settings import SettingsError
+
 
 class SchedulerError(Exception):
     """Any failure that the scheduler names itself."""
 
 
-class ConfigError(SchedulerError):
+class ConfigError(SchedulerError, SettingsError):
     """A profile names what does not exist, or contradicts itself."""
 
 

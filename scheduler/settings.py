@@ -8,7 +8,7 @@ from kube.edge.settings import (
     HttpUrl,
     Interval,
     KubernetesSettings,
-    LogLevel,
+    ProgramSettings,
     ServerSettings,
     Settings,
 )
@@ -52,7 +52,7 @@ class DecisionSettings(Settings, frozen=True):
     """Verdicts and scores of so many nodes are kept, the best ones' first."""
 
 
-class SchedulerSettings(Settings, frozen=True):
+class SchedulerSettings(ProgramSettings, frozen=True):
     """The whole file."""
 
     server: ServerSettings = ServerSettings(port=DEFAULT_PORT)
@@ -65,4 +65,3 @@ class SchedulerSettings(Settings, frozen=True):
     decisions: DecisionSettings = DecisionSettings()
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """Breaks ties between equally good nodes, the same way every time."""
-    log_level: LogLevel = "INFO"

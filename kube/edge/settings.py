@@ -95,6 +95,13 @@ class KubernetesSettings(Settings, frozen=True):
     """A kubeconfig; empty: ``KUBECONFIG``, the service account or ``~/.kube/config``."""
 
 
+class ProgramSettings(Settings, frozen=True):
+    """All settings of a program, of which every program has this one."""
+
+    log_level: LogLevel = "INFO"
+    """The least severe events to log."""
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice in one mapping, of which YAML's would drop the first."""
 
@@ -139,12 +146,6 @@ def load_settings(
     )
 
 
-def default_path(program: str) -> Path | None:
-    """Find the file that is read when none is named: ``config/<program>.yaml``, if it is there."""
-    path = Path("config") / f"{program}.yaml"
-    return path if path.exists() else None
-
-
 def _read(path: Path) -> tuple[yaml.Node | None, Any]:
     """Read a file, as YAML's nodes, which know their lines, and as what they mean.
 
@@ -154,7 +155,7 @@ def _read(path: Path) -> tuple[yaml.Node | None, Any]:
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
         node = loader.get_single_node()
-        return node, {} if node is None else loader.construct_document(node) or {}
+        data = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f":{mark.line + 1}"
@@ -164,6 +165,7 @@ def _read(path: Path) -> tuple[yaml.Node | None, Any]:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:  # ValueError: a date that is none
         raise SettingsError(f"{path}: {' '.join(str(error).split())}") from error
+    return node, {} if data is None else data
 
 
 def _convert(data: Any, settings_type: type[S], *, source: Any) -> S:

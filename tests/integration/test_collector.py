@@ -577,12 +577,8 @@ def test_a_wrong_configuration_ends_the_program_with_its_name(
     context = "contexts: [{name: c, context: {cluster: c, user: u}}]"
     kubeconfig.write_text(f"{cluster}\n{context}\nusers: [{{name: u, user: {{}}}}]\n")
     kubeconfig.write_text(kubeconfig.read_text() + "current-context: c\n")
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        code = main(["--config", str(config)], env={"KUBECONFIG": str(kubeconfig), **env})
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+
+    code = main(["--config", str(config)], env={"KUBECONFIG": str(kubeconfig), **env})
 
     assert code == 2
     assert message in capfd.readouterr().err

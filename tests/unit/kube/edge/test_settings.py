@@ -11,7 +11,6 @@ from kube.edge.settings import (
     ServerSettings,
     Settings,
     SettingsError,
-    default_path,
     load_settings,
 )
 
@@ -146,12 +145,3 @@ def test_one_key_of_a_group_leaves_the_groups_other_defaults_alone():
     settings = load_settings(Example, path=None, env=env, prefix="EXAMPLE")
 
     assert (settings.server.host, settings.server.port) == ("0.0.0.0", 8080)
-
-
-def test_a_programs_own_file_is_found_where_it_is_shipped(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert default_path("example") is None
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/example.yaml").write_text("")
-
-    assert default_path("example") == Path("config/example.yaml")
