@@ -58,11 +58,12 @@ class Table:
 
     Args:
         log_size: How many writes are kept.
+        oldest: The version at which the history begins.
     """
 
-    def __init__(self, log_size: int) -> None:
+    def __init__(self, log_size: int, *, oldest: int = 0) -> None:
         self.entries: dict[str, Entry] = {}
-        self.oldest = 0
+        self.oldest = oldest
         """The version after which the log is complete."""
         self._log: deque[Write] = deque(maxlen=log_size)
         self._keys: list[str] = []

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 STEP_S: Final = 0.1
 """Wall time between two steps of the world."""
 BACKLOG: Final = 2048
+NS_PER_VERSION: Final = 100_000
+"""So many real nanoseconds pass for a version: more than 10,000 writes a second are not made."""
 CATCH_UP_S: Final = 2.0
 """At most so much wall time is made up for in one step; what is beyond is lost."""
 
@@ -80,7 +82,9 @@ async def serve(
         monotonic_s=time.monotonic,
         max_step_s=CATCH_UP_S * options.speed,
     )
-    store = Store(now_s=clock.now_s, seed=options.seed)
+    # Counting on from the time of the start, a restarted server finds its clients' versions too
+    # old, and they list anew; one it had yet to reach would be waited for in silence.
+    store = Store(now_s=clock.now_s, seed=options.seed, version=time.time_ns() // NS_PER_VERSION)
     for resource, obj in bootstrap_objects():
         store.create(resource, obj)
     cluster = Cluster(store, seed=options.seed)

@@ -81,14 +81,22 @@ class Store:
         now_s: Virtual time, as Unix seconds.
         seed: Makes uids and generated names repeatable.
         log_size: How many past writes of each resource a watch may still resume from.
+        version: What to count versions from. Clients of an earlier life of the cluster know theirs
+            for old when it is beyond all that was counted then.
     """
 
     def __init__(
-        self, *, now_s: Callable[[], float], seed: int = 0, log_size: int = 20_000
+        self,
+        *,
+        now_s: Callable[[], float],
+        seed: int = 0,
+        log_size: int = 20_000,
+        version: int = 0,
     ) -> None:
         self.now_s = now_s
-        self.version = 0
+        self.version = version
         """The resourceVersion of the last write."""
+        self._first_version = version
         self._log_size = log_size
         self._random = random.Random(seed)
         self._tables: dict[str, Table] = {}
@@ -122,7 +130,8 @@ class Store:
         """The table that holds the resource; watchers of the API server read its log."""
         table = self._tables.get(resource.table)
         if table is None:
-            table = self._tables[resource.table] = Table(self._log_size)
+            table = Table(self._log_size, oldest=self._first_version)
+            self._tables[resource.table] = table
         return table
 
     def on_change(self, callback: Callable[[Change], None]) -> None:

@@ -1,6 +1,7 @@
 """Request bodies: decoded, checked to be what the address asks for, and read by the schema."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -9,8 +10,13 @@ import yaml
 from scheduler.simulator.apiserver import protobuf
 from scheduler.simulator.apiserver.errors import (
     BadRequestError,
+    FieldError,
     InvalidError,
     UnsupportedMediaTypeError,
+    forbidden_field,
+    invalid_value,
+    required,
+    too_long,
     unsupported,
 )
 from scheduler.simulator.apiserver.go_json import go_json_problem
@@ -19,6 +25,8 @@ from scheduler.simulator.apiserver.schema import DecodeError, read_as, type_name
 from scheduler.simulator.resources import BUILT_IN, Object, Resource
 
 _SHOWN_BYTES = 30
+_MAX_MANAGER_BYTES = 128
+_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 _ACCEPTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 _GO_TYPE_META = (
     r'struct { APIVersion string "json:\"apiVersion,omitempty\""; '
@@ -34,14 +42,33 @@ def check_options(request: Request, kind: str) -> None:
     Raises:
         InvalidError: 422.
     """
-    errors = []
+    errors = list(_patch_option_errors(request)) if kind == "PatchOptions" else []
+    if kind != "DeleteOptions":
+        errors += _manager_errors(request.query.get("fieldManager", ""))
     if request.query.get("dryRun", "All") not in ("All", ""):
-        errors.append(unsupported("dryRun", request.query["dryRun"], ("All",)))
+        errors.append(unsupported("dryRun", [request.query["dryRun"]], ("All",)))
     validation = request.query.get("fieldValidation", "")
-    if validation not in ("", "Ignore", "Warn", "Strict"):
-        errors.append(unsupported("fieldValidation", validation, ("Ignore", "Strict", "Warn")))
+    if kind != "DeleteOptions" and validation not in _VALIDATIONS:
+        errors.append(unsupported("fieldValidation", validation, _VALIDATIONS))
     if errors:
         raise InvalidError(kind, "meta.k8s.io", "", errors)
+
+
+def _patch_option_errors(request: Request) -> Iterator[FieldError]:
+    is_apply = request.content_type.startswith("application/apply-patch")
+    if "force" in request.query and not is_apply:
+        yield forbidden_field("force", "may not be specified for non-apply patch")
+    if is_apply and not request.query.get("fieldManager"):
+        yield required("fieldManager", "is required for apply patch")
+
+
+def _manager_errors(manager: str) -> Iterator[FieldError]:
+    if len(manager.encode()) > _MAX_MANAGER_BYTES:
+        yield too_long("fieldManager", _MAX_MANAGER_BYTES)
+    for i, char in enumerate(manager):
+        if not char.isprintable():
+            detail = f"invalid character U+{ord(char):04X} (at position {i})"
+            yield invalid_value("fieldManager", manager, detail)
 
 
 def is_dry_run(request: Request) -> bool:
@@ -102,9 +129,18 @@ def read_body(request: Request, resource: Resource) -> tuple[Object, tuple[str, 
         ApiError: 400 or 415.
     """
     obj = decode_body(request, resource.kind)
-    kind, api_version = identify(obj, resource, request.body)
-    _check_kind(kind, api_version, resource)
+    check_identity(obj, resource, request.body)
     return read_object_of(request, resource, obj)
+
+
+def check_identity(obj: Any, resource: Resource, body: bytes) -> None:
+    """Refuse a body of another kind or version than the address asks for.
+
+    Raises:
+        BadRequestError: 400.
+    """
+    kind, api_version = identify(obj, resource, body)
+    _check_kind(kind, api_version, resource)
 
 
 def identify(obj: Any, resource: Resource, body: bytes) -> tuple[str, str]:

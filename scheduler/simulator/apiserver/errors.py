@@ -106,7 +106,7 @@ def _shown(value: object) -> str:
             escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
             return f'"{escaped}"'
         case None:
-            return "null"
+            return '"null"'
         case int() | float():
             return str(value)
         case _:

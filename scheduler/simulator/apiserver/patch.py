@@ -6,11 +6,7 @@ Each makes a new object and leaves the old one as it is.
 import copy
 from typing import Any
 
-from scheduler.simulator.apiserver.errors import (
-    ApiError,
-    BadRequestError,
-    UnclassifiedError,
-)
+from scheduler.simulator.apiserver.errors import ApiError, UnclassifiedError
 from scheduler.simulator.apiserver.schema import tables
 from scheduler.simulator.resources import Object
 
@@ -71,7 +67,7 @@ def strategic_merge(target: Object, patch: Object, *, type_name: str) -> Object:
     """Apply a strategic merge patch to an object of the named type.
 
     Raises:
-        BadRequestError: A directive is not as it must be.
+        UnclassifiedError: A directive is not as it must be.
     """
     directive = patch.get(_DIRECTIVE)
     if directive == "replace":
@@ -80,7 +76,7 @@ def strategic_merge(target: Object, patch: Object, *, type_name: str) -> Object:
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
-        raise BadRequestError(f"Unknown patch type found: {directive}")
+        raise UnclassifiedError(f"unknown patch type: {directive} in map: {go_text(patch)}")
     result = dict(target)
     if _RETAIN in patch:
         kept = set(patch[_RETAIN])
@@ -123,7 +119,7 @@ def _merge_list(old: list[Any], new: list[Any], *, key: str, type_name: str) -> 
     added: list[Any] = []
     for element in new:
         if not isinstance(element, dict) or key not in element:
-            shown = _go_text(element)
+            shown = go_text(element)
             raise UnclassifiedError(f"map: {shown} does not contain declared merge key: {key}")
         places = [i for i, each in enumerate(result) if each.get(key) == element[key]]
         if element.get(_DIRECTIVE) == "delete":
@@ -167,14 +163,14 @@ def _without_directives(value: Any) -> Any:
     return value
 
 
-def _go_text(value: Any) -> str:
+def go_text(value: Any) -> str:
     """A value as Go's ``%v`` prints it."""
     match value:
         case dict():
-            inner = " ".join(f"{key}:{_go_text(value[key])}" for key in sorted(value))
+            inner = " ".join(f"{key}:{go_text(value[key])}" for key in sorted(value))
             return f"map[{inner}]"
         case list():
-            return f"[{' '.join(_go_text(each) for each in value)}]"
+            return f"[{' '.join(go_text(each) for each in value)}]"
         case bool():
             return "true" if value else "false"
         case None:
@@ -190,15 +186,12 @@ class _PatchError(Exception):
     """An operation that cannot be done on this object."""
 
 
-def json_patch(target: Object, operations: Any) -> Object:
+def json_patch(target: Object, operations: list[Object]) -> Object:
     """Apply an RFC 6902 patch.
 
     Raises:
-        BadRequestError: It is no list of operations.
         ApiError: 422: an operation cannot be done on this object.
     """
-    if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
-        raise BadRequestError("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
     result = copy.deepcopy(target)
     try:
         for operation in operations:

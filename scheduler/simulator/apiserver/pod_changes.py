@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.simulator.apiserver.errors import FieldError, forbidden_field
+from scheduler.simulator.apiserver.errors import FieldError, forbidden_field, invalid_value
 from scheduler.simulator.resources import Object
 
 _ADVICE = (
@@ -73,10 +73,12 @@ def pod_change_errors(old: Object, new: Object) -> list[FieldError]:
     before, after = old["spec"], new["spec"]
     if before == after:
         return []
-    errors = _toleration_errors(before, after)
+    errors = [*_toleration_errors(before, after), *_gate_errors(before, after)]
     if len(before["containers"]) != len(after.get("containers") or ()):
         detail = "pod updates may not add or remove containers"
         return [*errors, forbidden_field("spec.containers", detail)]
+    if found := _deadline_errors(before, after):
+        return [*errors, *found]
     allowed = _with_changeable(after, before)
     if allowed != before:
         detail = f"{_ADVICE}\n{_difference(before, allowed)}"
@@ -90,6 +92,25 @@ def _toleration_errors(before: Object, after: Object) -> list[FieldError]:
         return []
     detail = "existing toleration can not be modified except its tolerationSeconds"
     return [forbidden_field("spec.tolerations", detail)]
+
+
+def _gate_errors(before: Object, after: Object) -> list[FieldError]:
+    held = [gate["name"] for gate in before.get("schedulingGates") or ()]
+    added = [g["name"] for g in after.get("schedulingGates") or () if g["name"] not in held]
+    if not added:
+        return []
+    detail = f"only deletion is allowed, but found new scheduling gate '{min(added)}'"
+    return [forbidden_field("spec.schedulingGates", detail)]
+
+
+def _deadline_errors(before: Object, after: Object) -> list[FieldError]:
+    held, wanted = before.get("activeDeadlineSeconds"), after.get("activeDeadlineSeconds")
+    if held is None or (wanted is not None and wanted <= held):
+        return []
+    detail = "must be less than or equal to previous value"
+    if wanted is None:
+        detail = "must not update from a positive integer to nil value"
+    return [invalid_value("spec.activeDeadlineSeconds", wanted, detail)]
 
 
 def _is_kept(toleration: Object, wanted: list[Object]) -> bool:

@@ -271,4 +271,19 @@ def _too_many(text: str, *, retry_s: int) -> ApiError:
 def _spent(status: Object, name: str, now_s: float) -> Object:
     disrupted = {**(status.get("disruptedPods") or {}), name: rfc3339(now_s)}
     left = status["disruptionsAllowed"] - 1
-    return {**status, "disruptionsAllowed": left, "disruptedPods": disrupted}
+    spent = {**status, "disruptionsAllowed": left, "disruptedPods": disrupted}
+    return spent if left else {**spent, "conditions": _exhausted(status, rfc3339(now_s))}
+
+
+def _exhausted(status: Object, now: str) -> list[Object]:
+    """The conditions of a budget that allows nothing any more."""
+    given = status.get("conditions") or ()
+    condition = {
+        "type": "DisruptionAllowed",
+        "status": "False",
+        "observedGeneration": status.get("observedGeneration", 0),
+        "lastTransitionTime": now,
+        "reason": "InsufficientPods",
+        "message": "",
+    }
+    return [*(each for each in given if each["type"] != condition["type"]), condition]

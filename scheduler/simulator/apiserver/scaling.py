@@ -1,12 +1,13 @@
 """The ``/scale`` of workloads: replicas alone, in a form that all of them share."""
 
-from scheduler.simulator.apiserver.bodies import check_options, read_body, read_object_of
+from scheduler.simulator.apiserver.bodies import check_options, read_body
 from scheduler.simulator.apiserver.container_validation import NOT_NEGATIVE
 from scheduler.simulator.apiserver.errors import BadRequestError, InvalidError, invalid_value
 from scheduler.simulator.apiserver.label_selectors import from_label_selector
+from scheduler.simulator.apiserver.patching import read_patched
 from scheduler.simulator.apiserver.requests import Request, Response, json_response
 from scheduler.simulator.apiserver.routes import Target
-from scheduler.simulator.apiserver.writing import Writer, apply_patch, check_patch_type
+from scheduler.simulator.apiserver.writing import Writer
 from scheduler.simulator.resources import Object, Resource
 
 SCALES = Resource(
@@ -27,14 +28,11 @@ def write_scale(target: Target, request: Request, old: Object, writer: Writer) -
         BadRequestError: Its name is another.
         InvalidError: The number is negative.
     """
-    check_options(request, "UpdateOptions")
+    check_options(request, "UpdateOptions" if request.method == "PUT" else "PatchOptions")
     if request.method == "PUT":
         scale, _ = read_body(request, SCALES)
     else:
-        kind = request.content_type.partition(";")[0].strip().lower()
-        check_patch_type(target.resource, kind)
-        raw = apply_patch(_scale_of(old), request.body, kind, "Scale")
-        scale, _ = read_object_of(request, SCALES, raw)
+        scale, _ = read_patched(request, SCALES, _scale_of(old))
     meta = scale["metadata"]
     if meta.get("name", target.name) != target.name:
         raise BadRequestError(

@@ -22,7 +22,16 @@ Path: TypeAlias = tuple[str | int, ...]
 
 
 class DecodeError(Exception):
-    """A value does not fit its field; the message is as upstream's decoder words it."""
+    """A value does not fit its field; the message is as upstream's decoder words it.
+
+    Args:
+        message: For the user.
+        when_converted: The same, as upstream words it of an object that is JSON no longer.
+    """
+
+    def __init__(self, message: str, when_converted: str = "") -> None:
+        super().__init__(message)
+        self.when_converted = when_converted or message
 
 
 @dataclass(slots=True)
@@ -100,7 +109,24 @@ def _mismatch(value: object, at: At, wanted: str) -> DecodeError:
             found = "object"
     dotted = ".".join(step for step in at.path if isinstance(step, str))
     target = f"struct field {at.struct}.{dotted} of" if at.struct else "value of"
-    return DecodeError(f"json: cannot unmarshal {found} into Go {target} type {wanted}")
+    message = f"json: cannot unmarshal {found} into Go {target} type {wanted}"
+    return DecodeError(message, _unconverted(value, wanted))
+
+
+def _unconverted(value: object, wanted: str) -> str:
+    kinds = {str: "string", bool: "bool", int: "int64", float: "float64", list: "slice"}
+    found = kinds.get(type(value), "map")
+    if wanted.startswith("[]"):
+        return f"cannot restore slice from {found}"
+    if wanted.startswith("map[") or wanted == "v1.ResourceList":
+        return f"cannot restore map from {found}"
+    if wanted.startswith("v1."):
+        return f"cannot restore struct from: {found}"
+    # Go could turn numbers into these, though the API must not.
+    is_convertible = found == "int64" and wanted == "string"
+    if is_convertible or (found == "float64" and wanted.startswith("int")):
+        return f"cannot convert {found} to {wanted}"
+    return f"unrecognized type: {wanted}"
 
 
 @dataclass(frozen=True, slots=True)

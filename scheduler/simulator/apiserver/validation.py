@@ -1,7 +1,7 @@
 """What is wrong with an object, field by field, in upstream's words."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from scheduler.simulator import resources as r
 from scheduler.simulator.apiserver.affinity_validation import label_selector_errors
@@ -23,12 +23,14 @@ from scheduler.simulator.apiserver.names import (
     subdomain_problems,
 )
 from scheduler.simulator.apiserver.node_validation import node_change_errors, node_errors
+from scheduler.simulator.apiserver.pod_changes import pod_change_errors
 from scheduler.simulator.apiserver.pod_validation import label_errors, pod_spec_errors
 from scheduler.simulator.defaults import SYSTEM_PRIORITIES
 from scheduler.simulator.resources import Object, Resource
 
 _MAX_USER_PRIORITY = 1_000_000_000
 _MAX_ANNOTATIONS_BYTES = 256 * 1024
+_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 _PERCENT = re.compile(r"[0-9]+%")
 _PERCENT_TEXT = (
     "a valid percent string must be a numeric string followed by an ending '%' "
@@ -62,10 +64,9 @@ def check_changed(resource: Resource, *, old: Object, new: Object) -> None:
         InvalidError: 422, naming every wrong field.
     """
     errors = [*_metadata_errors(resource, new)]
-    if resource is not r.PODS:
+    if resource is not r.PODS or old["spec"] != new["spec"]:
         errors += _body_errors(resource, new)
-        errors += _change_errors(resource, old, new)
-    refuse_if_wrong(resource, new, errors)
+    refuse_if_wrong(resource, new, [*errors, *_change_errors(resource, old, new)])
 
 
 def refuse_if_wrong(resource: Resource, obj: Object, errors: list[FieldError]) -> None:
@@ -99,6 +100,9 @@ def _metadata_errors(resource: Resource, obj: Object) -> Iterator[FieldError]:
             yield invalid_value("metadata.name", name, problem)
     yield from label_errors(meta.get("labels"), "metadata.labels")
     yield from _annotation_errors(meta.get("annotations") or {})
+    yield from _owner_errors(meta.get("ownerReferences") or ())
+    for i, finalizer in enumerate(meta.get("finalizers") or ()):
+        yield from _finalizer_errors(finalizer, f"metadata.finalizers[{i}]")
 
 
 def _annotation_errors(annotations: Object) -> Iterator[FieldError]:
@@ -109,6 +113,26 @@ def _annotation_errors(annotations: Object) -> Iterator[FieldError]:
     if size > _MAX_ANNOTATIONS_BYTES:
         text = f"Too long: may not be more than {_MAX_ANNOTATIONS_BYTES} bytes"
         yield FieldError("metadata.annotations", "FieldValueTooLong", text)
+
+
+def _owner_errors(owners: Iterable[Object]) -> Iterator[FieldError]:
+    for i, owner in enumerate(owners):
+        here = f"metadata.ownerReferences[{i}]"
+        version = owner.get("apiVersion", "")
+        if not version.rpartition("/")[2]:
+            yield invalid_value(f"{here}.apiVersion", version, "version must not be empty")
+        for field in ("kind", "name", "uid"):
+            if not owner.get(field):
+                yield invalid_value(f"{here}.{field}", "", "must not be empty")
+
+
+def _finalizer_errors(finalizer: str, at: str) -> Iterator[FieldError]:
+    problems = label_key_problems(finalizer)
+    for problem in problems:
+        yield invalid_value(at, finalizer, problem)
+    if not problems and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+        detail = "name is neither a standard finalizer name nor is it fully qualified"
+        yield invalid_value(at, finalizer, detail)
 
 
 def _body_errors(resource: Resource, obj: Object) -> Iterator[FieldError]:
@@ -237,6 +261,8 @@ _BODY_CHECKS: Mapping[str, Callable[[Object], Iterator[FieldError]]] = {
 def _change_errors(resource: Resource, old: Object, new: Object) -> Iterator[FieldError]:
     if resource is r.NODES:
         yield from node_change_errors(old, new)
+    elif resource is r.PODS:
+        yield from pod_change_errors(old, new)
     elif resource in (r.DEPLOYMENTS, r.REPLICASETS):
         selector = new["spec"].get("selector")
         if selector != old["spec"].get("selector"):

@@ -16,7 +16,7 @@ from scheduler.simulator.apiserver.errors import (
     forbidden_field,
     unsupported,
 )
-from scheduler.simulator.apiserver.paging import check_not_ahead, parse_version
+from scheduler.simulator.apiserver.paging import parse_version
 from scheduler.simulator.apiserver.reading import Reader
 from scheduler.simulator.apiserver.representations import Form, negotiate
 from scheduler.simulator.apiserver.requests import Request, Stream
@@ -159,6 +159,8 @@ class Watches:
     def start(self, target: Target, request: Request) -> Stream:
         """Begin to watch a collection, or one object of it.
 
+        A version that is yet to come is waited for.
+
         Raises:
             ApiError: The parameters make no sense.
         """
@@ -166,13 +168,12 @@ class Watches:
         _check_watch_options(request)
         selection = Selection.of(request, target.resource, target.namespace)
         version = parse_version(request.query.get("resourceVersion", ""))
-        check_not_ahead(version, version=self._store.version)
         timeout_s = request.number("timeoutSeconds")
         watcher = _Watcher(self._settings.watch_queue_size)
         write = self._writer(target.resource, request, representation.form)
         style = _Format(target.resource, write)
         begin = self._begin(watcher, selection, style, request=request, version=version)
-        stop = self._follow(watcher, selection, style)
+        stop = self._follow(watcher, selection, style, after=version)
         self._watchers.add(watcher)
         if self._is_closed:
             watcher.end()
@@ -222,11 +223,13 @@ class Watches:
         return b"".join(self._seen(write, selection, style) for write in writes)
 
     def _follow(
-        self, watcher: _Watcher, selection: Selection, style: _Format
+        self, watcher: _Watcher, selection: Selection, style: _Format, *, after: int
     ) -> Callable[[], None]:
         faults = self._settings.faults
 
         def tell(write: Write) -> None:
+            if write.version <= after:
+                return
             text = self._seen(write, selection, style)
             if text:
                 watcher.put(text)

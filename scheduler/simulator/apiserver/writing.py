@@ -2,9 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import msgspec
 
 from scheduler.simulator import resources as r
 from scheduler.simulator.apiserver import patch as patches
@@ -19,20 +16,17 @@ from scheduler.simulator.apiserver.conversion import from_stored, stored_resourc
 from scheduler.simulator.apiserver.errors import (
     ApiError,
     BadRequestError,
-    FieldError,
     InvalidError,
     NameTakenError,
     NoSuchObjectError,
     NotPermittedError,
     StaleError,
     UnclassifiedError,
-    UnsupportedMediaTypeError,
     about,
     invalid_value,
 )
-from scheduler.simulator.apiserver.go_json import go_json_problem
 from scheduler.simulator.apiserver.managed_fields import manager_of, record_write
-from scheduler.simulator.apiserver.pod_changes import pod_change_errors
+from scheduler.simulator.apiserver.patching import APPLY, patch_type, read_patched
 from scheduler.simulator.apiserver.requests import Request
 from scheduler.simulator.apiserver.routes import Target
 from scheduler.simulator.apiserver.schema import type_name
@@ -52,10 +46,6 @@ _VERSION_REQUIRED = frozenset(
     each.table for each in (r.LEASES, r.PDBS, r.CSI_NODES, r.CUSTOM_RESOURCE_DEFINITIONS)
 )
 """Kinds that are not replaced without saying which version is meant."""
-_APPLY = "application/apply-patch+yaml"
-_JSON_PATCH = "application/json-patch+json"
-_MERGE_PATCH = "application/merge-patch+json"
-_STRATEGIC = "application/strategic-merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +113,15 @@ class Writer:
         Raises:
             NoSuchObjectError: 404.
         """
+        kind = patch_type(request, target.resource)
         check_options(request, "PatchOptions")
-        kind = request.content_type.partition(";")[0].strip().lower()
-        check_patch_type(target.resource, kind)
         old = self._find(target)
-        if kind == _APPLY:
+        if kind == APPLY:
             return self._apply(target, request, old)
         if old is None:
             raise NoSuchObjectError(target.resource, target.name)
         shown = from_stored(target.resource, old)
-        raw = apply_patch(shown, request.body, kind, type_name(target.resource))
-        obj, warnings = _read_patched(request, target.resource, raw)
+        obj, warnings = read_patched(request, target.resource, shown)
         _check_address(target, obj)
         intent = _Intent(target=target, request=request)
         return Written(self._change(intent, old, obj), warnings=warnings)
@@ -155,11 +143,6 @@ class Writer:
         return self._store.find(target.resource, target.namespace, target.name)
 
     def _apply(self, target: Target, request: Request, old: Object | None) -> Written:
-        if "fieldManager" not in request.query:
-            error = FieldError(
-                "fieldManager", "FieldValueRequired", "Required value: is required for apply patch"
-            )
-            raise InvalidError("PatchOptions", "meta.k8s.io", "", [error])
         given = decode_body(_as_yaml(request), target.resource.kind)
         if not isinstance(given, dict):
             raise BadRequestError("error decoding YAML: not an object")
@@ -209,11 +192,7 @@ class Writer:
     def _namespace_of(self, target: Target, meta: Object) -> Object:
         if not target.resource.is_namespaced:
             return {}
-        if meta.get("namespace", target.namespace) != target.namespace:
-            raise BadRequestError(
-                "the namespace of the provided object does not match "
-                "the namespace sent on the request"
-            )
+        _check_namespace(target, meta)
         found = self._store.find(r.NAMESPACES, None, target.namespace)
         if found is None:
             raise NoSuchObjectError(r.NAMESPACES, target.namespace)
@@ -230,9 +209,7 @@ class Writer:
             error = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
             raise InvalidError(shown.plural, shown.group, target.name, [error])
         new = _prepared(target, old, to_stored(target.resource, obj))
-        self._check_version(target, old, new)
-        if resource is r.PODS and not target.subresource:
-            refuse_if_wrong(resource, new, pod_change_errors(old, new))
+        self._check_version(intent, old, new)
         check_changed(resource, old=old, new=new)
         new = self._recorded(intent, old, new)
         if is_dry_run(intent.request):
@@ -244,13 +221,20 @@ class Writer:
         except ConflictError as error:
             raise StaleError(target.resource, target.name, *_reasons(error.message)) from error
 
-    def _check_version(self, target: Target, old: Object, new: Object) -> None:
-        given, current = new["metadata"], old["metadata"]
-        if given.get("uid", current["uid"]) != current["uid"]:
+    def _check_version(self, intent: _Intent, old: Object, new: Object) -> None:
+        target, given, current = intent.target, new["metadata"], old["metadata"]
+        is_other = given.get("uid", current["uid"]) != current["uid"]
+        if is_other and intent.request.method == "PUT":
             why = stale_uid(target.resource, current, given["uid"])
             raise StaleError(target.resource, target.name, why)
-        if given.get("resourceVersion", current["resourceVersion"]) != current["resourceVersion"]:
+        version = given.get("resourceVersion", current["resourceVersion"])
+        if not (version.isascii() and version.isdigit()):
+            raise UnclassifiedError(f'strconv.ParseUint: parsing "{version}": invalid syntax')
+        if version != current["resourceVersion"]:
             raise StaleError(target.resource, target.name)
+        if is_other:
+            error = invalid_value("metadata.uid", given["uid"], "field is immutable")
+            refuse_if_wrong(target.resource, new, [error])
 
     def _recorded(self, intent: _Intent, old: Object | None, new: Object) -> Object:
         if old is not None and _without_bookkeeping(old) == _without_bookkeeping(new):
@@ -297,8 +281,16 @@ def _terminating(resource: Resource, namespace: str, name: str) -> ApiError:
     return error
 
 
+def _check_namespace(target: Target, meta: Object) -> None:
+    if target.namespace and (meta.get("namespace") or target.namespace) != target.namespace:
+        raise BadRequestError(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+
+
 def _check_address(target: Target, obj: Object) -> None:
     meta = obj["metadata"]
+    _check_namespace(target, meta)
     if not meta.get("name"):
         raise BadRequestError(
             f"the name of the object ({target.name} based on URL) was undeterminable: "
@@ -308,12 +300,6 @@ def _check_address(target: Target, obj: Object) -> None:
         raise BadRequestError(
             f"the name of the object ({meta['name']}) does not match "
             f"the name on the URL ({target.name})"
-        )
-    given = meta.get("namespace")
-    if target.namespace and given and given != target.namespace:
-        raise BadRequestError(
-            f"the namespace of the object ({given}) does not match "
-            f"the namespace on the request ({target.namespace})"
         )
 
 
@@ -358,25 +344,6 @@ def _without_bookkeeping(obj: Object) -> Object:
     return {**obj, "metadata": meta}
 
 
-def check_patch_type(resource: Resource, kind: str) -> None:
-    """Refuse a media type that is no kind of patch, or none for this resource.
-
-    Raises:
-        UnsupportedMediaTypeError: 415, for a custom resource.
-        ApiError: 415, in the words of the built-in ones.
-    """
-    known = [_JSON_PATCH, _MERGE_PATCH]
-    if not resource.is_custom:
-        known.append(_STRATEGIC)
-    known.append(_APPLY)
-    if kind in known:
-        return
-    if resource.is_custom:
-        raise UnsupportedMediaTypeError(", ".join(known))
-    message = "415: Unsupported Media Type"
-    raise ApiError(415, message, reason="UnsupportedMediaType", details={})
-
-
 def _as_yaml(request: Request) -> Request:
     return Request(
         method=request.method,
@@ -385,39 +352,3 @@ def _as_yaml(request: Request) -> Request:
         content_type="application/yaml",
         body=request.body,
     )
-
-
-def apply_patch(obj: Object, body: bytes, kind: str, name: str) -> Any:
-    """The object with a patch of the media type *kind* applied, by the type of that *name*.
-
-    Raises:
-        ApiError: The patch cannot be read, or not be applied.
-        BadRequestError: It is no patch of its kind.
-    """
-    try:
-        change = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        problem = go_json_problem(body)
-        wraps = kind == _MERGE_PATCH
-        raise BadRequestError(f"error decoding patch: {problem}" if wraps else problem) from None
-    if kind == _JSON_PATCH:
-        return patches.json_patch(obj, change)
-    if not isinstance(change, dict):
-        raise BadRequestError(
-            "json: cannot unmarshal array into Go value of type map[string]interface {}"
-        )
-    if kind == _MERGE_PATCH:
-        return patches.json_merge(obj, change)
-    return patches.strategic_merge(obj, change, type_name=name)
-
-
-def _read_patched(request: Request, resource: Resource, raw: Any) -> tuple[Object, tuple[str, ...]]:
-    if not isinstance(raw, dict):
-        raise BadRequestError("the patched object is no object")
-    try:
-        return read_object_of(request, resource, raw)
-    except BadRequestError as error:
-        # What a patch makes unreadable is the patch's fault.
-        why = str(error).partition(f"cannot be handled as a {resource.kind}: ")[2]
-        shown = request.body.decode(errors="replace")
-        raise InvalidError("", "", "", [invalid_value("patch", shown, why)]) from error

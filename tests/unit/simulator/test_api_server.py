@@ -124,6 +124,18 @@ def test_a_forgotten_version_is_an_error_event():
     assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
 
 
+def test_a_version_that_is_yet_to_come_is_waited_for():
+    with running() as live:
+        version = json.loads(live("GET", PODS_PATH)[2])["metadata"]["resourceVersion"]
+        with live.watching(f"{PODS_PATH}?watch=1&resourceVersion={int(version) + 1}") as response:
+            live("POST", PODS_PATH, pod("early"))
+            live("POST", PODS_PATH, pod("late"))
+
+            event = json.loads(response.readline())
+
+    assert event["object"]["metadata"]["name"] == "late"
+
+
 def test_a_slow_watcher_is_cut_off():
     with running(watch_queue_size=0) as live, live.watching(f"{PODS_PATH}?watch=1") as response:
         live("POST", PODS_PATH, pod())

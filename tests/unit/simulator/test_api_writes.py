@@ -165,6 +165,95 @@ def test_status_and_spec_are_written_apart(api):
 
 
 @pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        (
+            {"spec": {"hostNetwork": "yes"}},
+            STRATEGIC,
+            ' "" is invalid: patch: Invalid value: "map[spec:map[hostNetwork:yes]]": '
+            "unrecognized type: bool",
+        ),
+        (
+            {"spec": {"$patch": "mend"}},
+            STRATEGIC,
+            "unknown patch type: mend in map: map[$patch:mend]",
+        ),
+        (
+            [],
+            MERGE,
+            "error decoding patch: json: cannot unmarshal array into Go value of type "
+            "map[string]interface {}",
+        ),
+        (
+            {},
+            JSON_PATCH,
+            "error decoding patch: json: cannot unmarshal object into Go value of type "
+            "[]handlers.jsonPatchOp",
+        ),
+        (
+            {"metadata": {"uid": "x"}},
+            MERGE,
+            'Pod "web" is invalid: metadata.uid: Invalid value: "x": field is immutable',
+        ),
+        (
+            {"metadata": {"resourceVersion": "x"}},
+            MERGE,
+            'strconv.ParseUint: parsing "x": invalid syntax',
+        ),
+        (
+            {"metadata": {"namespace": "other"}},
+            MERGE,
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ),
+        (
+            {"metadata": {"finalizers": ["mine"]}},
+            MERGE,
+            'Pod "web" is invalid: metadata.finalizers[0]: Invalid value: "mine": '
+            "name is neither a standard finalizer name nor is it fully qualified",
+        ),
+        (
+            {"spec": {"containers": [{"name": "app", "image": ""}]}},
+            STRATEGIC,
+            'Pod "web" is invalid: spec.containers[0].image: Required value',
+        ),
+        (
+            {"spec": {"activeDeadlineSeconds": 20}},
+            MERGE,
+            'Pod "web" is invalid: spec.activeDeadlineSeconds: Invalid value: 20: '
+            "must be less than or equal to previous value",
+        ),
+        (
+            {"spec": {"schedulingGates": [{"name": "a.io/b"}]}},
+            MERGE,
+            'Pod "web" is invalid: spec.schedulingGates: Forbidden: only deletion is allowed, '
+            "but found new scheduling gate 'a.io/b'",
+        ),
+    ],
+)
+def test_says_what_is_wrong_with_a_patch(api, body, kind, message):
+    api.made(PODS_PATH, pod(activeDeadlineSeconds=10))
+
+    assert api("PATCH", f"{PODS_PATH}/web", body, content_type=kind)[1]["message"] == message
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("dryRun=Some", "dryRun"),
+        ("fieldManager=" + "x" * 129, "fieldManager"),
+        ("fieldValidation=Some", "fieldValidation"),
+        ("force=true", "force"),
+    ],
+)
+def test_names_the_parameter_that_means_nothing(api, query, field):
+    api.made(PODS_PATH, pod())
+
+    status, answer = api("PATCH", f"{PODS_PATH}/web?{query}", {}, content_type=MERGE)
+
+    assert (status, answer["details"]["causes"][0]["field"]) == (422, field)
+
+
+@pytest.mark.parametrize(
     ("body", "kind", "code"),
     [
         ({"metadata": {"resourceVersion": "1"}}, MERGE, 409),
@@ -286,6 +375,7 @@ def test_an_eviction_spends_the_budget(api):
 
     budget = api("GET", f"{BUDGETS}/b")[1]["status"]
     assert (budget["disruptionsAllowed"], list(budget["disruptedPods"])) == (0, ["web"])
+    assert [each["reason"] for each in budget["conditions"]] == ["InsufficientPods"]
     evicted = api("GET", f"{PODS_PATH}/web")[1]
     assert evicted["metadata"]["deletionGracePeriodSeconds"] == 30
     assert evicted["status"]["conditions"][-1]["type"] == "DisruptionTarget"
