@@ -109,7 +109,7 @@ def validate(rows: TrainingSet, *, fit: Fit) -> tuple[Validation | None, Calibra
         )
     judged = np.concatenate([fold.test for fold in folds])
     y = rows.y[judged]
-    gain = (p_base[judged] - y) ** 2 - (p_model[judged] - y) ** 2
+    gain, gain_standard_error = _gain(p_model[judged], p_base[judged], y=y)
     validation = Validation(
         n_rows=len(y),
         n_failures=int((~y).sum()),
@@ -118,8 +118,8 @@ def validate(rows: TrainingSet, *, fit: Fit) -> tuple[Validation | None, Calibra
         model=quality(p_model[judged], y=y),
         base_rate=quality(p_base[judged], y=y),
         enhanced_scoring=quality(p_enhanced[judged], y=y),
-        gain=float(gain.mean()),
-        gain_standard_error=float(gain.std() / np.sqrt(len(y))),
+        gain=gain,
+        gain_standard_error=gain_standard_error,
     )
     return validation, fit_calibration(raw[judged], y=y)
 
@@ -141,6 +141,11 @@ def expected_calibration_error(p_success: Floats, *, y: Booleans) -> float:
     return float(np.abs(gap).sum() / len(y))
 
 
+def _gain(p_model: Floats, p_base: Floats, *, y: Booleans) -> tuple[float, float]:
+    gain = (p_base - y) ** 2 - (p_model - y) ** 2
+    return float(gain.mean()), float(gain.std() / np.sqrt(len(y)))
+
+
 def why_not_trusted(
     validation: Validation | None, *, n_rows: int, n_failures: int, rule: TrustRule
 ) -> str:
@@ -151,12 +156,44 @@ def why_not_trusted(
         return f"it learnt from {n_failures} failures, {rule.min_failures} are needed"
     if validation is None or validation.model.roc_auc is None:
         return "there are too few successes or failures over time to validate it"
-    needed = rule.min_gain_errors * validation.gain_standard_error
-    if validation.gain <= max(0.0, needed):
+    return _why_no_better(
+        validation.model,
+        base_rate=validation.base_rate,
+        gain=validation.gain,
+        needed=rule.min_gain_errors * validation.gain_standard_error,
+    )
+
+
+def why_no_longer_trusted(p_success: Floats, *, y: Booleans, rule: TrustRule) -> str:
+    """Judge a model in service anew, by the rule it was let in by: the world may have changed.
+
+    Args:
+        p_success: Shape ``(n_rows,)``: its calibrated estimates for rows later than it.
+        y: Shape ``(n_rows,)``: what came of them.
+        rule: What it must show.
+
+    Returns:
+        Why it may no longer answer; an empty text if it may, or if the rows are too few to tell.
+    """
+    n_failures = int((~y).sum())
+    if len(y) < rule.min_rows or n_failures < rule.min_failures or n_failures == len(y):
+        return ""
+    base_rate = np.full(len(y), y.mean())
+    gain, standard_error = _gain(p_success, base_rate, y=y)
+    return _why_no_better(
+        quality(p_success, y=y),
+        base_rate=quality(base_rate, y=y),
+        gain=gain,
+        needed=rule.min_gain_errors * standard_error,
+    )
+
+
+def _why_no_better(model: Quality, *, base_rate: Quality, gain: float, needed: float) -> str:
+    if gain <= max(0.0, needed):
         return (
-            f"on later rows its Brier score {validation.model.brier:.4f} does not beat the base "
-            f"rate's {validation.base_rate.brier:.4f} by more than chance would ({needed:.4f})"
+            f"on later rows its Brier score {model.brier:.4f} does not beat the base rate's "
+            f"{base_rate.brier:.4f} by more than chance would ({needed:.4f})"
         )
-    if validation.model.roc_auc <= 0.5:
-        return f"its ROC-AUC {validation.model.roc_auc:.3f} on later rows is no better than chance"
+    if model.roc_auc is not None and model.roc_auc <= 0.5:
+        return f"its ROC-AUC {model.roc_auc:.3f} on later rows is no better than chance"
     return ""

@@ -198,9 +198,14 @@ class Learner:
         request = self._request(
             rows, path=candidate, now_s=now_s, last_feedback_id=last_feedback_id
         )
-        record = self._process.run(request)
-        self._registry.add(candidate, record=record)
-        return _verdict(record)
+        trained = self._process.run(request)
+        self._registry.add(candidate, record=trained.record)
+        result, detail = _verdict(trained.record)
+        if trained.why_not_in_service and request.in_service is not None:
+            withdrawn = request.in_service[1].about.version
+            self._registry.withdraw(withdrawn, why=trained.why_not_in_service)
+            detail += f"; version {withdrawn} is withdrawn: {trained.why_not_in_service}"
+        return result, detail
 
     def _rows(self, now_s: float) -> TrainingSet:
         data = self._settings.data
@@ -215,6 +220,7 @@ class Learner:
         self, rows: TrainingSet, *, path: Path, now_s: float, last_feedback_id: int
     ) -> TrainingRequest:
         model, learning = self._settings.model, self._settings.online_learning
+        in_service = self._registry.in_service()
         return TrainingRequest(
             rows=rows,
             n_estimators=model.n_estimators,
@@ -232,6 +238,7 @@ class Learner:
             trained_at_s=now_s,
             last_feedback_id=last_feedback_id,
             path=str(path),
+            in_service=None if in_service is None else (str(in_service[0]), in_service[1]),
         )
 
 

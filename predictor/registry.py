@@ -55,6 +55,7 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Active(msgspec.Struct, frozen=True):
     version: int
+    """0: none."""
 
 
 class Registry:
@@ -143,6 +144,29 @@ class Registry:
             self._active = (model, record)
         log.info("model in service", extra=facts(version=version, rows=record.about.n_rows))
 
+    def withdraw(self, version: int, *, why: str) -> None:
+        """Trust a version no longer; if it is in service, none is from now on.
+
+        What came before it learnt from an even older world, so it does not step in.
+        """
+        with self._lock:
+            record = self._records.get(version)
+            if record is None:
+                return  # dropped meanwhile
+            about = msgspec.structs.replace(record.about, is_trusted=False, why_not_trusted=why)
+            record = msgspec.structs.replace(record, about=about)
+            self._write(self._record_path(version), content=msgspec.json.encode(record))
+            self._records[version] = record
+            if self._active is not None and self._active[0].version == version:
+                self._write(self._directory / _ACTIVE, content=msgspec.json.encode(_Active(0)))
+                self._active = None
+        log.warning("model withdrawn", extra=facts(version=version, reason=why))
+
+    def in_service(self) -> tuple[Path, ModelRecord] | None:
+        """Where the model in service is, and what is known of it."""
+        record = self.record
+        return None if record is None else (self._model_path(record.about.version), record)
+
     def roll_back(self) -> int:
         """Put the newest trusted version before the active one in service.
 
@@ -198,13 +222,11 @@ class Registry:
         version = record.about.version
         path = self._model_path(version)
         try:
-            content = path.read_bytes()
+            return read_model(path, record=record)
         except OSError as error:
             self._records.pop(version, None)
             self._set_aside(self._record_path(version), why=str(error))
             raise UnusableModelError(f"version {version} cannot be read: {error}") from error
-        try:
-            return _unpack(content, record=record)
         except UnusableModelError as error:
             self._records.pop(version, None)
             self._set_aside(path, why=str(error))
@@ -249,7 +271,14 @@ class Registry:
         return self._directory / f"model-{version:06}.json"
 
 
-def _unpack(content: bytes, *, record: ModelRecord) -> Model:
+def read_model(path: Path, *, record: ModelRecord) -> Model:
+    """Read a model file, if it is what its record says.
+
+    Raises:
+        OSError: It cannot be read.
+        UnusableModelError: It is not what was written, or cannot be unpacked.
+    """
+    content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise UnusableModelError("its content is not what was written (SHA-256 differs)")
     if record.sklearn_version != sklearn.__version__:

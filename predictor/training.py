@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
 from predictor.contract import ModelVersion
-from predictor.evaluation import TrustRule, validate, why_not_trusted
+from predictor.evaluation import TrustRule, validate, why_no_longer_trusted, why_not_trusted
 from predictor.features import FEATURES
 from predictor.forest import MAX_PACKED_ROWS, PackedForest
-from predictor.registry import ModelRecord
+from predictor.registry import ModelRecord, UnusableModelError, read_model
 from predictor.rows import TrainingSet
 
 log = logging.getLogger(__name__)
@@ -53,14 +53,26 @@ class TrainingRequest:
     last_feedback_id: int
     path: str
     """Where to write the model."""
+    in_service: tuple[str, ModelRecord] | None
+    """The model to judge anew, if any, and where it is."""
 
 
-def train(request: TrainingRequest) -> ModelRecord:
-    """Fit, validate and write a model.
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training gave."""
+
+    record: ModelRecord
+    why_not_in_service: str
+    """Why the model in service may no longer answer; empty if it may, or is replaced anyway."""
+
+
+def train(request: TrainingRequest) -> Trained:
+    """Fit, validate and write a model; if it is not trusted, judge the one in service, too.
 
     Raises:
         TrainingError: There is only one outcome to learn from, or the packed forest does not
             agree with scikit-learn's.
+        UnusableModelError: The model in service cannot be read.
     """
     rows = request.rows
     if rows.n_failures in (0, rows.n_rows):
@@ -87,7 +99,7 @@ def train(request: TrainingRequest) -> ModelRecord:
     reason = why_not_trusted(
         validation, n_rows=rows.n_rows, n_failures=rows.n_failures, rule=request.rule
     )
-    return ModelRecord(
+    record = ModelRecord(
         about=ModelVersion(
             version=request.version,
             trained_at_s=request.trained_at_s,
@@ -108,6 +120,21 @@ def train(request: TrainingRequest) -> ModelRecord:
         sha256=hashlib.sha256(Path(request.path).read_bytes()).hexdigest(),
         sklearn_version=sklearn.__version__,
         last_feedback_id=request.last_feedback_id,
+    )
+    return Trained(record, _judge_in_service(request) if reason else "")
+
+
+def _judge_in_service(request: TrainingRequest) -> str:
+    if request.in_service is None:
+        return ""
+    path, record = request.in_service
+    rows = request.rows
+    is_later = rows.made_at_s > record.about.trained_at_s
+    if not is_later.any():
+        return ""
+    model = read_model(Path(path), record=record)
+    return why_no_longer_trusted(
+        model.predict_p_success(rows.X[is_later]), y=rows.y[is_later], rule=request.rule
     )
 
 
@@ -144,7 +171,7 @@ class TrainingProcess:
         self._timeout_s = timeout_s
         self._is_stopped = threading.Event()
 
-    def run(self, request: TrainingRequest) -> ModelRecord:
+    def run(self, request: TrainingRequest) -> Trained:
         """Train and wait for the end.
 
         Raises:
@@ -167,11 +194,11 @@ class TrainingProcess:
             process.join()
             process.close()
             ours.close()
-        if isinstance(result, ModelRecord):
+        if isinstance(result, Trained):
             return result
         raise TrainingError(result)
 
-    def _wait_for(self, connection: Connection) -> ModelRecord | str:
+    def _wait_for(self, connection: Connection) -> Trained | str:
         deadline_s = time.monotonic() + self._timeout_s
         while not connection.poll(0.1):
             if self._is_stopped.is_set():
@@ -179,7 +206,7 @@ class TrainingProcess:
             if time.monotonic() > deadline_s:
                 raise TrainingError(f"it took longer than {self._timeout_s:.0f} s")
         try:
-            result: ModelRecord | str = connection.recv()
+            result: Trained | str = connection.recv()
         except EOFError as error:
             raise TrainingError("its process died") from error
         return result
@@ -193,10 +220,10 @@ def _work(connection: Connection, request: TrainingRequest) -> None:
     """Be the other process: train and send back the record, or what went wrong."""
     # An interrupt from the keyboard reaches us too; the parent ends us when it has tidied up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    result: ModelRecord | str
+    result: Trained | str
     try:
         result = train(request)
-    except (TrainingError, ValueError, OSError, MemoryError) as error:
+    except (TrainingError, UnusableModelError, ValueError, OSError, MemoryError) as error:
         result = f"{error}"
     connection.send(result)
     connection.close()

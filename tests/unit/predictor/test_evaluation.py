@@ -9,6 +9,7 @@ from predictor.evaluation import (
     quality,
     time_folds,
     validate,
+    why_no_longer_trusted,
     why_not_trusted,
 )
 from predictor.rows import TrainingSet
@@ -171,3 +172,21 @@ def test_estimates_that_rank_backwards_calibrate_to_the_base_rate():
 
 def test_one_outcome_teaches_no_calibration():
     assert fit_calibration(np.array([0.3, 0.9]), y=np.array([True, True])) == Calibration()
+
+
+@pytest.mark.parametrize(
+    ("n", "p_success", "why"),
+    [
+        pytest.param(100, np.where(np.arange(100) % 4, 0.9, 0.3), "", id="it still tells"),
+        pytest.param(100, np.where(np.arange(100) % 4, 0.3, 0.9), "Brier", id="it misleads"),
+        pytest.param(100, np.full(100, 0.75), "Brier", id="it says nothing"),
+        pytest.param(48, np.where(np.arange(48) % 4, 0.3, 0.9), "", id="too few rows to tell"),
+    ],
+)
+def test_a_model_in_service_stays_as_long_as_later_rows_do_not_speak_against_it(n, p_success, why):
+    y = np.arange(n) % 4 > 0
+
+    reason = why_no_longer_trusted(p_success, y=y, rule=TrustRule())
+
+    assert why in reason
+    assert bool(reason) is bool(why)

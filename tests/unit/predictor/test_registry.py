@@ -18,7 +18,7 @@ from tests.unit.predictor.test_training import make_request
 def trained(tmp_path_factory):
     """A model file and its record."""
     directory = tmp_path_factory.mktemp("trained")
-    record = train(make_request(directory))
+    record = train(make_request(directory)).record
     return directory / "candidate-1", record
 
 
@@ -68,6 +68,30 @@ def test_an_untrusted_candidate_never_replaces_a_trusted_model(directory, traine
     assert registry.model.version == 1
     assert open_registry(directory).model.version == 1
     assert numbers(registry) == [2, 1]
+
+
+def test_a_model_that_is_withdrawn_leaves_none_in_service_not_even_after_a_restart(
+    directory, trained
+):
+    registry = open_registry(directory)
+    add(registry, trained)
+    add(registry, trained)
+
+    registry.withdraw(2, why="the world has changed")
+
+    again = open_registry(directory)
+    assert (registry.model, again.model) == (None, None)
+    assert again.versions()[0].about.why_not_trusted == "the world has changed"
+    assert again.roll_back() == 1
+
+
+def test_a_model_that_was_dropped_meanwhile_need_not_be_withdrawn(directory, trained):
+    registry = open_registry(directory)
+    add(registry, trained)
+
+    registry.withdraw(9, why="the world has changed")
+
+    assert registry.model.version == 1
 
 
 def test_rolls_back_past_untrusted_versions_and_stays_there(directory, trained):

@@ -1,6 +1,7 @@
 import multiprocessing
 import stat
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,14 +29,14 @@ def make_request(directory, *, n=120, version=1, rows=None, **fields):
         "trained_at_s": 5.0,
         "last_feedback_id": 3,
         "path": str(directory / f"candidate-{version}"),
+        "in_service": None,
     }
     return TrainingRequest(**(defaults | fields))
 
 
 def test_a_model_that_learns_something_is_trusted(tmp_path):
-    record = train(make_request(tmp_path))
+    about = train(make_request(tmp_path)).record.about
 
-    about = record.about
     assert about.is_trusted
     assert about.why_not_trusted == ""
     assert about.n_rows == 120
@@ -44,8 +45,8 @@ def test_a_model_that_learns_something_is_trusted(tmp_path):
 
 
 def test_the_same_rows_make_the_same_model(tmp_path):
-    first = train(make_request(tmp_path, version=1))
-    second = train(make_request(tmp_path, version=2))
+    first = train(make_request(tmp_path, version=1)).record
+    second = train(make_request(tmp_path, version=2)).record
 
     assert first.sha256 == second.sha256
     assert first.about.validation == second.about.validation
@@ -55,10 +56,23 @@ def test_a_model_that_learns_from_noise_is_not_trusted(tmp_path):
     request = make_request(tmp_path)
     request.rows.y[:] = np.random.default_rng(3).random(120) < 0.8
 
-    record = train(request)
+    record = train(request).record
 
     assert not record.about.is_trusted
     assert "later rows" in record.about.why_not_trusted
+
+
+def test_the_model_in_service_is_judged_anew_when_its_successor_is_not_trusted(tmp_path):
+    old = make_request(tmp_path, n=100)
+    record = train(replace(old, trained_at_s=float(old.rows.made_at_s[-1]))).record
+    new = make_request(tmp_path, n=180, version=2, in_service=(old.path, record))
+    new.rows.y[100:] = ~new.rows.y[100:]
+
+    trained = train(new)
+
+    assert record.about.is_trusted
+    assert not trained.record.about.is_trusted
+    assert "does not beat the base rate" in trained.why_not_in_service
 
 
 def test_one_outcome_teaches_nothing(tmp_path):
@@ -106,7 +120,7 @@ def test_what_goes_wrong_in_the_other_process_is_told_here(tmp_path):
 def test_a_model_file_is_for_its_owner_alone(tmp_path):
     registry = Registry(tmp_path / "models", keep_versions=2)
     path = registry.candidate_path()
-    record = train(make_request(tmp_path, path=str(path)))
+    record = train(make_request(tmp_path, path=str(path))).record
 
     registry.add(path, record=record)
 
