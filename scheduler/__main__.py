@@ -16,8 +16,8 @@ from kube.edge.program import FAILED, STOPPED, Start, run
 from kube.edge.serve import Server
 from scheduler.api import make_app
 from scheduler.cluster.metrics import Metrics
-from scheduler.cluster.shell import ClusterShell, ShellSettings
-from scheduler.engine import EngineSettings
+from scheduler.cluster.shell import ClusterShell
+from scheduler.engine import Engine, EngineSettings
 from scheduler.framework.configuration import KubeSchedulerConfiguration, load_configuration
 from scheduler.framework.profile import make_profiles
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
@@ -57,8 +57,8 @@ def _serve(start: Start[SchedulerSettings]) -> int:
     with Client(cluster, pool_size=settings.binding.threads + 8) as client:
         shell = ClusterShell(
             client,
-            profiles=profiles,
-            settings=shell_settings(settings, configuration),
+            engine=Engine(profiles, settings=engine_settings(settings, configuration)),
+            settings=settings,
             metrics=metrics,
             rng=random.Random(),
         )
@@ -73,27 +73,19 @@ def _serve(start: Start[SchedulerSettings]) -> int:
     return STOPPED
 
 
-def shell_settings(
+def engine_settings(
     settings: SchedulerSettings, configuration: KubeSchedulerConfiguration
-) -> ShellSettings:
+) -> EngineSettings:
     """Put together what the two files say."""
-    return ShellSettings(
-        engine=EngineSettings(
-            queue=QueueSettings(
-                initial_backoff_s=float(configuration.pod_initial_backoff_seconds),
-                max_backoff_s=float(configuration.pod_max_backoff_seconds),
-            ),
-            prediction=PredictionSettings(max_age_s=settings.predictor.max_age),
-            seed=settings.seed,
-            max_binding=settings.binding.max_in_flight,
-            n_recorded_nodes=settings.decisions.nodes_per_decision,
+    return EngineSettings(
+        queue=QueueSettings(
+            initial_backoff_s=float(configuration.pod_initial_backoff_seconds),
+            max_backoff_s=float(configuration.pod_max_backoff_seconds),
         ),
-        predictor_url=settings.predictor.url,
-        predictor_timeout_s=settings.predictor.timeout,
-        observation_window_s=settings.feedback.observation_window,
-        feedback_interval_s=settings.feedback.interval,
-        n_bind_threads=settings.binding.threads,
-        n_recorded_decisions=settings.decisions.keep,
+        prediction=PredictionSettings(max_age_s=settings.predictor.max_age),
+        seed=settings.seed,
+        max_binding=settings.binding.max_in_flight,
+        n_recorded_nodes=settings.decisions.nodes_per_decision,
     )
 
 

@@ -82,6 +82,11 @@ class Engine:
         self._queue = SchedulingQueue(order=order, gate=self._gate, settings=settings.queue)
 
     @property
+    def scheduler_names(self) -> frozenset[str]:
+        """Whose pods are decided on."""
+        return frozenset(self._profiles)
+
+    @property
     def snapshot(self) -> Snapshot:
         """The nodes as the next cycle will see them."""
         return self._cache.snapshot

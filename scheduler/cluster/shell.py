@@ -4,8 +4,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -25,7 +24,7 @@ from scheduler.cluster.records import Recorder
 from scheduler.cluster.reporter import Reporter
 from scheduler.cluster.timekeeper import Timekeeper
 from scheduler.cluster.workers import Workers
-from scheduler.engine import Engine, EngineSettings
+from scheduler.engine import Engine
 from scheduler.events import (
     Action,
     AskPrediction,
@@ -37,31 +36,16 @@ from scheduler.events import (
     ReportScheduled,
     Tick,
 )
-from scheduler.framework.profile import Profile
 from scheduler.queue import Pool
+from scheduler.settings import SchedulerSettings
 
 log = logging.getLogger(__name__)
 
 _IDLE_S: Final = 0.25
 """How often back-offs are looked at when nothing happens."""
 _STOP_TIMEOUT_S: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShellSettings:
-    """How the shell works; times by the local clock unless said otherwise."""
-
-    engine: EngineSettings
-    predictor_url: str
-    predictor_timeout_s: float = 0.2
-    """What a decision may wait for the predictor."""
-    predictor_give_up_s: float = 3.0
-    """An answer that comes after the decision, but within this, serves the next ones."""
-    observation_window_s: float = 600.0
-    """How long a pod must stay healthy to be a success, by the cluster's clock."""
-    feedback_interval_s: float = 2.0
-    n_bind_threads: int = 16
-    n_recorded_decisions: int = 10_000
+_GIVE_UP_S: Final = 3.0
+"""A prediction that comes after the decision, but within this, serves the next ones."""
 
 
 class ClusterShell:
@@ -69,7 +53,7 @@ class ClusterShell:
 
     Args:
         client: The API server.
-        profiles: By scheduler name.
+        engine: Decides.
         settings: How to work.
         metrics: What is counted.
         rng: Jitter.
@@ -79,32 +63,33 @@ class ClusterShell:
         self,
         client: Client,
         *,
-        profiles: Mapping[str, Profile],
-        settings: ShellSettings,
+        engine: Engine,
+        settings: SchedulerSettings,
         metrics: Metrics,
         rng: random.Random,
     ) -> None:
-        self.decisions = DecisionLog(settings.n_recorded_decisions)
+        self.decisions = DecisionLog(settings.decisions.keep)
         self.failed = threading.Event()
         """Set when the program cannot go on and should be started anew."""
-        self._settings = settings
         self._metrics = metrics
-        self._engine = Engine(profiles, settings=settings.engine)
+        self._engine = engine
         self._clock = EngineClock(client.now_s)
         self._stop = threading.Event()
         self._inbox = Inbox()
         self._recorder = Recorder(decisions=self.decisions, metrics=metrics)
         self._has_more = False
         self._feedback = FeedbackSender(
-            settings.predictor_url,
-            tracker=OutcomeTracker(frozenset(profiles), window_s=settings.observation_window_s),
+            settings.predictor.url,
+            tracker=OutcomeTracker(
+                engine.scheduler_names, window_s=settings.feedback.observation_window
+            ),
             now_s=client.now_s,
-            interval_s=settings.feedback_interval_s,
+            interval_s=settings.feedback.interval,
             on_result=lambda result: metrics.feedback.labels(result).inc(),
             rng=rng,
         )
         self._timekeeper = Timekeeper(
-            client, interval_s=settings.feedback_interval_s, is_needed=self._waits_for_time
+            client, interval_s=settings.feedback.interval, is_needed=self._waits_for_time
         )
         news = News(inbox=self._inbox, feedback=self._feedback)
         self._pods = Informer(
@@ -116,16 +101,18 @@ class ClusterShell:
         self._binder = Binder(client, deliver=self._inbox.put_result, stop=self._stop, rng=rng)
         self._reporter = Reporter(client, pod=self._pods.store.get, stop=self._stop, rng=rng)
         self._asker = PredictionAsker(
-            settings.predictor_url,
-            timeout_s=settings.predictor_timeout_s,
-            give_up_s=settings.predictor_give_up_s,
+            settings.predictor.url,
+            timeout_s=settings.predictor.timeout,
+            give_up_s=_GIVE_UP_S,
             deliver=self._inbox.put_result,
             on_asked=metrics.observe_question,
             rng=rng,
         )
         # Never full: the engine has no more bindings under way at once.
         self._bind_workers = Workers(
-            "bind", n_threads=settings.n_bind_threads, max_waiting=settings.engine.max_binding
+            "bind",
+            n_threads=settings.binding.threads,
+            max_waiting=settings.binding.max_in_flight,
         )
         self._report_workers = Workers(
             "report", n_threads=4, max_waiting=10_000, on_dropped=metrics.reports_dropped.inc

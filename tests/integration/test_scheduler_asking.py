@@ -99,6 +99,18 @@ def test_a_shape_does_not_wait_longer_because_another_was_asked_before_it(
     assert predictor.n_requests == 1
 
 
+def test_an_answer_that_comes_too_late_serves_the_pods_that_come_next(predictor, told, make_asker):
+    predictor.may_answer.clear()
+    asker = make_asker(timeout_s=0.01)
+    asker.ask((A,))
+    wait_until(lambda: predictor.n_requests == 1 and asker.enforce_budget() is None)
+    predictor.may_answer.set()
+    wait_until(lambda: told.asked)
+
+    assert told.failures() == [((A,), "timed out")]
+    assert (told.answers(), told.asked) == ([(A,)], ["late"])
+
+
 def test_a_predictor_that_fails_keeps_nobody_waiting(predictor, told, make_asker):
     predictor.may_answer.clear()
     predictor.status = 500
