@@ -41,6 +41,7 @@ def configure_logs(level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # One line per executed job and per request is noise beside our own events.
-    for noisy in ("apscheduler", "waitress.queue", "urllib3"):
+    # One line per executed job and per request is noise beside our own events, and a way to flood
+    # the log from outside.
+    for noisy in ("apscheduler", "waitress", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -2,20 +2,28 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import prometheus_client
 from flask import Flask, Response
 from waitress import wasyncore
 from waitress.server import create_server
 
+from kube.edge.connections import Channel
 from kube.edge.settings import ServerSettings
 
-JSON = "application/json"
+JSON: Final = "application/json"
 
-_LOOK_S = 1.0
-"""How often an idle server looks for connections that have been silent for too long."""
+_LOOK_S: Final = 1.0
+"""How often to look for clients that take too long."""
+_MAX_CONNECTIONS: Final = 500
+_CROWD: Final = _MAX_CONNECTIONS // 2
+"""While more connections than these are open, clients may not take longer than between two looks:
+nobody may keep the others out by holding many."""
+_MAX_BODY_READ_BYTES: Final = 16 * 2**20
+"""Of a body that is too large, so much is still read, for who is still sending hears no answer."""
 
 
 class Server:
@@ -37,9 +45,12 @@ class Server:
             map=self._sockets,
             sockets=[_listen(settings.host, port=settings.port)],
             threads=threads,
-            channel_timeout=max(1, int(settings.read_timeout + settings.write_timeout)),
+            connection_limit=_MAX_CONNECTIONS,
+            max_request_body_size=_MAX_BODY_READ_BYTES,
             ident=None,
         )
+        self._server.channel_class = Channel
+        self._settings = settings
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self.host = settings.host
@@ -67,15 +78,38 @@ class Server:
         wasyncore.close_all(self._sockets)
 
     def _run(self) -> None:
+        look_at_s = 0.0
         while not self._is_stopping:
             wasyncore.loop(timeout=_LOOK_S, use_poll=True, map=self._sockets, count=1)
+            now_s = time.time()
+            if abs(now_s - look_at_s) >= _LOOK_S:
+                look_at_s = now_s
+                self._part_with_the_slow(now_s)
+
+    def _part_with_the_slow(self, now_s: float) -> None:
+        channels = list(self._server.active_channels.values())
+        longest_s = _LOOK_S if len(channels) > _CROWD else float("inf")
+        for channel in channels:
+            if channel.is_slow(
+                now_s,
+                read_timeout_s=min(longest_s, self._settings.read_timeout),
+                write_timeout_s=min(longest_s, self._settings.write_timeout),
+            ):
+                channel.handle_close()
 
 
 def _listen(host: str, *, port: int) -> socket.socket:
-    """Listen at one address of *host*: ``localhost`` has two, which could not share a free port."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return socket.create_server(address, family=family)
+    """Listen at one address of *host*: ``localhost`` has two, which could not share a free port.
+
+    Raises:
+        OSError: The address is taken, or the host has none.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, *_, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+        return socket.create_server(address, family=family)
+    except OSError as error:
+        raise OSError(f"cannot listen at {host}:{port}: {error.strerror}") from error
 
 
 def install_health(

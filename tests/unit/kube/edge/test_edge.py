@@ -18,7 +18,7 @@ from flask import Flask, Response, request
 from kube.edge import problems
 from kube.edge.logs import JsonFormatter, facts
 from kube.edge.serve import Server, install_health
-from kube.edge.settings import ServerSettings
+from kube.edge.settings import Interval, ServerSettings
 
 LOOPBACK = ServerSettings(host="127.0.0.1", port=0)
 
@@ -128,6 +128,61 @@ def test_metrics_are_prometheuss(url):
 
     assert "example_pods 3.0" in response.text
     assert response.headers["Content-Type"] == prometheus_client.CONTENT_TYPE_LATEST
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GARBAGE\r\n\r\n", 400),
+        (b"GET http://[bad/ HTTP/1.1\r\n\r\n", 400),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400),
+        (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /echo HTTP/1.1\r\nContent-Length: 20000000\r\n\r\n", 413),
+        (b"GET /" + b"x" * 262_140, 431),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_no_proper_http_gets_a_problem_too(url, caplog, sent, status):
+    with connect(url) as client:
+        client.sendall(sent)
+        head, _, content = client.makefile("rb").read().partition(b"\r\n\r\n")
+
+    assert b"Content-Type: application/problem+json" in head
+    assert json.loads(content)["status"] == status
+    assert caplog.text == ""
+
+
+def connect(url: str) -> socket.socket:
+    host, port = url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+HASTY = ServerSettings(read_timeout=Interval(0.2), write_timeout=Interval(0.2))
+
+
+def test_who_takes_too_long_to_send_is_parted_with(readiness):
+    with Server(Flask("example"), settings=HASTY) as server, connect(server.url) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
+
+        assert client.recv(1) == b""
+
+
+def test_who_does_not_read_keeps_no_thread_for_ever():
+    app = Flask("example")
+    app.add_url_rule("/large", view_func=lambda: Response(iter([b"x" * 10_000_000] * 10)))
+    with Server(app, settings=HASTY, threads=1) as server, connect(server.url) as client:
+        client.sendall(b"GET /large HTTP/1.1\r\n\r\n")
+        client.recv(1)
+
+        assert requests.get(f"{server.url}/other", timeout=20).status_code == 404
+
+
+def test_many_idle_connections_do_not_keep_others_out(url):
+    crowd = [connect(url) for _ in range(600)]
+
+    assert requests.get(f"{url}/healthz", timeout=20).text == "ok"
+    for client in crowd:
+        client.close()
 
 
 def test_a_stopped_server_lets_go_of_its_port_even_with_a_client_connected():
