@@ -87,9 +87,10 @@ class Tracker:
         before = self.view.pods.get(pod.uid)
         if pod == before:
             return
-        self._count_incidents(pod, now_s=now_s)
         if self._is_placement(pod, before=before):
             self._record(pod, now_s=now_s)
+        # Only now: what befell a pod before we saw it placed is no past of its placement.
+        self._count_incidents(pod, now_s=now_s)
         self.view.put_pod(pod)
         self._settle(pod, now_s=now_s)
 
@@ -190,7 +191,7 @@ class Tracker:
             and not (before is not None and before.node)
             and not pod.is_terminal
             and not pod.is_deleting
-            and self._marks[pod.uid].fate is Fate.UNTRACKED
+            and self._marks.get(pod.uid, Marks()).fate is Fate.UNTRACKED
         )
 
     def _record(self, pod: PodFacts, *, now_s: float) -> None:
@@ -220,7 +221,7 @@ class Tracker:
         )
         self._tracked[pod.uid] = _Tracked(row, Trial(placed_at_s))
         self._changes.placements[pod.uid] = row
-        self._mark(pod.uid, replace(self._marks[pod.uid], fate=Fate.OPEN))
+        self._mark(pod.uid, replace(self._marks.get(pod.uid, Marks()), fate=Fate.OPEN))
         self.n_placements["recorded"] += 1
 
     def _settle(self, pod: PodFacts, *, now_s: float) -> None:

@@ -82,7 +82,7 @@ def test_what_is_too_old_does_not_count_and_is_forgotten():
     assert not history.knows(Subject.NODE, "n1")
 
 
-def test_a_late_failure_lowers_the_failure_rate_but_not_stability():
+def test_a_late_failure_raises_the_failure_rate_but_leaves_stability():
     history = make_history()
     observe(history, failed=False)
     before = history.standing(Subject.NODE, "n1", now_s=NOW_S)

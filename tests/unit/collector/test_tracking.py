@@ -61,6 +61,26 @@ def test_a_pod_first_seen_with_a_node_is_a_placement_too_if_it_is_fresh():
     assert len(tracker.drain().placements) == 1
 
 
+def test_what_befell_a_pod_before_it_was_first_seen_is_no_part_of_the_state_it_was_placed_in():
+    tracker = make_tracker()
+    crashed = make_facts(
+        node="n1",
+        scheduled_at_s=EPOCH_S,
+        n_restarts=2,
+        last_oom_at_s=EPOCH_S + 1,
+        failure="crashed",
+    )
+    tracker.see_pod(crashed, now_s=EPOCH_S + 2)
+
+    [row] = tracker.drain().placements.values()
+
+    state = state_of(row)
+    assert (state.node.n_restarts, state.node.n_oom_kills, state.node.n_failed_pods) == (0, 0, 0)
+    assert (state.workload.n_restarts, state.node.failure_rate) == (0, 0.05)
+    assert (node_total(tracker).n_restarts, node_total(tracker).n_oom_kills) == (2, 1)
+    assert row.fate is Fate.FAILED
+
+
 def test_pods_that_run_already_when_first_listed_are_no_placements():
     tracker = make_tracker(synced=False)
     tracker.see_pod(make_running(), now_s=EPOCH_S + 1)
