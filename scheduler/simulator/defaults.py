@@ -18,11 +18,14 @@ class ForbiddenError(Exception):
     """Admission refuses the object."""
 
 
-class Find(Protocol):
-    """Looks an object up, as ``Store.find`` does."""
+class Objects(Protocol):
+    """Where admission looks other objects up, such as a ``Store``."""
 
-    def __call__(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+    def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """The object of that name, or None."""
+
+    def list(self, resource: Resource, namespace: str | None = None) -> list[Object]:
+        """All objects of the resource."""
 
 
 SYSTEM_PRIORITIES = {
@@ -31,19 +34,22 @@ SYSTEM_PRIORITIES = {
 }
 
 
-def complete(resource: Resource, obj: Object, *, find: Find) -> Object:
+def complete(resource: Resource, obj: Object, *, among: Objects) -> Object:
     """A copy of a new object with every default made explicit.
 
     Args:
         resource: What it is.
         obj: The object as its author wrote it; not changed.
-        find: For the priority class that a pod names.
+        among: What there is already: the priority classes of pods.
 
     Raises:
-        ForbiddenError: A pod names a priority class that does not exist, or a priority of its own.
+        ForbiddenError: A pod names a priority class that does not exist, or a priority of its own;
+            or there is a default priority class already.
     """
     if resource is r.PODS:
-        return _complete_pod(obj, find)
+        return _complete_pod(obj, among)
+    if resource is r.PRIORITY_CLASSES and obj.get("globalDefault"):
+        _check_only_default(among)
     completer = _COMPLETERS.get(resource.table)
     return completer(obj) if completer else obj
 
@@ -58,11 +64,11 @@ def complete_update(resource: Resource, obj: Object) -> Object:
     return completer(obj)
 
 
-def _complete_pod(pod: Object, find: Find) -> Object:
+def _complete_pod(pod: Object, among: Objects) -> Object:
     given = pod.get("spec") or {}
     spec = _with_links(complete_pod_spec(given))
     spec["tolerations"] = with_outage_tolerations(given.get("tolerations") or ())
-    spec.update(_priority(given, find))
+    spec.update(_priority(given, among))
     return {**pod, "spec": spec, "status": {**initial_status(spec), **(pod.get("status") or {})}}
 
 
@@ -71,15 +77,29 @@ def _with_links(spec: Object) -> Object:
     return spec
 
 
-def _priority(spec: Object, find: Find) -> Object:
+def _check_only_default(among: Objects) -> None:
+    if found := _default_class(among):
+        name = found["metadata"]["name"]
+        raise ForbiddenError(
+            f"PriorityClass {name} is already marked as default. Only one default can exist"
+        )
+
+
+def _default_class(among: Objects) -> Object | None:
+    marked = [each for each in among.list(r.PRIORITY_CLASSES) if each.get("globalDefault")]
+    return min(marked, key=lambda each: each.get("value", 0), default=None)
+
+
+def _priority(spec: Object, among: Objects) -> Object:
     name = spec.get("priorityClassName")
-    value, policy = 0, "PreemptLowerPriority"
-    if name:
-        found = find(r.PRIORITY_CLASSES, None, name)
-        if found is None:
-            raise ForbiddenError(f"no PriorityClass with name {name} was found")
+    found = among.find(r.PRIORITY_CLASSES, None, name) if name else _default_class(among)
+    if name and found is None:
+        raise ForbiddenError(f"no PriorityClass with name {name} was found")
+    value, policy, named = 0, "PreemptLowerPriority", {}
+    if found is not None:
         value = found.get("value", 0)
         policy = found.get("preemptionPolicy") or policy
+        named = {"priorityClassName": found["metadata"]["name"]}
     asked = spec.get("priority")
     if asked is not None and asked != value:
         raise ForbiddenError(
@@ -87,12 +107,12 @@ def _priority(spec: Object, find: Find) -> Object:
             f"priority admission controller computed {value} from the given PriorityClass name"
         )
     wanted = spec.get("preemptionPolicy")
-    if name and wanted and wanted != policy:
+    if named and wanted and wanted != policy:
         raise ForbiddenError(
             f"the string value of PreemptionPolicy ({wanted}) must not be provided in pod spec; "
             f"priority admission controller computed {policy} from the given PriorityClass name"
         )
-    return {"priority": value, "preemptionPolicy": wanted or policy}
+    return {**named, "priority": value, "preemptionPolicy": wanted or policy}
 
 
 def _complete_namespace(namespace: Object) -> Object:

@@ -154,7 +154,7 @@ class Store:
         Raises:
             AlreadyExistsError: The name is taken.
         """
-        return self.insert(resource, complete(resource, obj, find=self.find))
+        return self.insert(resource, complete(resource, obj, among=self))
 
     def insert(self, resource: Resource, obj: Object) -> Object:
         """Store a new object that is already complete, giving it a uid and a version.

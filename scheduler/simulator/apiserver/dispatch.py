@@ -93,7 +93,7 @@ class Dispatcher:
     def _answer_elsewhere(self, request: Request) -> Response:
         path = request.path
         found = self._discovery.answer(request)
-        if path == "/version":
+        if path in ("/version", "/version/"):
             found = json_response(VERSION)
         elif path == "/openapi/v3":
             found = self._openapi.index()

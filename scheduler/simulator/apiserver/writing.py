@@ -169,7 +169,7 @@ class Writer:
             obj.pop("status", None)
         stored_as = stored_resource(resource)
         try:
-            obj = complete(stored_as, obj, find=self._store.find)
+            obj = complete(stored_as, obj, among=self._store)
         except ForbiddenError as error:
             raise NotPermittedError(resource, meta.get("name", ""), str(error)) from error
         obj = {**obj, "metadata": self._store.new_metadata(stored_as, obj)}

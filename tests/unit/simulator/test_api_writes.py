@@ -131,6 +131,22 @@ def test_resolves_the_priority_class(api):
     assert api("POST", PODS_PATH, pod("x", priorityClassName="none"))[0] == 403
 
 
+def test_pods_without_a_class_get_the_default_one(api):
+    for name, is_default in (("low", True), ("high", False)):
+        api.made(CLASSES, {"metadata": {"name": name}, "value": 5, "globalDefault": is_default})
+
+    status, answer = api(
+        "POST", CLASSES, {"metadata": {"name": "other"}, "value": 6, "globalDefault": True}
+    )
+
+    spec = api.made(PODS_PATH, pod())["spec"]
+    assert (spec["priorityClassName"], spec["priority"]) == ("low", 5)
+    assert status == 403
+    assert answer["message"].endswith(
+        "PriorityClass low is already marked as default. Only one default can exist"
+    )
+
+
 def test_a_dry_run_stores_nothing(api):
     status, answer = api("POST", f"{PODS_PATH}?dryRun=All", pod())
 
