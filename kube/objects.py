@@ -5,7 +5,7 @@ types: what is malformed raises ``msgspec.ValidationError`` at the edge and goes
 """
 
 from datetime import datetime
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -69,7 +69,6 @@ class Toleration(Struct, frozen=True):
     operator: str | None = None
     value: str | None = None
     effect: str | None = None
-    toleration_seconds: int | None = None
 
 
 class NodeSelectorRequirement(Struct, frozen=True):
@@ -207,8 +206,6 @@ class PodSpec(Struct, frozen=True):
     node_name: str = ""
     scheduler_name: str = "default-scheduler"
     priority: int | None = None
-    priority_class_name: str | None = None
-    preemption_policy: str | None = None
     node_selector: dict[str, str] | None = None
     affinity: Affinity | None = None
     tolerations: list[Toleration] | None = None
@@ -312,20 +309,12 @@ class NodeSpec(Struct, frozen=True):
     taints: list[Taint] | None = None
 
 
-class ContainerImage(Struct, frozen=True):
-    """An image that a node holds already."""
-
-    names: list[str] | None = None
-    size_bytes: int = 0
-
-
 class NodeStatus(Struct, frozen=True):
     """What the kubelet says of a node."""
 
     capacity: dict[str, str] | None = None
     allocatable: dict[str, str] | None = None
     conditions: list[Condition] | None = None
-    images: list[ContainerImage] | None = None
 
     @property
     def allocatable_amounts(self) -> dict[str, int]:
@@ -384,10 +373,6 @@ class ObjectList(Struct, Generic[T], frozen=True):
 
     metadata: ListMeta = ListMeta()
     items: list[T] | None = None
-
-
-MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
-"""Carried by static pods' mirrors."""
 
 
 def controller_of(meta: ObjectMeta) -> OwnerReference | None:
