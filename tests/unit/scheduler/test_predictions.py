@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scheduler.framework.snapshot import Snapshot
+from scheduler.model import Shape
 from scheduler.predictions import PredictionBook, PredictionSettings
 from tests.unit.scheduler.worlds import GI, make_answer, make_facts, make_pending
 
@@ -83,10 +84,11 @@ def test_an_answer_ends_an_outage(book):
 def test_memory_is_bounded(book):
     shapes = [make_pending(cpu_milli=i).shape for i in range(2_500)]
     book.take(make_answer(shapes, {"n1": 0.5}), now_s=0.0)
-    book.take_failure(shapes, outage="unavailable", now_s=0.0)
+    many = [Shape(i, 0, "default", "default/Job/j") for i in range(100_001)]
+    book.take_failure(many, outage="unavailable", now_s=0.0)
     for second in range(1_000):
         book.note_placed(POD, node="n1", now_s=float(second))
 
     assert len(book._entries) == 2_000
-    assert len(book._outages) == 2_000
+    assert len(book._outages) == 100_000
     assert len(book._placed) <= 62
