@@ -70,6 +70,11 @@ class FeedbackSender:
         """How many outcomes are not delivered yet."""
         return len(self._waiting)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Run in a thread."""
         self._thread.start()

@@ -77,6 +77,11 @@ class PredictionAsker:
         self._thread.start()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def is_resting(self) -> bool:
         """Whether the predictor is not being asked for a while."""
         return time.monotonic() < self._closed_until_s

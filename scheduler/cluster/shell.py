@@ -176,9 +176,9 @@ class ClusterShell:
         self._recorder.show(self._engine)
         self._metrics.predictor_resting.set(self._asker.is_resting)
         self._metrics.open_outcomes.set(self._feedback.n_open)
-        is_watching = self._pods.is_alive and self._nodes.is_alive
-        if not (is_watching or self._stop.is_set()):
-            log.error("a watch has ended")
+        hands = (self._pods, self._nodes, self._asker, self._feedback, self._timekeeper)
+        if not (all(hand.is_alive for hand in hands) or self._stop.is_set()):
+            log.error("a thread has ended")
             self.failed.set()
 
     def _in_engine_time(self, event: Event) -> Event:

@@ -30,6 +30,11 @@ class Timekeeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="time", daemon=True)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Run in a thread."""
         self._thread.start()

@@ -200,6 +200,15 @@ def test_survives_a_restart_of_the_api_server(server):
         wait_until(lambda: node_of(server, "after"))
 
 
+@pytest.mark.parametrize("hand", ["_asker", "_feedback", "_timekeeper"])
+def test_a_thread_that_ends_by_itself_ends_the_program(server, hand):
+    with running_scheduler(server) as shell:
+        getattr(shell, hand).stop()
+
+        assert shell.failed.wait(30.0)
+        assert shell.not_ready()
+
+
 def test_an_object_that_makes_no_sense_stops_nothing(server):
     bad = to_wire(make_pod("bad", requests={"cpu": "lots"}))
     server.put(PODS, bad)
