@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from collector.api import make_app
 from collector.archive import Archive
 from collector.collecting import Collector
-from collector.database import Database, StoreError, open_database
+from collector.database import StoreError, open_database
 from collector.settings import CollectorSettings
 from collector.sources import MetricsApi
 from collector.store import Store
@@ -31,13 +31,21 @@ def main(arguments: Sequence[str], *, env: Mapping[str, str]) -> int:
 
 
 def _serve(start: Start[CollectorSettings]) -> int:
+    try:
+        return _collect(start)
+    except StoreError as error:
+        raise StartError(str(error)) from error
+
+
+def _collect(start: Start[CollectorSettings]) -> int:
     settings = start.settings
     cluster = load_cluster(
         kubeconfig=settings.kubernetes.kubeconfig_path or None,
         in_cluster=settings.kubernetes.in_cluster,
         env=start.env,
     )
-    database = _open(settings.database.url)
+    now_text = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    database = open_database(settings.database.url, now_text=now_text)
     metrics = settings.metrics
     client = Client(cluster, user_agent="ai-scheduler-collector")
     collector = Collector(
@@ -57,13 +65,6 @@ def _serve(start: Start[CollectorSettings]) -> int:
                 return FAILED
     database.close()
     return STOPPED
-
-
-def _open(url: str) -> Database:
-    try:
-        return open_database(url, now_text=datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
-    except StoreError as error:
-        raise StartError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
@@ -116,7 +116,7 @@ def open_database(url: str, *, now_text: str) -> Database:
     path = _sqlite_path(url)
     try:
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Database(_connect(url))
     except OSError as error:
         raise SettingsError(f"database.url: {error}") from error
@@ -152,24 +152,33 @@ def _connect(url: str) -> Engine:
         engine = create_engine(url)
     except (ImportError, NoSuchModuleError) as error:
         raise SettingsError(f"database.url: {error}") from error
-    is_sqlite = engine.dialect.name == "sqlite"
-    if is_sqlite:
+    if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_pragmas)
     try:
-        with engine.connect() as connection:
-            if is_sqlite:
-                _check(connection)
-        METADATA.create_all(engine)
+        _prepare(engine)
     except SQLAlchemyError as error:
         engine.dispose()
         reason = error.orig if isinstance(error, DBAPIError) else error
         if _is_corrupt(reason):
             raise _CorruptError(str(reason)) from error
-        raise StoreError(f"database: {reason}") from error
+        raise StoreError(f"{engine.url.render_as_string()}: {reason}") from error
+    except UnicodeDecodeError as error:
+        # SQLite's complaint about a damaged schema quotes the damage.
+        engine.dispose()
+        raise _CorruptError("its schema is damaged") from error
     except _CorruptError:
         engine.dispose()
         raise
     return engine
+
+
+def _prepare(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            _check(connection)
+    METADATA.create_all(engine)
+    if engine.dialect.name == "sqlite":
+        _check_columns(engine)
 
 
 def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:
@@ -181,6 +190,16 @@ def _check(connection: Connection) -> None:
     found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
     if found != "ok":
         raise _CorruptError(str(found))
+
+
+def _check_columns(engine: Engine) -> None:
+    inspector = inspect(engine)
+    for table in METADATA.sorted_tables:
+        missing = set(table.columns.keys()) - {
+            column["name"] for column in inspector.get_columns(table.name)
+        }
+        if missing:
+            raise _CorruptError(f"its table {table.name} has no column {min(missing)}")
 
 
 def _is_corrupt(error: BaseException | None) -> bool:

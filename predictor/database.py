@@ -101,14 +101,19 @@ def _open(path: Path) -> sa.Engine:
     try:
         with engine.begin() as connection:
             _check(connection)
-            _metadata.create_all(connection)
+            # First the version: whoever finds tables without it may know that they are not ours.
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            _metadata.create_all(connection)
     except sa.exc.OperationalError as error:
         engine.dispose()
         raise StartError(f"{path}: {error.orig}") from error
     except sa.exc.DatabaseError as error:
         engine.dispose()
         raise DamagedDatabaseError(str(error.orig)) from error
+    except UnicodeDecodeError as error:
+        # SQLite's complaint about a damaged schema quotes the damage.
+        engine.dispose()
+        raise DamagedDatabaseError("its schema is damaged") from error
     except DamagedDatabaseError:
         engine.dispose()
         raise
@@ -121,7 +126,8 @@ def _check(connection: sa.Connection) -> None:
     if verdict != "ok":
         raise DamagedDatabaseError(str(verdict))
     version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    if version not in (0, SCHEMA_VERSION):
+    is_new = version == 0 and not sa.inspect(connection).get_table_names()
+    if version != SCHEMA_VERSION and not is_new:
         raise DamagedDatabaseError(f"its schema is version {version}, not {SCHEMA_VERSION}")
 
 

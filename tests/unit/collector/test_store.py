@@ -302,6 +302,33 @@ def test_a_corrupt_database_is_set_aside_and_a_new_one_started(path: Path, caplo
     database.close()
 
 
+def garble_schema(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA writable_schema = ON")
+        database.execute("UPDATE sqlite_master SET sql = CAST(x'fffefdf6' AS TEXT)")
+    database.close()
+
+
+def use_names_of_ours(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE placements (something INT)")
+    database.close()
+
+
+@pytest.mark.parametrize("damage", [garble_schema, use_names_of_ours])
+def test_a_database_of_another_shape_is_set_aside_too(path: Path, caplog, damage):
+    open_database(f"sqlite:///{path}", now_text="now").close()
+    damage(path)
+
+    database = open_database(f"sqlite:///{path}", now_text="now")
+
+    assert path.with_name("collector.db.corrupt-now").exists()
+    assert "set aside" in caplog.text
+    assert Store(database, first_seq=1).marks() == []
+    database.close()
+
+
 @pytest.mark.parametrize(
     "url",
     ["", "no url", "mysql://host/db", "sqlite://", "sqlite:///:memory:", "postgresql+nope://h/d"],

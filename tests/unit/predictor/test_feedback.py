@@ -229,10 +229,22 @@ def test_a_damaged_database_is_set_aside_and_a_new_one_serves(path, content, cap
     assert "set aside" in caplog.text
 
 
-def test_a_database_of_another_schema_is_set_aside(path):
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("pragma user_version = 99")
+GARBLED = "update sqlite_master set sql = cast(x'fffefdf6' as text)"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        pytest.param(["pragma user_version = 99"], id="of another version"),
+        pytest.param(["pragma user_version = 0"], id="of somebody else"),
+        pytest.param(["pragma writable_schema = on", GARBLED], id="unreadable"),
+    ],
+)
+def test_a_database_of_another_schema_is_set_aside(path, statements):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("create table feedback (other text)")
+        for statement in statements:
+            connection.execute(statement)
 
     open_database(path).dispose()
 
