@@ -124,8 +124,6 @@ class Cluster:
                 return self.answer(event) if self.questions else []
             case str():
                 return self.end_binding(event) if self.binds else []
-            case PodSeen(pod) if pod.uid in self.bound:
-                return []
             case PodGone(_, uid):
                 self.bound.pop(uid, None)
                 self.binds = [bind for bind in self.binds if bind.pod.uid != uid]
