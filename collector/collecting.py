@@ -42,6 +42,9 @@ _MAINTENANCE_S: Final = 60.0
 _QUIET_S: Final = 95.0
 """API servers say something on every watch about once a minute; after 90 s of silence the informer
 looks for itself."""
+_MAX_WORKLOADS: Final = 5_000
+"""A snapshot lists no more, those heard of last: every job and bare pod is a workload of its own,
+and most are never heard of again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,8 @@ class Collector:
                 nodes=nodes,
                 cluster=cluster_state(nodes),
                 workloads=[
-                    view.workload(key, now_s=now_s) for key in history.names(Subject.WORKLOAD)
+                    view.workload(key, now_s=now_s)
+                    for key in history.latest(Subject.WORKLOAD, limit=_MAX_WORKLOADS)
                 ],
                 prior_failure_rate=history.prior_failure_rate(now_s),
             )

@@ -106,6 +106,7 @@ class Snapshot(Wire, frozen=True, kw_only=True):
     nodes: list[NodeState]
     cluster: ClusterState
     workloads: list[WorkloadHistory] = []
+    """Those heard of last, at most 5,000."""
     prior_failure_rate: float = 0.0
     """What to expect of a workload that is not listed: the rate of the whole cluster, shrunk."""
 

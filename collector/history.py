@@ -10,6 +10,7 @@ whole cluster, shrunk in the same way towards the configured one. A subject neve
 prior.
 """
 
+import heapq
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -85,9 +86,11 @@ class _Record:
     tallies: dict[int, Tally] = field(default_factory=dict)
     decayed: Decayed | None = None
     decayed_hour: int = 0
+    last_hour: int = 0
 
     def tally(self, hour: int) -> Tally:
         self.decayed = None
+        self.last_hour = max(self.last_hour, hour)
         return self.tallies.setdefault(hour, Tally())
 
 
@@ -155,9 +158,14 @@ class History:
         """Tell what to expect of whom nothing is known."""
         return self._priors(now_s)[0]
 
-    def names(self, subject: Subject) -> list[str]:
-        """Name all of whom something is known, sorted."""
-        return sorted(name for kind, name in self._records if kind is subject)
+    def latest(self, subject: Subject, *, limit: int) -> list[str]:
+        """Name those heard of last, at most *limit* of them, sorted."""
+        heard = [
+            (record.last_hour, name)
+            for (kind, name), record in self._records.items()
+            if kind is subject
+        ]
+        return sorted(name for _, name in heapq.nlargest(limit, heard))
 
     def knows(self, subject: Subject, name: str) -> bool:
         """Tell whether anything is known of a subject."""

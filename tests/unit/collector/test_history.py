@@ -82,6 +82,15 @@ def test_what_is_too_old_does_not_count_and_is_forgotten():
     assert not history.knows(Subject.NODE, "n1")
 
 
+def test_those_heard_of_last_are_named():
+    history = make_history()
+    for workload, age_s in (("a", 3 * HOUR_S), ("b", 0.0), ("c", 2 * HOUR_S)):
+        history.count(Tally(n_observations=1), node="n1", workload=workload, at_s=NOW_S - age_s)
+
+    assert history.latest(Subject.WORKLOAD, limit=2) == ["b", "c"]
+    assert history.latest(Subject.WORKLOAD, limit=9) == ["a", "b", "c"]
+
+
 def test_a_late_failure_raises_the_failure_rate_but_leaves_stability():
     history = make_history()
     observe(history, failed=False)
