@@ -147,7 +147,7 @@ class Cluster:
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
-@given(events=st.lists(EVENTS, max_size=80))
+@given(events=st.lists(EVENTS, min_size=40, max_size=80))
 def test_whatever_goes_wrong_nothing_is_overcommitted_or_bound_twice(events):
     cluster = Cluster()
 
@@ -160,7 +160,7 @@ def test_whatever_goes_wrong_nothing_is_overcommitted_or_bound_twice(events):
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
-@given(events=st.lists(EVENTS, max_size=60))
+@given(events=st.lists(EVENTS, min_size=30, max_size=60))
 def test_when_things_calm_down_every_pod_that_fits_is_bound(events):
     cluster = Cluster()
     for event in events:
@@ -177,7 +177,7 @@ def test_when_things_calm_down_every_pod_that_fits_is_bound(events):
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(events=st.lists(EVENTS, max_size=60))
+@given(events=st.lists(EVENTS, min_size=30, max_size=60))
 def test_the_same_events_give_the_same_plan(events):
     one, other = Cluster(), Cluster()
 
