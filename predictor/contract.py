@@ -4,12 +4,18 @@ Requests with unknown fields are refused, except inside ``pod_spec``, which may 
 pod spec.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 Algorithm = Literal["ml_prediction", "enhanced_scoring"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+Workload = Annotated[str, msgspec.Meta(max_length=1024)]
+"""``namespace/kind/name``, if a pod belongs to one."""
+Quantities = dict[
+    str, Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["string", "number"]})]
+]
+"""Amounts by resource. Of any type here, so that a refusal can name the resource."""
 Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 MAX_NODES = 20_000
@@ -27,8 +33,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 class ContainerResources(msgspec.Struct, frozen=True):
     """Requests and limits as quantities; the only part of a container that matters here."""
 
-    requests: dict[str, str | int | float] | None = None
-    limits: dict[str, str | int | float] | None = None
+    requests: Quantities | None = None
+    limits: Quantities | None = None
 
 
 class PodContainer(msgspec.Struct, frozen=True, rename="camel"):
@@ -43,9 +49,9 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     """A Kubernetes pod spec; other fields are ignored."""
 
     containers: Annotated[list[PodContainer], msgspec.Meta(min_length=1, max_length=1000)]
-    init_containers: list[PodContainer] | None = None
+    init_containers: Annotated[list[PodContainer], msgspec.Meta(max_length=1000)] | None = None
     resources: ContainerResources | None = None
-    overhead: dict[str, str | int | float] | None = None
+    overhead: Quantities | None = None
 
 
 class PredictRequest(Request, frozen=True, kw_only=True):
@@ -54,8 +60,7 @@ class PredictRequest(Request, frozen=True, kw_only=True):
     pod_name: Name
     pod_namespace: Name = "default"
     pod_spec: PodSpec
-    workload: str = ""
-    """``namespace/kind/name``, if the pod belongs to one."""
+    workload: Workload = ""
     candidate_nodes: Annotated[list[Name], msgspec.Meta(max_length=MAX_NODES)] | None = None
     """All ready nodes when absent."""
 
@@ -117,7 +122,7 @@ class Shape(Request, frozen=True, kw_only=True):
     cpu_milli: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     memory_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     pod_namespace: Name = "default"
-    workload: str = ""
+    workload: Workload = ""
 
 
 class BatchRequest(Request, frozen=True, kw_only=True):

@@ -133,7 +133,11 @@ class Program:
                 metrics=self.metrics,
             ),
             reports=Reports(
-                store=self.store, learner=self.learner, metrics=self.metrics, now_s=self.now_s
+                store=self.store,
+                learner=self.learner,
+                metrics=self.metrics,
+                snapshots=self.snapshots,
+                now_s=self.now_s,
             ),
             learner=self.learner,
             registry=self.registry,

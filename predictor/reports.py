@@ -11,6 +11,7 @@ from predictor.contract import Feedback, FeedbackAnswer
 from predictor.feedback import FeedbackStore, Report, StoredPrediction
 from predictor.learning import Learner
 from predictor.metrics import Metrics
+from predictor.snapshots import Snapshots
 
 _INVALID: Final = "Invalid request"
 _MAX_INSTANT_S: Final = 253_402_300_800.0
@@ -24,6 +25,7 @@ class Reports:
     store: FeedbackStore
     learner: Learner
     metrics: Metrics
+    snapshots: Snapshots
     now_s: Callable[[], float]
     """The cluster's time, Unix seconds."""
 
@@ -50,7 +52,9 @@ class Reports:
             )
         prediction_id, named_by = _prediction_id(feedback)
         prediction, position = None, 0
-        if prediction_id is not None:
+        if prediction_id is None:
+            self._check_node(feedback.actual_node)
+        else:
             prediction = self._find(prediction_id, named_by=named_by)
             if feedback.actual_node not in prediction.nodes:
                 raise ProblemError(
@@ -76,6 +80,16 @@ class Reports:
             vector=None if prediction is None else prediction.vectors[position],
             p_success=None if p_success is None else float(p_success[position]),
         )
+
+    def _check_node(self, name: str) -> None:
+        view = self.snapshots.newest()
+        if view is not None and name not in view.position:
+            raise ProblemError(
+                422,
+                "Unknown node",
+                detail=f"the cluster has no node {name!r}",
+                field="actual_node",
+            )
 
     def _find(self, prediction_id: str, *, named_by: str) -> StoredPrediction:
         prediction = self.store.find_prediction(prediction_id)

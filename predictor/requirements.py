@@ -1,17 +1,14 @@
 """What a pod asks for, read from its spec as anybody may have written it. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from kube.edge.problems import ProblemError
 from kube.quantity import CPU, MEMORY, QuantityError, effective_requests, parse_amount
-from predictor.contract import ContainerResources, PodContainer, PodSpec
+from predictor.contract import ContainerResources, PodContainer, PodSpec, Quantities
 
 MAX_AMOUNT: Final = {CPU: 10**9, MEMORY: 2**60}
 """A million cores, and an exbibyte: more is a slip of the pen."""
-
-Quantities = Mapping[str, str | int | float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,9 @@ def _amounts(quantities: Quantities, *, path: str) -> dict[str, int]:
     }
 
 
-def _amount(resource: str, *, quantity: str | float, path: str) -> int:
+def _amount(resource: str, *, quantity: Any, path: str) -> int:
+    if isinstance(quantity, bool) or not isinstance(quantity, str | int | float):
+        raise _refusal("a quantity is a text or a number", path=path)
     try:
         amount = parse_amount(resource, str(quantity))
     except QuantityError as error:

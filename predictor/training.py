@@ -1,5 +1,6 @@
 """Training in a process of its own, at low priority, so that no prediction waits for it."""
 
+import contextlib
 import hashlib
 import logging
 import multiprocessing
@@ -225,5 +226,7 @@ def _work(connection: Connection, request: TrainingRequest) -> None:
         result = train(request)
     except (TrainingError, UnusableModelError, ValueError, OSError, MemoryError) as error:
         result = f"{error}"
-    connection.send(result)
+    # A parent that was killed wants no answer.
+    with contextlib.suppress(BrokenPipeError):
+        connection.send(result)
     connection.close()

@@ -274,7 +274,7 @@ def test_a_second_feedback_for_a_pod_replaces_the_first(predictor):
 
 
 def test_feedback_without_a_prediction_counts_for_the_statistics(predictor):
-    answer = predictor.post("/feedback", {"actual_node": "elsewhere", "success": True})
+    answer = predictor.post("/feedback", {"actual_node": "n2", "success": True})
 
     assert answer.status_code == 200
     assert predictor.get("/health").json()["accuracy"] == 1.0
@@ -308,7 +308,7 @@ def test_feedback_alone_teaches_a_model(collector, tmp_path):
         assert predictor.predict()["predicted_node"] == "free"
         assert predictor.predict()["algorithm"] == "ml_prediction"
         assert predictor.get("/model/info").json()["rows"] == 60
-        assert predictor.post("/feedback", {"actual_node": "x", "success": True}).json() == {
+        assert predictor.post("/feedback", {"actual_node": "free", "success": True}).json() == {
             "accepted": True,
             "n_feedback": 1,
             "retraining": False,

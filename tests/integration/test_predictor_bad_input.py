@@ -57,7 +57,11 @@ CPU_FIELD = "pod_spec.containers[0].resources.requests.cpu"
         pytest.param("/predict", pod("1e400"), 422, CPU_FIELD, id="1e400"),
         pytest.param("/predict", pod("lots"), 422, CPU_FIELD, id="lots"),
         pytest.param("/predict", pod("99999999999"), 422, CPU_FIELD, id="absurd"),
-        pytest.param("/predict", pod(None), 422, None, id="null quantity"),
+        pytest.param("/predict", pod(None), 422, CPU_FIELD, id="null quantity"),
+        pytest.param("/predict", pod(True), 422, CPU_FIELD, id="boolean quantity"),
+        pytest.param("/predict", pod([1]), 422, CPU_FIELD, id="list of quantities"),
+        pytest.param("/predict", pod(workload="x" * 1025), 422, "workload", id="long workload"),
+        pytest.param("/predict?expalin=true", pod(), 422, "expalin", id="unknown parameter"),
         pytest.param("/predict", {}, 422, "pod_name", id="nothing"),
         pytest.param("/predict", [], 422, "", id="a list"),
         pytest.param("/predict", pod(pod_name=7), 422, "pod_name", id="number for a name"),
@@ -108,6 +112,9 @@ CPU_FIELD = "pod_spec.containers[0].resources.requests.cpu"
             id="batch without candidates",
         ),
         pytest.param("/feedback", {"success": True}, 422, "actual_node", id="which node?"),
+        pytest.param(
+            "/feedback", report(actual_node="nowhere"), 422, "actual_node", id="no such node"
+        ),
         pytest.param("/feedback", report(success="yes"), 422, "success", id="text for a boolean"),
         pytest.param(
             "/feedback", report(observed_at_s=-1.0), 422, "observed_at_s", id="before time"
