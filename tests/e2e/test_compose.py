@@ -30,9 +30,11 @@ pytestmark = [
 
 
 def run(command, **env):
-    return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **env}, check=True, text=True, capture_output=True
-    ).stdout
+    result = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **env}, check=False, text=True, capture_output=True
+    )
+    assert result.returncode == 0, f"{command}: {result.stderr[-3000:]}"
+    return result.stdout
 
 
 def health(compose, services, **env):
