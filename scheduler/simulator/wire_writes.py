@@ -43,12 +43,16 @@ class OtherClient:
         self._registry = Registry()
         self._states: dict[str, Object] = {}
         self._done = 0
-        writes = {
-            _version(event["object"]): event
+        # A watched table or metadata alone does not show what was written.
+        kinds = {(each.api_version, each.kind) for each in self._registry.all()}
+        full = [
+            event
             for event in events
             if event["type"] in ("ADDED", "MODIFIED", "DELETED")
-        }
-        self._writes = self._completed(writes, list(events))
+            and (event["object"].get("apiVersion"), event["object"].get("kind")) in kinds
+        ]
+        writes = {_version(event["object"]): event for event in full}
+        self._writes = self._completed(writes, full)
 
     def saw(self, answer: Any) -> None:
         """Take in a recorded answer: what it shows was not done by another client."""

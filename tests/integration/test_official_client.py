@@ -57,13 +57,17 @@ def bind(core, name, node):
 
 
 def test_a_pod_is_bound_watched_and_evicted(core):
-    core.create_namespaced_pod(NAMESPACE, make_pod("web"))
+    made = core.create_namespaced_pod(NAMESPACE, make_pod("web"))
 
     assert bind(core, "web", "n1").status == 201
 
     phases = []
     for event in watch.Watch().stream(
-        core.list_namespaced_pod, NAMESPACE, label_selector="app=web", timeout_seconds=30
+        core.list_namespaced_pod,
+        NAMESPACE,
+        label_selector="app=web",
+        resource_version=made.metadata.resource_version,
+        timeout_seconds=30,
     ):
         phases.append(event["object"].status.phase)
         if phases[-1] == "Running":

@@ -7,7 +7,7 @@ and what Go leaves out of its text when it is empty is left out here, too.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from importlib import resources as package_files
 from typing import Any, NamedTuple, TypeAlias
@@ -253,7 +253,11 @@ def _read_quantity(value: Any, _at: At) -> Any:
         raise DecodeError(str(error)) from error
 
 
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_INSTANT = re.compile(
+    _DAY.pattern + r"T\d\d:\d\d:\d\d(?P<fraction>\.\d+)?(?P<zone>Z|[+-]\d\d:\d\d)"
+)
+_TIME, _MICRO_TIME = "2006-01-02T15:04:05Z07:00", "2006-01-02T15:04:05.000000Z07:00"
 
 
 def _instant(layout: str) -> Reader:
@@ -262,23 +266,39 @@ def _instant(layout: str) -> Reader:
             raise _mismatch(value, at, "string")
         if value == "":
             return None
-        if not _INSTANT.fullmatch(value) or not _exists(value):
-            has_year = value[:4].isdigit()
-            rest, part = (value[4:], "-") if has_year else (value, "2006")
-            raise DecodeError(
-                f'parsing time "{value}" as "{layout}": cannot parse "{rest}" as "{part}"'
-            )
-        return value
+        found = _INSTANT.fullmatch(value)
+        instant = _parsed(value) if found else None
+        if found is None or instant is None:
+            raise _unreadable(value, layout, *_stumble(value))
+        if layout == _TIME:
+            return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
+        # Upstream takes six digits of a second here, no fewer and no more.
+        fraction, zone = found["fraction"] or "", found["zone"]
+        if len(fraction) < 7:
+            raise _unreadable(value, layout, fraction + zone, ".000000")
+        if len(fraction) > 7:
+            raise _unreadable(value, layout, fraction[7:] + zone, "Z07:00")
+        return f"{instant:%Y-%m-%dT%H:%M:%S.%fZ}"
 
     return read
 
 
-def _exists(instant: str) -> bool:
+def _stumble(value: str) -> tuple[str, str]:
+    """Where Go's parser stops, and what it looks for there."""
+    if _DAY.match(value):
+        return (value[11:], "15") if value[10:11] == "T" else (value[10:], "T")
+    return (value[4:], "-") if value[:4].isdigit() else (value, "2006")
+
+
+def _unreadable(value: str, layout: str, rest: str, part: str) -> DecodeError:
+    return DecodeError(f'parsing time "{value}" as "{layout}": cannot parse "{rest}" as "{part}"')
+
+
+def _parsed(instant: str) -> datetime | None:
     try:
-        datetime.fromisoformat(instant)
-    except ValueError:
-        return False
-    return True
+        return datetime.fromisoformat(instant).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _read_any(value: Any, _at: At) -> Any:
@@ -292,7 +312,7 @@ _SCALARS: dict[str, Reader] = {
     "int64": _integer(64),
     "float64": _read_float,
     "Quantity": _read_quantity,
-    "Time": _instant("2006-01-02T15:04:05Z07:00"),
-    "MicroTime": _instant("2006-01-02T15:04:05.000000Z07:00"),
+    "Time": _instant(_TIME),
+    "MicroTime": _instant(_MICRO_TIME),
     "any": _read_any,
 }

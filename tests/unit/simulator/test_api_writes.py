@@ -315,6 +315,31 @@ def test_a_lease_is_created_by_put_and_replaced_by_version_only(api):
     assert "metadata.resourceVersion: Invalid value: 0" in answer["message"]
 
 
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("2026-01-01T00:00:00Z", 'cannot parse "Z" as ".000000"'),
+        ("2026-01-01T00:00:00.123456789Z", 'cannot parse "789Z" as "Z07:00"'),
+        ("2026-01-01", 'cannot parse "" as "T"'),
+        ("soon", 'cannot parse "soon" as "2006"'),
+    ],
+)
+def test_a_lease_is_renewed_to_the_microsecond(api, text, rest):
+    answer = api("POST", LEASES, {"metadata": {"name": "l"}, "spec": {"renewTime": text}})[1]
+
+    assert answer["message"].endswith(rest)
+
+
+def test_instants_are_kept_in_universal_time(api):
+    lease = {"metadata": {"name": "l"}, "spec": {"renewTime": "2026-01-01T02:00:00.500000+02:00"}}
+    condition = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T02:00:00.5Z"}
+    node = {"metadata": {"name": "n1"}, "status": {"conditions": [condition]}}
+
+    assert api.made(LEASES, lease)["spec"]["renewTime"] == "2026-01-01T00:00:00.500000Z"
+    [kept] = api.made("/api/v1/nodes", node)["status"]["conditions"]
+    assert kept["lastHeartbeatTime"] == "2026-01-01T02:00:00Z"
+
+
 def test_a_scale_is_the_replicas_of_a_deployment(api):
     labels = {"app": "web"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [container()]}}

@@ -92,6 +92,16 @@ def test_does_what_another_client_did_during_a_watch(tmp_path):
     assert not [each for each in found if "events" in each]
 
 
+def test_a_watched_table_is_compared_but_not_done_again(tmp_path):
+    table = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "rows": []}
+    table["metadata"] = {"resourceVersion": "90"}
+    path = f"{PODS_PATH}?watch=1&timeoutSeconds=1"
+
+    [found] = replayed(tmp_path, record("watch", path, [{"type": "ADDED", "object": table}]))
+
+    assert found == "own: watch: events  instead of ADDED"
+
+
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(SettingsError, match="holds no recordings"):
         read_recordings(tmp_path)
