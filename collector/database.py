@@ -179,6 +179,7 @@ def _prepare(engine: Engine) -> None:
     METADATA.create_all(engine)
     if engine.dialect.name == "sqlite":
         _check_columns(engine)
+        Path(engine.url.database or "").chmod(0o600)
 
 
 def _set_pragmas(connection: sqlite3.Connection, _: object) -> None:

@@ -203,7 +203,7 @@ class Registry:
             below = msgspec.json.decode(path.read_bytes(), type=_Active).version + 1
         except FileNotFoundError:
             pass
-        except msgspec.DecodeError as error:
+        except (OSError, msgspec.DecodeError) as error:
             self._set_aside(path, why=str(error))
         self._activate_newest(below=below)
 
@@ -212,10 +212,14 @@ class Registry:
         for path in sorted(self._directory.glob("model-*.json")):
             try:
                 record = msgspec.json.decode(path.read_bytes(), type=ModelRecord)
-            except msgspec.DecodeError as error:
+            except (OSError, msgspec.DecodeError) as error:
                 self._set_aside(path, why=str(error))
                 continue
-            records[record.about.version] = record
+            version = record.about.version
+            if path != self._record_path(version):
+                self._set_aside(path, why=f"it is about version {version}")
+                continue
+            records[version] = record
         return records
 
     def _load(self, record: ModelRecord) -> Model:

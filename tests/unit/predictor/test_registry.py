@@ -208,6 +208,25 @@ def test_a_damaged_pointer_is_set_aside_and_the_newest_serves(directory, trained
     assert open_registry(directory).model.version == 2
 
 
+def test_a_record_under_another_versions_name_is_set_aside(directory, trained, caplog):
+    add(open_registry(directory), trained)
+    (directory / "model-000001.json").rename(directory / "model-000007.json")
+
+    assert open_registry(directory).versions() == []
+    assert list(directory.glob("model-000007.json.unusable-*"))
+    assert "model file set aside" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["model-000002.json", "active.json"])
+def test_a_folder_in_the_place_of_a_file_is_set_aside(directory, trained, name):
+    add(open_registry(directory), trained)
+    (directory / name).unlink(missing_ok=True)
+    (directory / name).mkdir()
+
+    assert open_registry(directory).model.version == 1
+    assert list(directory.glob(f"{name}.unusable-*"))
+
+
 def test_a_model_of_another_scikit_learn_is_set_aside(directory, trained):
     add(open_registry(directory), trained)
     path = directory / "model-000001.json"
