@@ -12,10 +12,13 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
 import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from collector.api import make_app
 from collector.archive import Archive
@@ -296,6 +299,33 @@ def test_bad_requests_get_a_problem_that_names_the_field(caller: Caller, path, s
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json().get("field") == field
+
+
+QUERIES = st.dictionaries(
+    st.sampled_from(["start", "end", "step", "since", "limit", "namespace", "node", "x"]),
+    st.text(max_size=20)
+    | st.sampled_from(["-1", "0", "NaN", "1e400", "inf", "30s", "9" * 30, "2026-01-01T00:00:00Z"]),
+    max_size=3,
+)
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    path=st.sampled_from([operation.path for operation in OPERATIONS]),
+    name=st.sampled_from(["n1", "default", "ghost"]) | st.text(max_size=20),
+    query=QUERIES,
+    body=st.binary(max_size=50),
+)
+def test_no_request_makes_it_fail(caller: Caller, path, name, query, body):
+    part = quote(name, safe="")
+
+    answer = caller.ask(path.format(name=part, namespace=part, kind=part), params=query, data=body)
+
+    assert answer.status_code < 500, answer.text
+    if answer.status_code >= 400:
+        assert answer.headers["Content-Type"] == "application/problem+json"
 
 
 def test_a_database_out_of_service_is_a_503_and_does_not_stop_the_present(

@@ -1,6 +1,11 @@
 """What is kept of decisions, and the HTTP interface that shows it."""
 
+import string
+from urllib.parse import quote
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from scheduler.api import make_app
@@ -110,3 +115,35 @@ def test_documents_every_endpoint(http):
 
     assert rules == set(document["paths"])
     assert "DecisionAnswer" in document["components"]["schemas"]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=000000001" + "9" * 5000, "limit=1&limit=2", "limt=1"]
+)
+def test_a_bad_parameter_is_refused_by_name(http, query):
+    answer = http.get(f"/api/v1/decisions?{query}")
+
+    assert answer.status_code == 422
+    assert answer.json["field"] in ("limit", "limt")
+
+
+parts = st.text(max_size=20) | st.text(string.digits + "+-._eE%&=", max_size=20)
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST", "DELETE"]),
+    path=parts,
+    query=parts,
+    data=st.binary(max_size=50),
+)
+def test_no_request_makes_it_fail(http, method, path, query, data):
+    for where in ("", "/default/", f"/{quote(path, safe='')}/"):
+        answer = http.open(
+            f"/api/v1/decisions{where}{quote(path)}?limit={quote(query, safe='&=')}",
+            method=method,
+            data=data,
+        )
+        assert answer.status_code < 500, answer.text
