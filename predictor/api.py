@@ -1,14 +1,16 @@
 """The predictor over HTTP."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 from flask import Flask, Response, g, request
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from kube.edge import problems
+from kube.edge.logs import facts
 from kube.edge.openapi import install_openapi
 from kube.edge.problems import ProblemError, decode_body
 from kube.edge.queries import read_query
@@ -37,6 +39,8 @@ from predictor.reports import Reports
 from predictor.snapshots import Snapshots
 
 _FLUSH_TIMEOUT_S = 1.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +77,11 @@ def create_app(parts: Parts, *, max_body_bytes: int) -> Flask:
 
     @app.errorhandler(SQLAlchemyError)
     def on_database(error: SQLAlchemyError) -> Response:
-        app.logger.error("database failed", exc_info=error)
-        return problems.answer(problems.ProblemDetails(title="Cannot store", status=503))
+        reason = str(error.orig if isinstance(error, DBAPIError) else error)
+        log.error("database failed", extra=facts(path=request.path, reason=reason))
+        return problems.answer(
+            problems.ProblemDetails(title="Cannot store", status=503, detail=reason)
+        )
 
     return app
 
