@@ -139,7 +139,7 @@ def test_learns_from_placements_and_then_answers_by_the_model(collector, predict
         make_node_state("free", usage_memory_bytes=1 * 2**30),
         version=2,
     )
-    wait_until(lambda: collector.n_full_snapshots == 2)
+    wait_until(lambda: predictor.program.snapshots.newest().snapshot.version == 2)
 
     assert predictor.post("/model/retrain").status_code == 202
     wait_until(lambda: predictor.get("/model/info").json()["version"] == 1)
@@ -173,7 +173,7 @@ def test_considers_ready_schedulable_nodes_where_none_are_named(collector, predi
         make_node_state("lost", is_ready=False),
         version=2,
     )
-    wait_until(lambda: collector.n_full_snapshots == 2)
+    wait_until(lambda: predictor.program.snapshots.newest().snapshot.version == 2)
 
     answer = predictor.predict()
 
@@ -183,7 +183,7 @@ def test_considers_ready_schedulable_nodes_where_none_are_named(collector, predi
 
 def test_says_that_no_node_is_ready(collector, predictor):
     collector.snapshot = make_snapshot(make_node_state("lost", is_ready=False), version=2)
-    wait_until(lambda: collector.n_full_snapshots == 2)
+    wait_until(lambda: predictor.program.snapshots.newest().snapshot.version == 2)
 
     for path, body in (
         ("/predict", POD),

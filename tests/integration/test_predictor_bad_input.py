@@ -61,7 +61,7 @@ CPU_FIELD = "pod_spec.containers[0].resources.requests.cpu"
         pytest.param("/predict", pod(True), 422, CPU_FIELD, id="boolean quantity"),
         pytest.param("/predict", pod([1]), 422, CPU_FIELD, id="list of quantities"),
         pytest.param("/predict", pod(workload="x" * 1025), 422, "workload", id="long workload"),
-        pytest.param("/predict?expalin=true", pod(), 422, "expalin", id="unknown parameter"),
+        pytest.param("/predict?explained=true", pod(), 422, "explained", id="unknown parameter"),
         pytest.param("/predict", {}, 422, "pod_name", id="nothing"),
         pytest.param("/predict", [], 422, "", id="a list"),
         pytest.param("/predict", pod(pod_name=7), 422, "pod_name", id="number for a name"),
