@@ -47,24 +47,21 @@ class Fold:
     test: NDArray[np.intp]
 
 
-def time_folds(
-    made_at_s: Floats, *, decided_at_s: Floats, y: Booleans, n_folds: int = N_FOLDS
-) -> tuple[list[Fold], bool]:
+def time_folds(rows: TrainingSet, *, n_folds: int = N_FOLDS) -> tuple[list[Fold], bool]:
     """Cut rows into folds whose test rows are all later than their training rows.
 
-    Each fold learns only from outcomes that were known when its first test row was decided. If
-    that leaves less than half of the rows judged, as in a short burst of placements, a fold learns
-    from all rows before it instead.
+    Each fold learns only from rows that were mature (``TrainingSet.maturity_s``), and whose
+    outcome was known, when its first test row was decided. If that leaves less than half of the
+    rows judged, as in a short burst of placements, a fold learns from all rows before it instead.
 
     Args:
-        made_at_s: Shape ``(n_rows,)``, ascending.
-        decided_at_s: Shape ``(n_rows,)``: when the outcomes were known.
-        y: Shape ``(n_rows,)``: outcomes; a fold without both in training is left out.
+        rows: Oldest first; a fold without both outcomes in training is left out.
         n_folds: How many blocks to judge on.
 
     Returns:
         The folds, and whether each learns only from outcomes known in time.
     """
+    y, maturity_s = rows.y, rows.maturity_s
     blocks = np.array_split(np.arange(len(y)), n_folds + 1)
     timely: list[Fold] = []
     all_before: list[Fold] = []
@@ -72,7 +69,10 @@ def time_folds(
         if not len(test):
             continue
         before = np.arange(test[0])
-        known = before[decided_at_s[before] <= made_at_s[test[0]]]
+        began_at_s = rows.made_at_s[test[0]]
+        is_known = rows.decided_at_s[before] <= began_at_s
+        is_mature = rows.made_at_s[before] <= began_at_s - maturity_s
+        known = before[is_known & is_mature]
         for folds, train in ((timely, known), (all_before, before)):
             if y[train].any() and not y[train].all():
                 folds.append(Fold(train=train, test=test))
@@ -93,7 +93,7 @@ def validate(rows: TrainingSet, *, fit: Fit) -> tuple[Validation | None, Calibra
         The judgement (``None`` if there is no fold to judge on), and the calibration for a model
         fitted on all rows.
     """
-    folds, is_timely = time_folds(rows.made_at_s, decided_at_s=rows.decided_at_s, y=rows.y)
+    folds, is_timely = time_folds(rows)
     if not folds:
         return None, Calibration()
     raw, p_model, p_base, p_enhanced = (np.full(rows.n_rows, np.nan) for _ in range(4))

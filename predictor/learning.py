@@ -192,7 +192,7 @@ class Learner:
         self._trained_at_s = now_s
         n_needed = self._settings.online_learning.min_rows
         if rows.n_rows < n_needed:
-            return "skipped", f"{rows.n_rows} placements are known, {n_needed} are needed"
+            return "skipped", f"{rows.n_rows} placements are judged, {n_needed} are needed"
         if rows.n_failures in (0, rows.n_rows):
             return "skipped", f"all {rows.n_rows} placements ended alike: nothing to tell apart"
         request = self._request(
@@ -214,7 +214,7 @@ class Learner:
             feedback=self._store.reports(limit=data.max_rows),
             since_s=now_s - data.cache_duration,
             max_rows=data.max_rows,
-        )
+        ).mature_at(now_s)
 
     def _request(
         self, rows: TrainingSet, *, path: Path, now_s: float, last_feedback_id: int

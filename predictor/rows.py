@@ -6,6 +6,7 @@ that the collector recorded when the pod was placed. Nothing later can get into 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from predictor.features import N_FEATURES, NodeColumns, feature_matrix
 from predictor.scoring import Weights, enhanced_scores
 
 Vector = NDArray[np.float32]
+
+_ALMOST_ALL: Final = 0.95
+"""Not the slowest success: a report may come by hand, and late."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +67,28 @@ class TrainingSet:
     def n_failures(self) -> int:
         """How many of them failed."""
         return int((~self.y).sum())
+
+    @property
+    def maturity_s(self) -> float:
+        """How long after its decision a placement's outcome is known, whatever it is; in seconds.
+
+        Failures are known at once, successes only when the time of observation is over. Among
+        younger placements the known outcomes are therefore mostly failures, and whoever learns
+        from those takes recent placements for doomed.
+        """
+        took_s = (self.decided_at_s - self.made_at_s)[self.y]
+        return float(np.quantile(took_s, _ALMOST_ALL)) if len(took_s) else 0.0
+
+    def mature_at(self, now_s: float) -> "TrainingSet":
+        """Leave out the placements that are too young to be judged fairly at *now_s*."""
+        n_mature = int(np.searchsorted(self.made_at_s, now_s - self.maturity_s, side="right"))
+        return TrainingSet(
+            X=self.X[:n_mature],
+            y=self.y[:n_mature],
+            enhanced_ratio=self.enhanced_ratio[:n_mature],
+            made_at_s=self.made_at_s[:n_mature],
+            decided_at_s=self.decided_at_s[:n_mature],
+        )
 
 
 def placement_vector(placement: Placement, *, weights: Weights) -> Vector:

@@ -303,7 +303,7 @@ def learn(story: Story, programs: Programs) -> None:
         model = story.ask("GET", f"{PREDICTOR}/model/info")
         if model["is_trusted"]:
             return None
-        if time.monotonic() - rolled_at > 25:
+        if time.monotonic() - rolled_at > 28:
             roll(story)
             rolled_at = time.monotonic()
             story.say("      rolled the Deployments: new pods are placed")

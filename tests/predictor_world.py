@@ -24,6 +24,8 @@ from kube.edge.settings import ServerSettings
 
 GIB = 2**30
 START_S = 1_700_000_000.0
+FIRST_S = START_S - 86_400.0
+"""When the placements began, a day before the snapshot."""
 
 
 def make_node_state(name: str = "n1", **fields: object) -> NodeState:
@@ -76,8 +78,8 @@ def make_placement(
     cluster: ClusterState | None = None,
     cpu_milli: int = 500,
 ) -> Placement:
-    """The *number*-th placement, ten seconds after the one before it."""
-    at_s = START_S + 10.0 * number if placed_at_s is None else placed_at_s
+    """The *number*-th placement since ``FIRST_S``, ten seconds after the one before it."""
+    at_s = FIRST_S + 10.0 * number if placed_at_s is None else placed_at_s
     state = node or make_node_state()
     outcome = None
     if success is not None:

@@ -333,7 +333,7 @@ def test_too_little_to_learn_from_is_said(predictor):
 
     assert info["version"] == 0
     assert info["algorithm"] == "enhanced_scoring"
-    assert info["why_not_trusted"] == "0 placements are known, 50 are needed"
+    assert info["why_not_trusted"] == "0 placements are judged, 50 are needed"
     assert info["last_training"]["result"] == "skipped"
 
 

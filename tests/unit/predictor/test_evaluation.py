@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,7 @@ def look_up(matrix, y):
 def test_no_fold_learns_from_what_comes_later():
     rows = make_rows()
 
-    folds, is_timely = time_folds(rows.made_at_s, decided_at_s=rows.decided_at_s, y=rows.y)
+    folds, is_timely = time_folds(rows)
 
     assert is_timely
     assert len(folds) == 5
@@ -47,25 +49,55 @@ def test_no_fold_learns_from_what_comes_later():
 def test_judges_each_row_but_the_first_block_once():
     rows = make_rows(60)
 
-    folds, _ = time_folds(rows.made_at_s, decided_at_s=rows.decided_at_s, y=rows.y)
+    folds, _ = time_folds(rows)
 
     assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(10, 60))
 
 
 def test_a_burst_is_judged_in_the_order_of_placement_and_says_so():
     rows = make_rows()
+    rows = replace(rows, decided_at_s=rows.made_at_s + 1e6)
 
-    folds, is_timely = time_folds(rows.made_at_s, decided_at_s=rows.made_at_s + 1e6, y=rows.y)
+    folds, is_timely = time_folds(rows)
 
     assert not is_timely
     assert folds
     assert all(fold.train.max() < fold.test.min() for fold in folds)
 
 
+def with_slow_successes(rows, *, window_s):
+    """Failures are known at once, successes when the window is over."""
+    took_s = np.where(rows.y, window_s, 1.0)
+    return replace(rows, decided_at_s=rows.made_at_s + took_s)
+
+
+def test_failures_are_not_learnt_from_before_successes_of_their_time_can_be():
+    rows = with_slow_successes(make_rows(600, signal=False), window_s=100.0)
+
+    young = rows.y[(rows.decided_at_s <= 600.0) & (rows.made_at_s > 500.0)]
+    mature = rows.mature_at(600.0)
+
+    assert not young.any()  # all that is known of the youngest is failures
+    assert mature.made_at_s.max() == 500.0
+    assert mature.y.mean() == pytest.approx(rows.y.mean(), abs=0.02)
+    for fold in time_folds(rows)[0]:
+        assert rows.made_at_s[fold.train].max() <= rows.made_at_s[fold.test].min() - 100.0
+
+
+def test_successes_that_take_long_do_not_make_a_model_look_bad():
+    rows = make_rows(600)
+
+    quick, _ = validate(rows, fit=look_up)
+    slow, _ = validate(with_slow_successes(rows, window_s=100.0), fit=look_up)
+
+    assert slow.model.brier == pytest.approx(quick.model.brier, abs=0.02)
+    assert slow.base_rate.brier == pytest.approx(quick.base_rate.brier, abs=0.02)
+
+
 def test_finds_nothing_to_judge_where_all_ended_alike():
     rows = make_rows(20)
 
-    assert time_folds(rows.made_at_s, decided_at_s=rows.decided_at_s, y=rows.y | True)[0] == []
+    assert time_folds(replace(rows, y=rows.y | True))[0] == []
 
 
 def test_a_model_that_sees_beats_the_base_rate():

@@ -11,6 +11,7 @@ from predictor.rows import (
 from predictor.scoring import Weights, enhanced_scores
 from predictor.snapshots import ClusterView
 from tests.predictor_world import (
+    FIRST_S,
     START_S,
     learnable_placements,
     make_node_state,
@@ -68,7 +69,7 @@ def test_nothing_that_comes_later_changes_a_row():
 
     # More placements, a report about another pod, and the same nodes in a worse state.
     later = learnable_placements(40, seed=8, start=41)
-    after = join(make_rows(*early, *later), make_report("uid-77", made_at_s=START_S + 10_000))
+    after = join(make_rows(*early, *later), make_report("uid-77", made_at_s=FIRST_S + 10_000))
 
     assert after.n_rows == 80
     assert np.array_equal(after.X[:40], before.X)
@@ -98,7 +99,7 @@ def test_a_failure_that_either_side_knows_of_is_a_failure(
     joined = join(rows, make_report("uid-1", success=reported, vector=vector))
 
     assert joined.y.tolist() == [success]
-    assert joined.decided_at_s.tolist() == [START_S + known_after_s]
+    assert joined.decided_at_s.tolist() == [FIRST_S + known_after_s]
     described = rows["uid-1"].vector if vector is None else vector
     assert joined.X[0].tolist() == described[:13].tolist()
 
@@ -114,9 +115,9 @@ def test_feedback_about_unnamed_pods_is_learnt_from_each_time():
 def test_rows_come_oldest_first_and_only_the_newest_are_kept():
     rows = make_rows(*(make_placement(number) for number in (3, 1, 2)))
 
-    assert join(rows).made_at_s.tolist() == [START_S + 10, START_S + 20, START_S + 30]
-    assert join(rows, max_rows=2).made_at_s.tolist() == [START_S + 20, START_S + 30]
-    assert join(rows, since_s=START_S + 25).made_at_s.tolist() == [START_S + 30]
+    assert join(rows).made_at_s.tolist() == [FIRST_S + 10, FIRST_S + 20, FIRST_S + 30]
+    assert join(rows, max_rows=2).made_at_s.tolist() == [FIRST_S + 20, FIRST_S + 30]
+    assert join(rows, since_s=FIRST_S + 25).made_at_s.tolist() == [FIRST_S + 30]
 
 
 def test_no_rows_have_the_shape_of_rows():
