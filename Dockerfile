@@ -8,8 +8,9 @@ COPY requirements-${SERVICE}.lock /tmp/requirements.lock
 RUN python -m venv /opt/venv \
  && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/requirements.lock \
  && cd /opt/venv/lib/python3*/site-packages \
- # Not needed at run time: the installer, and the kubernetes package's asyncio twin (68 MB).
- && rm -rf pip* setuptools* pkg_resources kubernetes/aio
+ # Not needed at run time: the installer, the kubernetes package's asyncio twin (68 MB), the libraries' own tests (120 MB).
+ && rm -rf pip* setuptools* pkg_resources kubernetes/aio \
+ && find . -type d -name tests -prune -exec rm -rf {} +
 
 FROM ${PYTHON_IMAGE}
 ARG SERVICE
