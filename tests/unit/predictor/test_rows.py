@@ -28,7 +28,7 @@ def make_rows(*placements):
     return {uid: row for uid, row in rows.items() if row is not None}
 
 
-def make_report(pod_uid="", *, success=False, vector=VECTOR, made_at_s=START_S):
+def make_report(pod_uid="", *, success=False, vector=VECTOR, made_at_s=FIRST_S):
     return FeedbackRow(
         pod_uid=pod_uid,
         made_at_s=made_at_s,
@@ -69,7 +69,7 @@ def test_nothing_that_comes_later_changes_a_row():
 
     # More placements, a report about another pod, and the same nodes in a worse state.
     later = learnable_placements(40, seed=8, start=41)
-    after = join(make_rows(*early, *later), make_report("uid-77", made_at_s=FIRST_S + 10_000))
+    after = join(make_rows(*early, *later), make_report("uid-77", made_at_s=START_S))
 
     assert after.n_rows == 80
     assert np.array_equal(after.X[:40], before.X)
