@@ -44,7 +44,7 @@ def test_the_demo_fits_on_five_small_nodes():
 
     placed = placements(feed(engine, [PodSeen(PodFacts.from_pod(pod)) for pod in pods]))
 
-    assert len(pods) == len(placed) == 42
+    assert len(pods) == len(placed) == 49
     assert set(placed.values()) == {node.name for node in nodes}
 
 
