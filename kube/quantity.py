@@ -47,6 +47,7 @@ class QuantityError(ValueError):
     """The text is no Kubernetes quantity."""
 
 
+@lru_cache(maxsize=16_384)
 def parse_quantity(text: str) -> Decimal:
     """Read a quantity such as ``100m``, ``1.5Gi`` or ``2e3``; digits beyond the 60th round it up.
 

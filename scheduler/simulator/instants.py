@@ -34,4 +34,9 @@ def parse_rfc3339(text: str) -> float:
 
 def http_date(instant_s: float) -> str:
     """As the ``Date`` header has it."""
-    return datetime.fromtimestamp(int(instant_s), tz=UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    return _http_date(int(instant_s))
+
+
+@lru_cache(maxsize=4)
+def _http_date(whole_s: int) -> str:
+    return datetime.fromtimestamp(whole_s, tz=UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
