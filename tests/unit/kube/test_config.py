@@ -1,9 +1,7 @@
 import base64
 import json
-import shutil
 import ssl
 import stat
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from kube.client import Client
 from kube.config import Cluster, load_cluster
 from kube.errors import ConfigError, UnavailableError
 from tests.fakes import FakeApiServer
+from tests.tls_front import make_certificates
 
 SERVER = "http://127.0.0.1:8001"
 
@@ -323,23 +322,8 @@ class Certificates:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("making certificates takes the openssl command")
     folder = tmp_path_factory.mktemp("certificates")
-    new = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-
-    def make(name: str, *extra: str) -> None:
-        out = ["-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}"]
-        command = [*new, "-nodes", "-days", "2", *out, *extra]
-        if subprocess.run(command, check=False, cwd=folder, capture_output=True).returncode:
-            pytest.skip("making certificates takes OpenSSL 3")
-
-    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=CA:FALSE")
-    make("ca")
-    make("server", *signed, "-addext", "subjectAltName=IP:127.0.0.1,DNS:api.example")
-    make("client", *signed)
-    make("stranger")
+    make_certificates(folder)
     return Certificates(folder)
 
 
