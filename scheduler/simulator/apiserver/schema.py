@@ -53,15 +53,6 @@ Reader: TypeAlias = Callable[[Any, At], Any]
 """Turns a value into what is stored, given where it stands."""
 
 
-def read_object(resource: Resource, obj: Object) -> tuple[Object, list[str]]:
-    """Read an object of a built-in kind; answer it and the unknown fields, as paths.
-
-    Raises:
-        DecodeError: A field has another type.
-    """
-    return read_as(type_name(resource), obj)
-
-
 def read_as(name: str, obj: Object) -> tuple[Object, list[str]]:
     """Read an object as the named type; one without a table is taken as it is.
 
