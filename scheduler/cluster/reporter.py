@@ -9,7 +9,6 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +17,7 @@ from kube.backoff import Backoff
 from kube.client import Client
 from kube.edge.logs import facts
 from kube.errors import KubeError, NotFoundError, ThrottledError, UnavailableError
+from kube.instants import rfc3339, rfc3339_micro
 from kube.objects import Pod
 from scheduler.events import ReportFailure, ReportScheduled
 from scheduler.model import PodFacts
@@ -86,7 +86,7 @@ class Reporter:
         self._write_condition(report)
 
     def _write_event(self, pod: PodFacts, *, kind: str, reason: str, note: str) -> None:
-        now = _micro_time(self._client.now_s())
+        now = rfc3339_micro(self._client.now_s())
         series = self._repeat(pod, reason=reason, note=note)
         if series is None:
             self._create_event(pod, kind=kind, reason=reason, note=note)
@@ -110,7 +110,7 @@ class Reporter:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": pod.namespace},
-            "eventTime": _micro_time(self._client.now_s()),
+            "eventTime": rfc3339_micro(self._client.now_s()),
             "reportingController": pod.scheduler_name,
             "reportingInstance": f"{pod.scheduler_name}-{self._host}"[:128],
             "action": "Binding" if reason == "Scheduled" else "Scheduling",
@@ -170,7 +170,7 @@ class Reporter:
             "message": report.message,
         }
         if known is None or known.status != "False":
-            condition["lastTransitionTime"] = _whole_seconds(self._client.now_s())
+            condition["lastTransitionTime"] = rfc3339(self._client.now_s())
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/status"
         # The uid is a precondition: a pod that took the name meanwhile is none of ours.
         body: Mapping[str, Any] = {
@@ -237,11 +237,3 @@ def shorten(note: str) -> str:
     if len(encoded) <= MAX_NOTE_BYTES:
         return note
     return encoded[: MAX_NOTE_BYTES - len(_ELLIPSIS)].decode(errors="ignore") + _ELLIPSIS
-
-
-def _micro_time(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _whole_seconds(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

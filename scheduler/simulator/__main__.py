@@ -15,10 +15,10 @@ import uvloop
 
 from kube.edge.logs import configure_logs
 from kube.edge.settings import SettingsError
+from kube.instants import parse_rfc3339
 from kube.quantity import QuantityError, parse_milli, parse_whole
 from scheduler.simulator.access import TOKEN_VARIABLE, choose_token, kubeconfig, write_private
 from scheduler.simulator.apiserver.settings import Faults
-from scheduler.simulator.instants import parse_rfc3339
 from scheduler.simulator.serving import ServeOptions, listen, serve
 from scheduler.simulator.wire import replay_folder
 

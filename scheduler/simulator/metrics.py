@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scheduler.simulator.instants import rfc3339
+from kube.instants import rfc3339
 from scheduler.simulator.resources import NODE_METRICS, NODES, POD_METRICS, PODS, Object
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.usage import quantity_of_bytes, quantity_of_milli

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from scheduler.simulator.instants import rfc3339
+from kube.instants import rfc3339
 from scheduler.simulator.resources import EVENTS, NAMESPACES, Object
 from scheduler.simulator.store import Change, Store
 

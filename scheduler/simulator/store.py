@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from kube.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.defaults import complete
 from scheduler.simulator.history import Entry, Table, Write, WriteKind
-from scheduler.simulator.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.resources import NAMESPACES, PODS, Object, Resource
 
 Objects: TypeAlias = list[Object]

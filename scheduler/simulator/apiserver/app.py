@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from kube.instants import http_date
 from scheduler.simulator.apiserver.dispatch import Dispatcher
 from scheduler.simulator.apiserver.errors import ApiError
 from scheduler.simulator.apiserver.health import answer_health
@@ -19,7 +20,6 @@ from scheduler.simulator.apiserver.requests import (
 )
 from scheduler.simulator.apiserver.settings import ApiServerSettings, MetricsSource
 from scheduler.simulator.apiserver.telemetry import EXPOSITION_TYPE, Telemetry
-from scheduler.simulator.instants import http_date
 from scheduler.simulator.store import Store
 
 Scope: TypeAlias = MutableMapping[str, Any]

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from kube.instants import rfc3339
 from scheduler.simulator.apiserver.routes import Registry
-from scheduler.simulator.instants import rfc3339
 from scheduler.simulator.resources import (
     ALL_VERBS,
     CUSTOM_RESOURCE_DEFINITIONS,

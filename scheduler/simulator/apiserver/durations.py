@@ -1,6 +1,6 @@
 """Times gone by, as tables print them: ``5s``, ``3m12s``, ``4d2h``."""
 
-from scheduler.simulator.instants import parse_rfc3339
+from kube.instants import parse_rfc3339
 
 _MINUTE, _HOUR, _DAY, _YEAR = 60, 3600, 86_400, 365 * 86_400
 

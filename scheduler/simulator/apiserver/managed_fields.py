@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from kube.instants import rfc3339
 from scheduler.simulator.apiserver.patch import MERGE_KEYS
 from scheduler.simulator.apiserver.schema import tables, type_name
-from scheduler.simulator.instants import rfc3339
 from scheduler.simulator.resources import Object, Resource
 
 _UNOWNED = ("apiVersion", "kind", "status")

@@ -1,5 +1,6 @@
 """What only pods have: binding to a node, and eviction within a disruption budget."""
 
+from kube.instants import rfc3339
 from scheduler.simulator.apiserver.bodies import check_options, is_dry_run, read_body
 from scheduler.simulator.apiserver.deleting import Deleter, check_preconditions
 from scheduler.simulator.apiserver.errors import (
@@ -16,7 +17,6 @@ from scheduler.simulator.apiserver.label_selectors import from_label_selector, m
 from scheduler.simulator.apiserver.requests import Request, Response, json_response
 from scheduler.simulator.apiserver.routes import Target
 from scheduler.simulator.apiserver.writing import stale_uid
-from scheduler.simulator.instants import rfc3339
 from scheduler.simulator.resources import BINDINGS, NODES, PDBS, PODS, Object, Resource
 from scheduler.simulator.store import Store
 

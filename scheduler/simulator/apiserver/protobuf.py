@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from scheduler.simulator.instants import rfc3339, rfc3339_micro
+from kube.instants import rfc3339, rfc3339_micro
 from scheduler.simulator.resources import Object
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"

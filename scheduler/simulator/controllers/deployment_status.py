@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from kube.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.controllers.pods import condition_of
 from scheduler.simulator.controllers.rollout import limits
-from scheduler.simulator.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.resources import Object
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+from kube.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.apiserver.label_selectors import from_label_selector, matches_all
 from scheduler.simulator.controllers.ownership import controller_of
 from scheduler.simulator.controllers.pods import condition_of, is_over, is_ready
 from scheduler.simulator.controllers.rollout import resolve
-from scheduler.simulator.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.resources import (
     PDBS,
     PODS,

@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from kube.instants import rfc3339
 from scheduler.simulator.controllers.ownership import Ownership
 from scheduler.simulator.controllers.pods import is_over, with_condition
-from scheduler.simulator.instants import rfc3339
 from scheduler.simulator.resources import NODES, PODS, Object, Resource
 from scheduler.simulator.store import Change, ConflictError, NotFoundError, Store
 

@@ -3,8 +3,8 @@
 from collections.abc import Container, Mapping
 from typing import Final
 
+from kube.instants import rfc3339
 from scheduler.simulator.controllers.pods import is_over, with_condition
-from scheduler.simulator.instants import rfc3339
 from scheduler.simulator.pod_defaults import NOT_READY, UNREACHABLE
 from scheduler.simulator.recorder import Recorder, Source, reference_to
 from scheduler.simulator.resources import LEASES, NODES, PODS, Object

@@ -1,6 +1,6 @@
 """What controllers ask of a pod."""
 
-from scheduler.simulator.instants import parse_rfc3339
+from kube.instants import parse_rfc3339
 from scheduler.simulator.resources import Object
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from kube.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.apiserver.label_selectors import from_label_selector, matches_all
 from scheduler.simulator.controllers.ownership import Ownership, controller_of, owner_reference
 from scheduler.simulator.controllers.pods import (
@@ -13,7 +14,6 @@ from scheduler.simulator.controllers.pods import (
     with_condition,
 )
 from scheduler.simulator.defaults import ForbiddenError
-from scheduler.simulator.instants import parse_rfc3339, rfc3339
 from scheduler.simulator.recorder import Recorder, Source, reference_to
 from scheduler.simulator.resources import PODS, REPLICASETS, Object
 from scheduler.simulator.store import AlreadyExistsError, Change, Store

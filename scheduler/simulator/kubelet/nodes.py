@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from kube.instants import rfc3339, rfc3339_micro
 from scheduler.simulator.chance import key_of
 from scheduler.simulator.hardware import NodeSpec
-from scheduler.simulator.instants import rfc3339, rfc3339_micro
 from scheduler.simulator.kubelet.addresses import Addresses
 from scheduler.simulator.kubelet.announcements import Announcer
 from scheduler.simulator.resources import LEASES, NODES, Object

@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
+from kube.instants import rfc3339
 from kube.objects import Pod
 from scheduler.simulator import changes as ch
 from scheduler.simulator.hardware import NodeSpec
-from scheduler.simulator.instants import rfc3339
 from scheduler.simulator.kubelet.addresses import Addresses
 from scheduler.simulator.kubelet.announcements import Announcer
 from scheduler.simulator.kubelet.placement import placement_of

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kube.instants import rfc3339
 from scheduler.simulator import changes as ch
 from scheduler.simulator.chance import key_of
-from scheduler.simulator.instants import rfc3339
 from scheduler.simulator.resources import Object
 
 _REASONS: Final[dict[str, str]] = {

@@ -2,8 +2,8 @@
 
 import pytest
 
+from kube.instants import parse_rfc3339
 from scheduler.simulator import resources as r
-from scheduler.simulator.instants import parse_rfc3339
 from tests.simulator_world import (
     MI,
     Simulation,
