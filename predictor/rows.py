@@ -1,7 +1,8 @@
 """Rows to learn from: what was known at the decision, joined to what came of it. Pure.
 
-A row's vector is either what ``/predict`` stored when it answered, or is computed from the state
-that the collector recorded when the pod was placed. Nothing later can get into it.
+A row's vector is computed from the state that the collector recorded when the pod was placed, or,
+of a pod that the collector did not judge, is what ``/predict`` stored when it answered. Nothing
+later can get into it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -132,8 +133,9 @@ def training_set(
 ) -> TrainingSet:
     """Join both sources. Of a pod known to both, a failure that either knows of is a failure.
 
-    The vector is the report's, because that is what the prediction was made from; a report without
-    a known prediction is joined to the collector's vector of that pod, or left out.
+    The vector is then the collector's, which describes the placement itself: one prediction
+    answers for all pods of a shape for a while, and each that is placed makes it staler. A report
+    about a pod that the collector did not judge comes with its prediction's vector, or is left out.
 
     Args:
         placements: The collector's rows by pod uid.
@@ -161,10 +163,10 @@ def _joined(report: FeedbackRow, *, seen: Row | None) -> Row | None:
     # Each may know of a failure that the other cannot: the collector sees starvation and lost
     # nodes, whoever reports may know what the application's users saw.
     outcome = seen if seen is not None and report.success and not seen.success else report
-    if report.vector is not None:
-        return Row(report.made_at_s, outcome.decided_at_s, outcome.success, report.vector)
     if seen is not None:
         return Row(seen.made_at_s, outcome.decided_at_s, outcome.success, seen.vector)
+    if report.vector is not None:
+        return Row(report.made_at_s, report.decided_at_s, report.success, report.vector)
     return None
 
 

@@ -100,8 +100,24 @@ def test_a_failure_that_either_side_knows_of_is_a_failure(
 
     assert joined.y.tolist() == [success]
     assert joined.decided_at_s.tolist() == [FIRST_S + known_after_s]
-    described = rows["uid-1"].vector if vector is None else vector
-    assert joined.X[0].tolist() == described[:13].tolist()
+    assert joined.X[0].tolist() == rows["uid-1"].vector[:13].tolist()
+
+
+def test_a_pod_that_the_collector_judged_is_described_by_its_placement_not_by_an_older_prediction():
+    rows = make_rows(make_placement(1))
+    asked_at_s = FIRST_S - 30
+
+    joined = join(rows, make_report("uid-1", vector=VECTOR, made_at_s=asked_at_s))
+
+    assert joined.made_at_s.tolist() == [rows["uid-1"].made_at_s]
+    assert joined.X[0].tolist() == rows["uid-1"].vector[:13].tolist() != VECTOR[:13].tolist()
+
+
+def test_a_pod_that_the_collector_did_not_judge_is_described_by_its_prediction():
+    joined = join({}, make_report("uid-1", vector=VECTOR))
+
+    assert joined.made_at_s.tolist() == [FIRST_S]
+    assert joined.X[0].tolist() == VECTOR[:13].tolist()
 
 
 def test_feedback_without_any_known_vector_is_not_learnt_from():
