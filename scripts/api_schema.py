@@ -39,6 +39,9 @@ QUANTITIES = {
     "ResourceQuotaStatus": ("hard", "used"),
     "LimitRangeItem": ("default", "defaultRequest", "max", "maxLimitRequestRatio", "min"),
     "PodStatus": ("allocatedResources",),
+    "DeviceCapacity": ("value",),
+    "CapacityRequirements": ("requests",),
+    "Counter": ("value",),
 }
 INT64 = [
     "terminationGracePeriodSeconds",
@@ -196,7 +199,8 @@ def main() -> None:
     """Print the tables."""
     tables = Tables()
     for kind in KINDS:
-        versions = [f"V1{kind}", f"V1beta1{kind}"]
+        # Where two groups have a kind of that name, the client puts the group before the version.
+        versions = [f"V1{kind}", f"ResourceV1{kind}", f"V1beta1{kind}"]
         model = next(getattr(client, name) for name in versions if hasattr(client, name))
         tables.add(model)
     tables.add(client.CoreV1Event)

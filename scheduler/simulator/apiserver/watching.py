@@ -16,7 +16,7 @@ from scheduler.simulator.apiserver.errors import (
     forbidden_field,
     unsupported,
 )
-from scheduler.simulator.apiserver.paging import parse_version
+from scheduler.simulator.apiserver.paging import check_not_ahead, parse_version
 from scheduler.simulator.apiserver.reading import Reader
 from scheduler.simulator.apiserver.representations import Form, negotiate
 from scheduler.simulator.apiserver.requests import Request, Stream
@@ -73,9 +73,26 @@ _EMPTY: Mapping[str, Object] = {
             ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"), 0
         ),
     },
+    r.REPLICATION_CONTROLLERS.table: {"spec": {}, "status": {"replicas": 0}},
+    r.STATEFUL_SETS.table: {
+        "spec": {"selector": None, "template": _NO_TEMPLATE, "updateStrategy": {}},
+        "status": {"replicas": 0},
+    },
     r.PRIORITY_CLASSES.table: {"value": 0},
     r.STORAGE_CLASSES.table: {"provisioner": ""},
+    r.CSI_DRIVERS.table: {"spec": {}},
     r.CSI_NODES.table: {"spec": {"drivers": None}},
+    r.CSI_STORAGE_CAPACITIES.table: {"storageClassName": ""},
+    r.VOLUME_ATTACHMENTS.table: {
+        "spec": {"attacher": "", "source": {}, "nodeName": ""},
+        "status": {"attached": False},
+    },
+    r.DEVICE_CLASSES.table: {"spec": {}},
+    r.RESOURCE_CLAIMS.table: {"spec": {"devices": {}}, "status": {}},
+    r.RESOURCE_CLAIM_TEMPLATES.table: {"spec": {"metadata": {}, "spec": {"devices": {}}}},
+    r.RESOURCE_SLICES.table: {
+        "spec": {"driver": "", "pool": {"name": "", "generation": 0, "resourceSliceCount": 0}}
+    },
 }
 """What bookmarks of typed objects hold besides their metadata: fields never left out."""
 
@@ -159,7 +176,7 @@ class Watches:
     def start(self, target: Target, request: Request) -> Stream:
         """Begin to watch a collection, or one object of it.
 
-        A version that is yet to come is waited for.
+        A version that is yet to come is waited for, unless the state at it is asked for, too.
 
         Raises:
             ApiError: The parameters make no sense.
@@ -168,6 +185,8 @@ class Watches:
         _check_watch_options(request)
         selection = Selection.of(request, target.resource, target.namespace)
         version = parse_version(request.query.get("resourceVersion", ""))
+        if request.flag("sendInitialEvents"):
+            check_not_ahead(version, version=self._store.version)
         timeout_s = request.number("timeoutSeconds")
         watcher = _Watcher(self._settings.watch_queue_size)
         write = self._writer(target.resource, request, representation.form)
