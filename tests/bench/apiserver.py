@@ -7,16 +7,15 @@ live (while 16 connections make them).
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
-from pathlib import Path
 
-from machine import describe
+from tests.bench.machine import describe
+from tests.bench.processes import cpu_s
 
 N_CONNECTIONS = 16
 N_PODS = 5_000
@@ -37,12 +36,6 @@ def api_server():
     finally:
         process.terminate()
         process.wait(timeout=10)
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def pod(name: str) -> dict:

@@ -19,9 +19,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import msgspec
-from machine import describe
 
 from collector.contract import NodeState, Snapshot, cluster_state
+from tests.bench.machine import describe
 
 N_REQUESTS = 1_000
 QUESTION = json.dumps(

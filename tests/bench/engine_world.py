@@ -1,0 +1,176 @@
+"""Drives the engine alone, as a shell would, with every request answered at once."""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from kube.objects import Node, Pod
+from scheduler.decision import Decision
+from scheduler.engine import Engine, EngineSettings
+from scheduler.events import (
+    Action,
+    Bind,
+    BindSucceeded,
+    NodeSeen,
+    PodSeen,
+    Record,
+    ReportFailure,
+    Tick,
+)
+from scheduler.framework.configuration import KubeSchedulerConfiguration, ProfileConfiguration
+from scheduler.framework.profile import make_profiles
+from scheduler.model import NodeFacts, PodFacts
+from scheduler.plugins.defaults import SCHEDULER_NAME, built_in_registry
+from tests.bench.templates import Json
+
+_START_S = 1_790_000_000.0
+_PATIENCE_S = 30.0
+"""How long the engine may do nothing, on its own clock, before its pods count as refused."""
+_KEPT_DECISIONS = 10_000
+"""As many as the running program keeps."""
+
+
+class NotScheduledError(Exception):
+    """Not all pods were scheduled, so there is no figure to print."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What scheduling some pods took."""
+
+    n_pods: int
+    cpu_s: float
+    wall_s: float
+
+    @property
+    def cpu_us_per_pod(self) -> float:
+        return self.cpu_s / self.n_pods * 1e6
+
+    @property
+    def pods_per_cpu_s(self) -> float:
+        return self.n_pods / self.cpu_s
+
+    @property
+    def pods_per_wall_s(self) -> float:
+        return self.n_pods / self.wall_s
+
+
+def make_engine() -> Engine:
+    """Make an engine with kube-scheduler's default plugins, and no predictor."""
+    configuration = KubeSchedulerConfiguration(
+        api_version="kubescheduler.config.k8s.io/v1",
+        kind="KubeSchedulerConfiguration",
+        profiles=(ProfileConfiguration(scheduler_name=SCHEDULER_NAME),),
+    )
+    profiles = make_profiles(configuration, registry=built_in_registry())
+    return Engine(profiles, settings=EngineSettings())
+
+
+class EngineWorld:
+    """A cluster that consists of the engine and of what it was told.
+
+    Args:
+        nodes: Wire objects, as are all that it is told of.
+        namespaces: Wire objects.
+    """
+
+    def __init__(self, nodes: Iterable[Json], *, namespaces: Iterable[Json] = ()) -> None:
+        self.engine = make_engine()
+        self.nodes = {node["metadata"]["name"]: node for node in nodes}
+        self._pods: dict[str, Json] = {}
+        self._waiting: set[str] = set()
+        self._placed: dict[str, str] = {}
+        self._decisions: deque[Decision] = deque(maxlen=_KEPT_DECISIONS)
+        self._now_s = _START_S
+        self._refusal = "without a reason"
+        for node in self.nodes.values():
+            facts = NodeFacts.from_node(_decode(node, Node))
+            self.engine.handle(NodeSeen(facts), now_s=self._now_s)
+
+    @property
+    def placed(self) -> list[tuple[Json, str]]:
+        """The pods with their nodes, in the order in which they were bound."""
+        return [(self._pods[uid], node) for uid, node in self._placed.items()]
+
+    def see_running(self, pod: Json, *, node: str) -> None:
+        """Tell the engine of a pod that runs already; nothing of it is kept here."""
+        facts = PodFacts.from_pod(_decode(pod, Pod))
+        self.engine.handle(PodSeen(replace(facts, node_name=node)), now_s=self._now_s)
+
+    def schedule(self, pods: Iterable[Json]) -> Cost:
+        """Hand in pods and let the engine decide until all that wait are bound.
+
+        The cost is the engine's: all events and ticks, the watch's confirmations included, but not
+        the reading of the pods, which is the shell's.
+
+        Raises:
+            NotScheduledError: Some were not.
+        """
+        facts = self._read(pods)
+        n_pods = len(self._waiting)
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        self._hand_in(facts)
+        self._drain()
+        cost = Cost(n_pods, time.process_time() - cpu_s, time.perf_counter() - wall_s)
+        if self._waiting:
+            raise NotScheduledError(
+                f"{len(self._waiting)} of {n_pods} pods not scheduled: {self._refusal}"
+            )
+        return cost
+
+    def try_in_vain(self, pods: Iterable[Json]) -> bool:
+        """Hand in pods that must wait; tell whether none was bound."""
+        n_placed = len(self._placed)
+        self._hand_in(self._read(pods))
+        self._drain()
+        return len(self._placed) == n_placed
+
+    def _read(self, pods: Iterable[Json]) -> list[PodFacts]:
+        by_uid = {pod["metadata"]["uid"]: pod for pod in pods}
+        self._pods |= by_uid
+        self._waiting |= by_uid.keys()
+        return [PodFacts.from_pod(_decode(pod, Pod)) for pod in by_uid.values()]
+
+    def _hand_in(self, facts: Iterable[PodFacts]) -> None:
+        for each in facts:
+            self.engine.handle(PodSeen(each), now_s=self._now_s)
+
+    def _drain(self) -> None:
+        """Tick until no pod waits, or nothing has happened for a while."""
+        idle_s = 0.0
+        while self._waiting and idle_s < _PATIENCE_S:
+            if self._perform(self.engine.handle(Tick(), now_s=self._now_s)):
+                idle_s = 0.0
+            else:
+                idle_s += 1.0
+                self._now_s += 1.0
+
+    def _perform(self, actions: list[Action]) -> bool:
+        """Answer everything that the engine asks for; tell whether anything was bound."""
+        is_progress = False
+        for action in actions:
+            match action:
+                case Bind():
+                    self._bind(action)
+                    is_progress = True
+                case Record(decision):
+                    self._decisions.append(decision)
+                case ReportFailure():
+                    self._refusal = action.message
+                case _:
+                    pass
+        return is_progress
+
+    def _bind(self, action: Bind) -> None:
+        self._placed[action.pod.uid] = action.node
+        self._waiting.discard(action.pod.uid)
+        self.engine.handle(BindSucceeded(action.pod.uid), now_s=self._now_s)
+        confirmed = replace(action.pod, node_name=action.node)
+        self.engine.handle(PodSeen(confirmed), now_s=self._now_s)
+
+
+def _decode(wire: Json, kind: type) -> object:
+    return msgspec.json.decode(msgspec.json.encode(wire), type=kind)
