@@ -54,6 +54,21 @@ class KubeObject(Protocol):
         """Name, version and the like."""
 
 
+class LabelSelectorRequirement(Struct, frozen=True):
+    """One condition on labels."""
+
+    key: str
+    operator: str
+    values: list[str] | None = None
+
+
+class LabelSelector(Struct, frozen=True):
+    """Conditions on labels, which must all hold; an empty selector matches everything."""
+
+    match_labels: Labels | None = None
+    match_expressions: list[LabelSelectorRequirement] | None = None
+
+
 class Taint(Struct, frozen=True):
     """A mark on a node that repels pods without a matching toleration."""
 
@@ -112,10 +127,31 @@ class Present(Struct, frozen=True):
     """Something of which it matters only that it is there."""
 
 
-class PodAffinity(Struct, frozen=True):
-    """Which pods a pod must run near to, or must not."""
+class PodAffinityTerm(Struct, frozen=True):
+    """Some pods, and the part of the topology in which they are near."""
 
-    required_during_scheduling_ignored_during_execution: list[Present] | None = None
+    topology_key: str
+    label_selector: LabelSelector | None = None
+    namespaces: list[str] | None = None
+    namespace_selector: LabelSelector | None = None
+    match_label_keys: list[str] | None = None
+    mismatch_label_keys: list[str] | None = None
+
+
+class WeightedPodAffinityTerm(Struct, frozen=True):
+    """A term that earns a node *weight* points."""
+
+    weight: int
+    pod_affinity_term: PodAffinityTerm
+
+
+class PodAffinity(Struct, frozen=True):
+    """Which pods a pod must, or would rather, run near to; or not, as anti-affinity."""
+
+    required_during_scheduling_ignored_during_execution: list[PodAffinityTerm] | None = None
+    preferred_during_scheduling_ignored_during_execution: list[WeightedPodAffinityTerm] | None = (
+        None
+    )
 
 
 class Affinity(Struct, frozen=True):
@@ -129,23 +165,70 @@ class Affinity(Struct, frozen=True):
 class TopologySpreadConstraint(Struct, frozen=True):
     """How evenly a pod and its like must, or should, be spread."""
 
+    max_skew: int = 1
+    topology_key: str = ""
     when_unsatisfiable: str = "DoNotSchedule"
+    label_selector: LabelSelector | None = None
+    min_domains: int | None = None
+    node_affinity_policy: str | None = None
+    node_taints_policy: str | None = None
+    match_label_keys: list[str] | None = None
+
+
+class ClaimVolumeSource(Struct, frozen=True):
+    """A volume by claim."""
+
+    claim_name: str
+    read_only: bool = False
+
+
+class AwsVolumeSource(Struct, frozen=True):
+    """An EBS volume."""
+
+    volume_id: str = msgspec.field(name="volumeID", default="")
+    read_only: bool = False
+
+
+class GceVolumeSource(Struct, frozen=True):
+    """A persistent disk of GCE."""
+
+    pd_name: str = ""
+    read_only: bool = False
+
+
+class IscsiVolumeSource(Struct, frozen=True):
+    """A disk over iSCSI."""
+
+    iqn: str = ""
+    read_only: bool = False
+
+
+class RbdVolumeSource(Struct, frozen=True):
+    """A block device of Ceph."""
+
+    monitors: list[str] | None = None
+    pool: str = "rbd"
+    image: str = ""
+    read_only: bool = False
+
+
+class ImageVolumeSource(Struct, frozen=True):
+    """An image as a volume."""
+
+    reference: str = ""
 
 
 class Volume(Struct, frozen=True):
-    """A volume, as far as it can keep a pod from a node."""
+    """A volume, as far as it can keep a pod from a node or draw it to one."""
 
-    persistent_volume_claim: Present | None = None
+    name: str = ""
+    persistent_volume_claim: ClaimVolumeSource | None = None
     ephemeral: Present | None = None
-    aws_elastic_block_store: Present | None = None
-    gce_persistent_disk: Present | None = None
-    iscsi: Present | None = None
-    rbd: Present | None = None
-
-    @property
-    def is_bound_to_nodes(self) -> bool:
-        """Whether it is not to be had on every node at any time."""
-        return self != Volume()
+    aws_elastic_block_store: AwsVolumeSource | None = None
+    gce_persistent_disk: GceVolumeSource | None = None
+    iscsi: IscsiVolumeSource | None = None
+    rbd: RbdVolumeSource | None = None
+    image: ImageVolumeSource | None = None
 
 
 class ResourceRequirements(Struct, frozen=True):
@@ -211,6 +294,7 @@ class PodSpec(Struct, frozen=True):
     tolerations: list[Toleration] | None = None
     resources: ResourceRequirements | None = None
     overhead: dict[str, str] | None = None
+    preemption_policy: str | None = None
     scheduling_gates: list[SchedulingGate] | None = None
     topology_spread_constraints: list[TopologySpreadConstraint] | None = None
     volumes: list[Volume] | None = None
@@ -309,12 +393,21 @@ class NodeSpec(Struct, frozen=True):
     taints: list[Taint] | None = None
 
 
+class NodeImage(Struct, frozen=True):
+    """An image that a node holds."""
+
+    names: list[str] | None = None
+    size_bytes: int = 0
+
+
 class NodeStatus(Struct, frozen=True):
     """What the kubelet says of a node."""
 
     capacity: dict[str, str] | None = None
     allocatable: dict[str, str] | None = None
     conditions: list[Condition] | None = None
+    images: list[NodeImage] | None = None
+    declared_features: list[str] | None = None
 
     @property
     def allocatable_amounts(self) -> dict[str, int]:
@@ -333,6 +426,93 @@ class Node(Struct, frozen=True):
     def is_ready(self) -> bool:
         """Whether the condition Ready is true."""
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions or [])
+
+
+class Namespace(Struct, frozen=True):
+    """A namespace."""
+
+    metadata: ObjectMeta
+
+
+class ServiceSpec(Struct, frozen=True):
+    """Whom a service stands for."""
+
+    selector: Labels | None = None
+
+
+class Service(Struct, frozen=True):
+    """A service."""
+
+    metadata: ObjectMeta
+    spec: ServiceSpec = ServiceSpec()
+
+
+class ReplicationControllerSpec(Struct, frozen=True):
+    """Whom a replication controller counts."""
+
+    selector: Labels | None = None
+
+
+class ReplicationController(Struct, frozen=True):
+    """A replication controller."""
+
+    metadata: ObjectMeta
+    spec: ReplicationControllerSpec = ReplicationControllerSpec()
+
+
+class ReplicaSetSpec(Struct, frozen=True):
+    """Whom a replica set or a stateful set counts."""
+
+    selector: LabelSelector | None = None
+
+
+class ReplicaSet(Struct, frozen=True):
+    """A replica set."""
+
+    metadata: ObjectMeta
+    spec: ReplicaSetSpec = ReplicaSetSpec()
+
+
+class StatefulSet(Struct, frozen=True):
+    """A stateful set."""
+
+    metadata: ObjectMeta
+    spec: ReplicaSetSpec = ReplicaSetSpec()
+
+
+class PodDisruptionBudgetSpec(Struct, frozen=True):
+    """Whom a budget protects."""
+
+    selector: LabelSelector | None = None
+
+
+class PodDisruptionBudgetStatus(Struct, frozen=True):
+    """How many of them may go."""
+
+    disruptions_allowed: int = 0
+    disrupted_pods: dict[str, datetime] | None = None
+
+
+class PodDisruptionBudget(Struct, frozen=True):
+    """A limit to how many of some pods may be evicted at a time."""
+
+    metadata: ObjectMeta
+    spec: PodDisruptionBudgetSpec = PodDisruptionBudgetSpec()
+    status: PodDisruptionBudgetStatus = PodDisruptionBudgetStatus()
+
+
+class PodGroupSpec(Struct, frozen=True):
+    """How many of a group's pods are worth running."""
+
+    min_member: int = 1
+    schedule_timeout_seconds: int | None = None
+
+
+class PodGroup(Struct, frozen=True):
+    """A gang (``scheduling.x-k8s.io/v1alpha1``)."""
+
+    metadata: ObjectMeta
+    spec: PodGroupSpec = PodGroupSpec()
 
 
 class ContainerMetrics(Struct, frozen=True):

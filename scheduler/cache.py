@@ -122,13 +122,9 @@ class ClusterCache:
 
 
 def _counts_alike(one: PodFacts, other: PodFacts) -> bool:
-    """Most updates of a running pod are of its status and change nothing that is counted."""
-    return (
-        one.node_name == other.node_name
-        and one.requests == other.requests
-        and one.scored_requests == other.scored_requests
-        and one.host_ports == other.host_ports
-    )
+    """Most updates of a running pod are of its status and change nothing that plugins read."""
+    # Its wish for a node is over once it has one.
+    return one == replace(other, nominated_node_name=one.nominated_node_name)
 
 
 def _changes(before: NodeFacts, after: NodeFacts) -> ClusterEvent:

@@ -12,12 +12,18 @@ from kube.objects import (
     Container,
     Node,
     NodeAffinity,
+    OwnerReference,
     Pod,
     PodAffinity,
+    PodAffinityTerm,
     PodSpec,
     Toleration,
+    TopologySpreadConstraint,
+    Volume,
+    controller_of,
 )
 from kube.quantity import CPU, MEMORY, effective_requests, parse_amounts
+from kube.selectors import LabelQuery, Requirement, label_query
 from kube.workload import workload_of
 
 PODS: Final = "pods"
@@ -31,6 +37,9 @@ MAX_AMOUNT: Final = 2**50
 """Larger amounts are cut to this, so that sums over thousands of pods fit an int64 column."""
 
 PRIORITY_ANNOTATION: Final = "priority"
+POD_GROUP: Final = "pod-group"
+POD_GROUP_SIZE: Final = "pod-group-size"
+POD_GROUP_LABEL: Final = "scheduling.x-k8s.io/pod-group"
 PREDICTION_ANNOTATION: Final = "ai-scheduler/prediction-id"
 """Written with the binding, so that feedback finds its prediction after a restart."""
 
@@ -60,6 +69,46 @@ class Shape(NamedTuple):
     workload: str
 
 
+class PodTerm(NamedTuple):
+    """Some pods: those that a term of pod affinity or a spread constraint speaks of."""
+
+    query: LabelQuery | None
+    """``None`` matches no pod."""
+    namespaces: frozenset[str]
+    namespace_query: LabelQuery | None = None
+    """Namespaces with such labels count, too; ``None`` adds none."""
+
+
+class AffinityTerm(NamedTuple):
+    """Some pods, and the label that says which nodes are near each other."""
+
+    topology_key: str
+    pods: PodTerm
+
+
+class WeightedTerm(NamedTuple):
+    """A term that earns points where such pods are near; negative for anti-affinity."""
+
+    weight: int
+    term: AffinityTerm
+
+
+class SpreadConstraint(NamedTuple):
+    """How evenly a pod and its like must, or should, be spread over a topology."""
+
+    topology_key: str
+    max_skew: int
+    is_hard: bool
+    """``DoNotSchedule``."""
+    query: LabelQuery | None
+    """Of pods in the pod's own namespace; ``None`` matches no pod."""
+    min_domains: int = 1
+    honors_node_affinity: bool = True
+    """Nodes that the pod's selector and required affinity exclude do not count."""
+    honors_node_taints: bool = False
+    """Nodes whose taints the pod does not tolerate do not count."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
     """A node, as far as scheduling goes."""
@@ -69,6 +118,9 @@ class NodeFacts:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     is_unschedulable: bool = False
+    images: Mapping[str, int] = field(default_factory=dict)
+    """Bytes by name, of the images that the node holds."""
+    declared_features: frozenset[str] = frozenset()
 
     @classmethod
     def from_node(cls, node: Node) -> "NodeFacts":
@@ -83,6 +135,12 @@ class NodeFacts:
             labels=node.metadata.labels or {},
             taints=tuple(Taint(t.key, t.value or "", t.effect) for t in node.spec.taints or []),
             is_unschedulable=bool(node.spec.unschedulable),
+            images={
+                name: image.size_bytes
+                for image in node.status.images or []
+                for name in image.names or []
+            },
+            declared_features=frozenset(node.status.declared_features or ()),
         )
 
 
@@ -104,9 +162,38 @@ class PodFacts:
     tolerations: tuple[Toleration, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
     node_affinity: NodeAffinity | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    pod_affinity: tuple[AffinityTerm, ...] = ()
+    """Required."""
+    pod_anti_affinity: tuple[AffinityTerm, ...] = ()
+    """Required."""
+    preferred_terms: tuple[WeightedTerm, ...] = ()
+    """Preferred affinity, and anti-affinity with negative weights."""
+    spread: tuple[SpreadConstraint, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    """Those that plugins ask about, in the order of the spec."""
+    claims: tuple[str, ...] = ()
+    """The persistent volume claims that it uses (``namespace/name``), ephemeral ones included."""
+    images: tuple[str, ...] = ()
+    """As the spec names them: init containers, containers, image volumes."""
+    n_containers: int = 0
+    """Init containers included."""
+    owner: OwnerReference | None = None
+    """The controller."""
+    start_time_s: float = 0.0
+    """When the kubelet took it, Unix seconds; 0 before."""
+    may_preempt: bool = True
+    """Unless ``preemptionPolicy`` is ``Never``."""
+    nominated_node_name: str = ""
+    is_preempted: bool = False
+    """A scheduler has asked it to go (condition ``DisruptionTarget``)."""
+    pod_group: str = ""
+    """The gang's name in the pod's namespace; empty for none."""
+    pod_group_size: int | None = None
+    """What the annotation says; ``None`` if it says nothing."""
     scheduling_gates: tuple[str, ...] = ()
-    unsupported_fields: tuple[str, ...] = ()
-    """What the pod asks for and no plugin here knows how to keep."""
+    has_resource_claims: bool = False
+    """It asks for devices (dynamic resource allocation)."""
     workload: str = ""
     """``namespace/kind/name`` of the controller; of a bare pod, the pod itself."""
     is_terminating: bool = False
@@ -135,9 +222,11 @@ class PodFacts:
             QuantityError: A requested amount is no quantity.
         """
         spec, meta = pod.spec, pod.metadata
-        annotations = meta.annotations or {}
+        annotations, labels = meta.annotations or {}, meta.labels or {}
         annotated = annotated_priority(annotations)
-        affinity = spec.affinity.node_affinity if spec.affinity is not None else None
+        affinity = spec.affinity or Affinity()
+        near, apart = _Terms(pod, affinity.pod_affinity), _Terms(pod, affinity.pod_anti_affinity)
+        started = pod.status.start_time
         return cls(
             namespace=meta.namespace,
             name=meta.name,
@@ -150,9 +239,30 @@ class PodFacts:
             host_ports=_host_ports(spec),
             tolerations=tuple(spec.tolerations or ()),
             node_selector=spec.node_selector or {},
-            node_affinity=affinity,
+            node_affinity=affinity.node_affinity,
+            labels=labels,
+            pod_affinity=near.required(),
+            pod_anti_affinity=apart.required(),
+            preferred_terms=near.preferred(sign=1) + apart.preferred(sign=-1),
+            spread=tuple(_spread(c, labels) for c in spec.topology_spread_constraints or ()),
+            volumes=tuple(v for v in spec.volumes or () if v != Volume(name=v.name)),
+            claims=_claims(pod),
+            images=_images(spec),
+            n_containers=len(spec.init_containers or ()) + len(spec.containers or ()),
+            owner=controller_of(meta),
+            start_time_s=0.0 if started is None else started.timestamp(),
+            may_preempt=spec.preemption_policy != "Never",
+            nominated_node_name=pod.status.nominated_node_name or "",
+            is_preempted=any(
+                c.type == "DisruptionTarget"
+                and c.status == "True"
+                and c.reason == "PreemptionByScheduler"
+                for c in pod.status.conditions or ()
+            ),
+            pod_group=annotations.get(POD_GROUP) or labels.get(POD_GROUP_LABEL) or "",
+            pod_group_size=annotated_size(annotations),
             scheduling_gates=tuple(gate.name for gate in spec.scheduling_gates or ()),
-            unsupported_fields=_unsupported_fields(spec),
+            has_resource_claims=bool(spec.resource_claims),
             workload=workload_of(pod),
             is_terminating=meta.deletion_timestamp is not None,
             is_finished=pod.status.phase in ("Succeeded", "Failed"),
@@ -197,23 +307,83 @@ def annotated_priority(annotations: Mapping[str, str]) -> int | None:
         return None
 
 
-def _is_required(affinity: PodAffinity | None) -> bool:
-    return bool(affinity and affinity.required_during_scheduling_ignored_during_execution)
+def annotated_size(annotations: Mapping[str, str]) -> int | None:
+    """Read the gang's size; one that is no positive number counts as absent."""
+    try:
+        return max(1, int(annotations.get(POD_GROUP_SIZE, "")))
+    except ValueError:
+        return None
 
 
-def _unsupported_fields(spec: PodSpec) -> tuple[str, ...]:
-    affinity = spec.affinity or Affinity()
-    constraints = spec.topology_spread_constraints or []
-    asked = {
-        "spec.affinity.podAffinity": _is_required(affinity.pod_affinity),
-        "spec.affinity.podAntiAffinity": _is_required(affinity.pod_anti_affinity),
-        "spec.topologySpreadConstraints": any(
-            each.when_unsatisfiable == "DoNotSchedule" for each in constraints
-        ),
-        "spec.volumes": any(volume.is_bound_to_nodes for volume in spec.volumes or []),
-        "spec.resourceClaims": bool(spec.resource_claims),
-    }
-    return tuple(name for name, is_asked in asked.items() if is_asked)
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """Reads a pod's affinity to pods, or its anti-affinity."""
+
+    pod: Pod
+    affinity: PodAffinity | None
+
+    def required(self) -> tuple[AffinityTerm, ...]:
+        if self.affinity is None:
+            return ()
+        terms = self.affinity.required_during_scheduling_ignored_during_execution or ()
+        return tuple(self._term(each) for each in terms)
+
+    def preferred(self, *, sign: int) -> tuple[WeightedTerm, ...]:
+        if self.affinity is None:
+            return ()
+        terms = self.affinity.preferred_during_scheduling_ignored_during_execution or ()
+        return tuple(
+            WeightedTerm(sign * each.weight, self._term(each.pod_affinity_term)) for each in terms
+        )
+
+    def _term(self, term: PodAffinityTerm) -> AffinityTerm:
+        # matchLabelKeys need no look: the API server has merged them into the selector.
+        named = frozenset(term.namespaces or ())
+        is_own = not named and term.namespace_selector is None
+        return AffinityTerm(
+            term.topology_key,
+            PodTerm(
+                label_query(term.label_selector),
+                frozenset((self.pod.metadata.namespace,)) if is_own else named,
+                label_query(term.namespace_selector),
+            ),
+        )
+
+
+def _spread(constraint: TopologySpreadConstraint, labels: Mapping[str, str]) -> SpreadConstraint:
+    query = label_query(constraint.label_selector)
+    for key in constraint.match_label_keys or ():
+        # An API server of 1.34 or newer has merged these; an older one leaves it to us.
+        if query is not None and key in labels:
+            query = query.also(Requirement(key, "In", frozenset((labels[key],))))
+    return SpreadConstraint(
+        topology_key=constraint.topology_key,
+        max_skew=constraint.max_skew,
+        is_hard=constraint.when_unsatisfiable == "DoNotSchedule",
+        query=query,
+        min_domains=constraint.min_domains or 1,
+        honors_node_affinity=constraint.node_affinity_policy != "Ignore",
+        honors_node_taints=constraint.node_taints_policy == "Honor",
+    )
+
+
+def claim_name(volume: Volume, *, pod_name: str) -> str | None:
+    """Name the claim behind a volume; an ephemeral one is made for the pod and named after it."""
+    if volume.persistent_volume_claim is not None:
+        return volume.persistent_volume_claim.claim_name
+    return f"{pod_name}-{volume.name}" if volume.ephemeral is not None else None
+
+
+def _claims(pod: Pod) -> tuple[str, ...]:
+    meta = pod.metadata
+    names = [claim_name(volume, pod_name=meta.name) for volume in pod.spec.volumes or ()]
+    return tuple(dict.fromkeys(f"{meta.namespace}/{name}" for name in names if name is not None))
+
+
+def _images(spec: PodSpec) -> tuple[str, ...]:
+    containers = [*(spec.init_containers or ()), *(spec.containers or ())]
+    volumes = [v.image.reference for v in spec.volumes or () if v.image is not None]
+    return tuple([c.image or "" for c in containers] + volumes)
 
 
 def _host_ports(spec: PodSpec) -> frozenset[HostPort]:

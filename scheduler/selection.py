@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scheduler.decision import Decision, NodeVerdict, PredictionNote, ScoreTable
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.profile import Profile
-from scheduler.framework.runtime import FilterResult, ScoreResult, run_filters, run_scores
+from scheduler.framework.runtime import FilterResult, FilterRun, ScoreResult, run_scores
 from scheduler.framework.snapshot import Snapshot, stable_hash
 from scheduler.model import PodFacts
 from scheduler.plugins.prediction import NodePrediction
@@ -41,7 +41,7 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> tuple[Decisio
     """
     pod, snapshot = queued.pod, cycle.snapshot
     state = CycleState()
-    found = run_filters(cycle.profile, state=state, pod=pod, snapshot=snapshot)
+    found = FilterRun(cycle.profile, state=state, pod=pod, snapshot=snapshot).run()
     rows = np.flatnonzero(found.feasible)
     node: str | None = None
     table: ScoreTable | None = None

@@ -39,6 +39,16 @@ class Amounts(Generic[K]):
         self._zeros.flags.writeable = False
         self._columns: dict[K, IntColumn] = {}
         self._n_used: dict[K, int] = {}
+        self._borrowed: set[K] = set()
+        """Columns that belong to the one this was forked from; copied before they change."""
+
+    def fork(self) -> "Amounts[K]":
+        """Copy, at the cost of the columns that change; rows may be neither added nor removed."""
+        fork: Amounts[K] = Amounts()
+        fork.n_rows, fork._capacity, fork._zeros = self.n_rows, self._capacity, self._zeros
+        fork._columns, fork._n_used = dict(self._columns), dict(self._n_used)
+        fork._borrowed = set(self._columns)
+        return fork
 
     def present(self) -> list[K]:
         """Return the keys that some node has."""
@@ -61,6 +71,9 @@ class Amounts(Generic[K]):
         if column is None:
             column = self._columns[key] = np.zeros(self._capacity, dtype=np.int64)
             self._n_used[key] = 0
+        elif key in self._borrowed:
+            column = self._columns[key] = column.copy()
+            self._borrowed.discard(key)
         before = int(column[row])
         after = before + amount
         column[row] = after
@@ -68,6 +81,7 @@ class Amounts(Generic[K]):
         if self._n_used[key] == 0:
             # Taints, ports and extended resources come and go; their columns go with them.
             del self._columns[key], self._n_used[key]
+            self._borrowed.discard(key)
 
     def append_row(self) -> None:
         """Add a row of zeros at the end."""
@@ -155,6 +169,23 @@ class Labels:
             if number is not None:
                 found |= column.ids[: self.n_rows] == number
         return found
+
+    def ids(self, key: str) -> tuple[IntColumn, int]:
+        """Number the values of *key*.
+
+        Returns:
+            Shape ``(n_rows,)``: each node's value as a number, -1 where it lacks *key*; and a
+            number above all of them. A view that must not be written to.
+        """
+        column = self._columns.get(key)
+        if column is None:
+            return np.full(self.n_rows, _ABSENT, dtype=np.int64), 0
+        return column.ids[: self.n_rows], len(column.values)
+
+    def value_id(self, key: str, *, value: str) -> int:
+        """Return the number of a value of *key*; -1 if no node has it."""
+        column = self._columns.get(key)
+        return _ABSENT if column is None else column.values.get(value, _ABSENT)
 
     def compare(self, key: str, *, limit: int) -> tuple[BoolColumn, BoolColumn]:
         """Tell where *key* is an integer below *limit*, and where it is one above it."""

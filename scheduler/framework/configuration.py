@@ -45,8 +45,14 @@ class Plugins(Settings, frozen=True, rename="camel"):
     pre_enqueue: PluginSet = PluginSet()
     pre_filter: PluginSet = PluginSet()
     filter: PluginSet = PluginSet()
+    post_filter: PluginSet = PluginSet()
     pre_score: PluginSet = PluginSet()
     score: PluginSet = PluginSet()
+    reserve: PluginSet = PluginSet()
+    permit: PluginSet = PluginSet()
+    pre_bind: PluginSet = PluginSet()
+    bind: PluginSet = PluginSet()
+    post_bind: PluginSet = PluginSet()
 
 
 class PluginConfig(Settings, frozen=True, rename="camel"):

@@ -5,19 +5,29 @@ over the columns of the snapshot. Everything is synchronous, pure and without I/
 arguments give the same answer, and no argument is changed. The engine calls from one thread.
 
 QueueSort and PreEnqueue order and admit waiting pods. PreFilter, Filter, PreScore, Score and
-NormalizeScore choose a node. What follows a choice or the lack of one (PostFilter, Reserve,
-Permit, PreBind, Bind, PostBind) joins here when a plugin needs it.
+NormalizeScore choose a node; PostFilter makes room where there is none. Reserve, Permit, PreBind,
+Bind and PostBind carry a choice out. What upstream's plugins do to the API server is here said as
+``Write``, which the engine's shell carries out.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Flag, auto
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from kube.edge.settings import Settings
 from scheduler.framework.cycle import CycleState
+from scheduler.framework.nominations import Nominations
 from scheduler.framework.snapshot import Snapshot
-from scheduler.framework.status import SUCCESS, BoolColumn, ScoreColumn, Status, Verdicts
+from scheduler.framework.status import (
+    SUCCESS,
+    BoolColumn,
+    CodeColumn,
+    ScoreColumn,
+    Status,
+    Verdicts,
+)
 from scheduler.model import PodFacts
 
 
@@ -25,13 +35,39 @@ class ClusterEvent(Flag):
     """What may happen in the cluster that makes a refused pod worth another try."""
 
     NODE_ADD = auto()
+    NODE_DELETE = auto()
     NODE_ALLOCATABLE = auto()
     NODE_LABEL = auto()
     NODE_TAINT = auto()
     """Taints changed, or a node was uncordoned."""
+    NODE_DECLARED_FEATURE = auto()
+    ASSIGNED_POD_ADD = auto()
+    ASSIGNED_POD_LABEL = auto()
+    ASSIGNED_POD_SCALE_DOWN = auto()
+    """A running pod asks for less than before."""
     ASSIGNED_POD_DELETE = auto()
     POD_UPDATE = auto()
     """The waiting pod itself changed."""
+    CLAIM = auto()
+    """A persistent volume claim was added or changed; so for the kinds below."""
+    VOLUME = auto()
+    STORAGE_CLASS = auto()
+    CSI_NODE = auto()
+    CSI_DRIVER = auto()
+    CSI_STORAGE_CAPACITY = auto()
+    VOLUME_ATTACHMENT_DELETE = auto()
+    POD_GROUP = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of the cluster, for hints."""
+
+    event: ClusterEvent
+    before: Any = None
+    """``NodeFacts``, ``PodFacts`` or an object of ``framework.objects``; ``None`` if new."""
+    after: Any = None
+    """The same; ``None`` if gone."""
 
 
 class PluginArgs(Settings, frozen=True, rename="camel"):
@@ -53,6 +89,13 @@ class Plugin(ABC):
 
     def __init__(self, args: PluginArgs) -> None:
         self.args = args
+
+    def may_help(self, pod: PodFacts, *, change: Change) -> bool:
+        """Say whether *change*, one of ``wakes_on``, may help a pod that this plugin refused.
+
+        A queueing hint: when in doubt, yes.
+        """
+        return True
 
 
 class QueueSortPlugin(Plugin):
@@ -100,6 +143,10 @@ class FilterPlugin(Plugin):
 
         A refusal explains itself: every refused node has a reason, in the words an operator
         reads in the event. ``Code.ERROR`` is not for pods that do not fit.
+
+        It is asked several times with one *state*: of the snapshot that PreFilter saw, and of
+        what-ifs made from it, which have the same nodes and other pods. So read pods from
+        *snapshot*; a verdict on a row of a what-if takes only that row's changes into account.
         """
 
 
@@ -141,6 +188,123 @@ class ScorePlugin(Plugin):
             The same shape; a new array if anything changes.
         """
         return scores
+
+
+Refilter = Callable[[Snapshot], CodeColumn]
+"""Runs the cycle's filters on a what-if of its snapshot; gives a code for each node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedSearch:
+    """A cycle in which no node was feasible."""
+
+    snapshot: Snapshot
+    codes: CodeColumn
+    """Shape ``(n_nodes,)``: why not; what is ``UNSCHEDULABLE`` evictions may change."""
+    refilter: Refilter
+    """Nominated pods are counted as in the cycle itself."""
+    nominations: Nominations
+    now_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostFilterResult:
+    """What a PostFilter plugin did about it."""
+
+    status: Status
+    """Success: the pod is nominated; a refusal says why nothing could be done."""
+    node: str = ""
+    """Where the pod is nominated; empty clears an earlier nomination."""
+    victims: tuple[PodFacts, ...] = ()
+    """Pods to evict there, the most important first."""
+
+
+class PostFilterPlugin(Plugin):
+    """Tries to make room for a pod that no node would take."""
+
+    @abstractmethod
+    def post_filter(
+        self, state: CycleState, *, pod: PodFacts, search: FailedSearch
+    ) -> PostFilterResult:
+        """Return success with a nomination, or why there is none; then the next plugin is asked."""
+
+
+class ReservePlugin(Plugin):
+    """Keeps what a pod will need on its node, from the choice to the binding."""
+
+    @abstractmethod
+    def reserve(self, state: CycleState, *, pod: PodFacts, node: str, snapshot: Snapshot) -> Status:
+        """Set it aside, in the plugin's own books; a refusal gives the choice up."""
+
+    @abstractmethod
+    def unreserve(self, state: CycleState, *, pod: PodFacts, node: str) -> None:
+        """Give it back; called also where ``reserve`` was not, and then does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PermitResult:
+    """May the pod be bound?"""
+
+    status: Status = SUCCESS
+    """Success; Wait, until the plugin lets it go on or the time is over; or a refusal."""
+    timeout_s: float = 0.0
+    """How long to wait, at most fifteen minutes; then the pod is refused."""
+
+
+class PermitPlugin(Plugin):
+    """The last word before a pod is bound."""
+
+    @abstractmethod
+    def permit(self, state: CycleState, *, pod: PodFacts, node: str) -> PermitResult:
+        """Return success, or whether to wait; asked anew at every tick while the pod waits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """A change to an object at the API server: a merge patch."""
+
+    path: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """A conflict (the body may name a ``resourceVersion``) refuses the binding."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreBindResult:
+    """What must be done before the binding."""
+
+    writes: Sequence[Write] = ()
+    """To be written now."""
+    status: Status = SUCCESS
+    """Success: bind when the writes are done. Wait: ask again when an object changes.
+    A refusal gives the choice up."""
+    timeout_s: float = 600.0
+    """How long to wait at the most, from the first time it is asked."""
+
+
+class PreBindPlugin(Plugin):
+    """Prepares the cluster for a pod on its node."""
+
+    @abstractmethod
+    def pre_bind(
+        self, state: CycleState, *, pod: PodFacts, node: str, snapshot: Snapshot
+    ) -> PreBindResult:
+        """Say what must be written, and what must come true, before the pod is bound."""
+
+
+class BindPlugin(Plugin):
+    """Binds pods; the first plugin that does not skip does it."""
+
+    @abstractmethod
+    def bind(self, pod: PodFacts, *, node: str) -> Status:
+        """Return success to have the scheduler write the Binding, Skip to leave it to the next."""
+
+
+class PostBindPlugin(Plugin):
+    """Hears of pods that are bound."""
+
+    @abstractmethod
+    def post_bind(self, pod: PodFacts, *, node: str) -> None:
+        """Take note."""
 
 
 def default_normalize(scores: ScoreColumn, *, reverse: bool) -> ScoreColumn:

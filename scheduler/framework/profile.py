@@ -16,12 +16,18 @@ from scheduler.framework.configuration import (
     ProfileConfiguration,
 )
 from scheduler.framework.interface import (
+    BindPlugin,
     FilterPlugin,
+    PermitPlugin,
     Plugin,
+    PostBindPlugin,
+    PostFilterPlugin,
+    PreBindPlugin,
     PreEnqueuePlugin,
     PreFilterPlugin,
     PreScorePlugin,
     QueueSortPlugin,
+    ReservePlugin,
     ScorePlugin,
 )
 from scheduler.framework.registry import Registry
@@ -36,8 +42,14 @@ class Profile:
     pre_enqueue: tuple[PreEnqueuePlugin, ...] = ()
     pre_filter: tuple[PreFilterPlugin, ...] = ()
     filter: tuple[FilterPlugin, ...] = ()
+    post_filter: tuple[PostFilterPlugin, ...] = ()
     pre_score: tuple[PreScorePlugin, ...] = ()
     score: tuple[ScorePlugin, ...] = ()
+    reserve: tuple[ReservePlugin, ...] = ()
+    permit: tuple[PermitPlugin, ...] = ()
+    pre_bind: tuple[PreBindPlugin, ...] = ()
+    bind: tuple[BindPlugin, ...] = ()
+    post_bind: tuple[PostBindPlugin, ...] = ()
     weights: Mapping[str, int] = field(default_factory=dict)
     """Of every plugin in ``score``, by name."""
 
@@ -48,8 +60,14 @@ class Profile:
             self.pre_enqueue,
             self.pre_filter,
             self.filter,
+            self.post_filter,
             self.pre_score,
             self.score,
+            self.reserve,
+            self.permit,
+            self.pre_bind,
+            self.bind,
+            self.post_bind,
         )
         return {plugin.name: plugin for point in points for plugin in point}
 
@@ -108,8 +126,14 @@ def _make_profile(configuration: ProfileConfiguration, registry: Registry) -> Pr
         pre_enqueue=at(PreEnqueuePlugin, changes.pre_enqueue)[0],
         pre_filter=at(PreFilterPlugin, changes.pre_filter)[0],
         filter=at(FilterPlugin, changes.filter)[0],
+        post_filter=at(PostFilterPlugin, changes.post_filter)[0],
         pre_score=at(PreScorePlugin, changes.pre_score)[0],
         score=score,
+        reserve=at(ReservePlugin, changes.reserve)[0],
+        permit=at(PermitPlugin, changes.permit)[0],
+        pre_bind=at(PreBindPlugin, changes.pre_bind)[0],
+        bind=at(BindPlugin, changes.bind)[0],
+        post_bind=at(PostBindPlugin, changes.post_bind)[0],
         weights={name: weight or 1 for name, weight in weights.items()},
     )
 
@@ -130,8 +154,14 @@ def _check_names(plugins: Plugins, registry: Registry) -> None:
         plugins.pre_enqueue,
         plugins.pre_filter,
         plugins.filter,
+        plugins.post_filter,
         plugins.pre_score,
         plugins.score,
+        plugins.reserve,
+        plugins.permit,
+        plugins.pre_bind,
+        plugins.bind,
+        plugins.post_bind,
     )
     for changes in sets:
         enabled = [each.name for each in changes.enabled]

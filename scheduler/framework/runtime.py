@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scheduler.errors import PluginError
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import PreFilterResult
+from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
@@ -98,28 +99,78 @@ class ScoreResult:
     """Weighted, shape ``(n_feasible,)`` each; plugins that skipped are left out."""
 
 
-def run_filters(
-    profile: Profile, *, state: CycleState, pod: PodFacts, snapshot: Snapshot
-) -> FilterResult:
-    """Run PreFilter and Filter. The first plugin that refuses a node keeps the refusal."""
-    search = _Search()
-    for plugin in profile.pre_filter:
-        result = plugin.pre_filter(state, pod=pod, snapshot=snapshot)
-        if not (result.status.is_success or result.status.is_skip):
-            return _refused(plugin.name, status=result.status, n_nodes=snapshot.n_nodes)
-        search.narrow(plugin.name, result=result)
-    if search.names is not None and not search.names:
-        status = unresolvable(f"{search.words} simultaneously")
-        return _refused("", status=status, n_nodes=snapshot.n_nodes)
-    verdicts = _Verdicts(snapshot.n_nodes)
-    if search.names is not None:
-        verdicts.leave_out(search.names, snapshot=snapshot, search=search)
-    for filter_plugin in profile.filter:
-        if filter_plugin.name not in search.skipped:
-            found = filter_plugin.filter(state, pod=pod, snapshot=snapshot)
-            if found is not None:
-                verdicts.add(filter_plugin.name, codes=found.codes, reasons=list(found.reasons))
-    return verdicts.result()
+class FilterRun:
+    """PreFilter once, then Filter as often as a cycle needs it.
+
+    Args:
+        profile: Whose plugins to run.
+        state: The cycle's.
+        pod: The pod.
+        snapshot: The nodes as they are believed to be.
+        nominations: Who was promised room.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        state: CycleState,
+        pod: PodFacts,
+        snapshot: Snapshot,
+        nominations: Nominations | None = None,
+    ) -> None:
+        self._profile = profile
+        self._state = state
+        self._pod = pod
+        self._snapshot = snapshot
+        self._promised = [] if nominations is None else list(nominations.ahead_of(pod))
+        self._search = _Search()
+
+    def run(self) -> FilterResult:
+        """Run PreFilter and Filter. The first plugin that refuses a node keeps the refusal."""
+        n_nodes = self._snapshot.n_nodes
+        for plugin in self._profile.pre_filter:
+            result = plugin.pre_filter(self._state, pod=self._pod, snapshot=self._snapshot)
+            if not (result.status.is_success or result.status.is_skip):
+                return _refused(plugin.name, status=result.status, n_nodes=n_nodes)
+            self._search.narrow(plugin.name, result=result)
+        if self._search.names is not None and not self._search.names:
+            status = unresolvable(f"{self._search.words} simultaneously")
+            return _refused("", status=status, n_nodes=n_nodes)
+        return self._filter(self._snapshot)
+
+    def refilter(self, what_if: Snapshot) -> CodeColumn:
+        """Run Filter on a what-if of the snapshot; gives a code for each node."""
+        return self._filter(what_if).codes
+
+    def _filter(self, snapshot: Snapshot) -> FilterResult:
+        """Ask twice if room was promised: a pod must fit beside those who were, and without them.
+
+        Without them, because its affinity must not depend on pods that may never come.
+        """
+        promised = [each for each in self._promised if each[1] in snapshot.rows]
+        if not promised:
+            return self._filter_once(snapshot).result()
+        crowded = snapshot.what_if()
+        for pod, node in promised:
+            crowded.add_pod(pod, node=node)
+        verdicts = self._filter_once(crowded)
+        self._ask_filters(verdicts, snapshot)
+        return verdicts.result()
+
+    def _filter_once(self, snapshot: Snapshot) -> "_Verdicts":
+        verdicts = _Verdicts(snapshot.n_nodes)
+        if self._search.names is not None:
+            verdicts.leave_out(self._search.names, snapshot=snapshot, search=self._search)
+        self._ask_filters(verdicts, snapshot)
+        return verdicts
+
+    def _ask_filters(self, verdicts: "_Verdicts", snapshot: Snapshot) -> None:
+        for plugin in self._profile.filter:
+            if plugin.name not in self._search.skipped:
+                found = plugin.filter(self._state, pod=self._pod, snapshot=snapshot)
+                if found is not None:
+                    verdicts.add(plugin.name, codes=found.codes, reasons=list(found.reasons))
 
 
 class _Search:

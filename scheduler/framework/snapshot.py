@@ -1,21 +1,34 @@
 """All nodes as one cycle sees them, in columns that are updated in place, never rebuilt."""
 
+import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from kube.quantity import CPU, MEMORY
 from scheduler.framework.columns import Amounts, IntColumn, Labels
+from scheduler.framework.objects import ClusterObjects
+from scheduler.framework.pod_counts import PodCounts, PodQuery
 from scheduler.framework.status import BoolColumn
-from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint
+from scheduler.model import PODS, AffinityTerm, HostPort, NodeFacts, PodFacts, Taint
 
 T = TypeVar("T")
 
 _UNSCHEDULABLE = "unschedulable"
 _NAME_HASH = "name_hash"
+
+
+class CarriedTerm(NamedTuple):
+    """A term that pods on a node carry, and that pods to come are held to, or drawn by."""
+
+    kind: Literal["affinity", "anti-affinity", "preferred"]
+    """The first two are required."""
+    weight: int
+    """Of a preferred term, negative for anti-affinity; else 0."""
+    term: AffinityTerm
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,17 @@ class Snapshot:
         self.host_ports: Amounts[HostPort] = Amounts()
         """How many pods take the port."""
         self.labels = Labels()
+        self.images: Amounts[str] = Amounts()
+        """Bytes by image name, where the node holds the image."""
+        self.claims: Amounts[str] = Amounts()
+        """How many pods on the node use the claim (``namespace/name``)."""
+        self.carried_terms: Amounts[CarriedTerm] = Amounts()
+        """How many pods on the node carry the term."""
+        self.objects = ClusterObjects()
+        self.actual: Snapshot = self
+        """What is believed to be; of a what-if, what it departs from."""
+        self._pod_counts = PodCounts()
+        self._own_rows: set[int] | None = None
         self._marks: Amounts[str] = Amounts()
         self._facts: list[NodeFacts] = []
         self._pods: list[dict[str, PodFacts]] = []
@@ -79,6 +103,39 @@ class Snapshot:
         pods = tuple(self._pods[row].values())
         requested = {key: self.requested.value(row, key=key) for key in self.requested.present()}
         return NodeInfo(self._facts[row], requested, pods)
+
+    def facts(self, row: int) -> NodeFacts:
+        """Return what is known of the node in *row*."""
+        return self._facts[row]
+
+    def pods_on(self, row: int) -> Iterable[PodFacts]:
+        """Go through the pods on the node in *row*, oldest known first."""
+        return self._pods[row].values()
+
+    def count(self, query: PodQuery) -> IntColumn:
+        """Count the pods on each node that *query* matches.
+
+        Returns:
+            Shape ``(n_nodes,)``; a view that must not be written to.
+        """
+        if query not in self._pod_counts:
+            pods = (on_node.values() for on_node in self._pods)
+            self._pod_counts.add_query(query, pods=pods)
+        return self._pod_counts[query]
+
+    def what_if(self) -> "Snapshot":
+        """Make a snapshot to try changes of pods on, for as long as this one does not change.
+
+        A verdict on a row of it holds as if the changes on that row were the only ones. Columns
+        that say something of a row's own node just change with it; whoever sums over nodes takes
+        the sums of ``actual`` and adds what changed on the row itself (``framework.topology``).
+        """
+        fork = copy.copy(self)
+        fork.actual = self.actual
+        for name in _POD_COLUMNS:
+            setattr(fork, name, getattr(self, name).fork())
+        fork._pods, fork._own_rows = list(self._pods), set()  # noqa: SLF001 - another of us
+        return fork
 
     def set_node(self, facts: NodeFacts) -> None:
         """Add a node, or replace what is known of it; its pods stay."""
@@ -119,7 +176,7 @@ class Snapshot:
             KeyError: There is no such node.
         """
         row = self.rows[node]
-        self._pods[row][pod.uid] = pod
+        self._own_pods(row)[pod.uid] = pod
         self._count(row, pod, sign=1)
 
     def remove_pod(self, pod: PodFacts, *, node: str) -> None:
@@ -129,8 +186,13 @@ class Snapshot:
             KeyError: There is no such node, or the pod is not on it.
         """
         row = self.rows[node]
-        del self._pods[row][pod.uid]
-        self._count(row, pod, sign=-1)
+        self._count(row, self._own_pods(row).pop(pod.uid), sign=-1)
+
+    def _own_pods(self, row: int) -> dict[str, PodFacts]:
+        if self._own_rows is not None and row not in self._own_rows:
+            self._own_rows.add(row)
+            self._pods[row] = dict(self._pods[row])
+        return self._pods[row]
 
     def _append(self, facts: NodeFacts) -> int:
         row = self.n_nodes
@@ -143,16 +205,8 @@ class Snapshot:
         self.generation += 1
         return row
 
-    def _columns(self) -> tuple[Amounts[str] | Amounts[Taint] | Amounts[HostPort] | Labels, ...]:
-        return (
-            self.allocatable,
-            self.requested,
-            self.scored_requested,
-            self.taints,
-            self.host_ports,
-            self.labels,
-            self._marks,
-        )
+    def _columns(self) -> Iterable[Amounts[str] | Labels | PodCounts]:
+        return [getattr(self, name) for name in (*_NODE_COLUMNS, *_POD_COLUMNS)]
 
     def _write_facts(self, row: int, facts: NodeFacts, *, sign: int) -> None:
         for resource, amount in facts.allocatable.items():
@@ -161,6 +215,8 @@ class Snapshot:
             self.taints.add(row, key=taint, amount=sign)
         for key, value in facts.labels.items():
             self.labels.set(row, key=key, value=value if sign > 0 else None)
+        for name, size_bytes in facts.images.items():
+            self.images.add(row, key=name, amount=sign * size_bytes)
         self._marks.add(row, key=_UNSCHEDULABLE, amount=sign * facts.is_unschedulable)
         self._marks.add(row, key=_NAME_HASH, amount=sign * stable_hash(facts.name))
 
@@ -173,6 +229,33 @@ class Snapshot:
             self.scored_requested.add(row, key=resource, amount=sign * amount)
         for port in pod.host_ports:
             self.host_ports.add(row, key=port, amount=sign)
+        for claim in pod.claims:
+            self.claims.add(row, key=claim, amount=sign)
+        for term in carried_terms(pod):
+            self.carried_terms.add(row, key=term, amount=sign)
+        self._pod_counts.count(row, pod, sign=sign)
+
+
+_NODE_COLUMNS = ("allocatable", "taints", "labels", "images", "_marks")
+_POD_COLUMNS = (
+    "requested",
+    "scored_requested",
+    "host_ports",
+    "claims",
+    "carried_terms",
+    "_pod_counts",
+)
+
+
+def carried_terms(pod: PodFacts) -> list[CarriedTerm]:
+    """List the terms of *pod* that others will be held to, or drawn by."""
+    if not (pod.pod_affinity or pod.pod_anti_affinity or pod.preferred_terms):
+        return []
+    return [
+        *(CarriedTerm("affinity", 0, term) for term in pod.pod_affinity),
+        *(CarriedTerm("anti-affinity", 0, term) for term in pod.pod_anti_affinity),
+        *(CarriedTerm("preferred", each.weight, each.term) for each in pod.preferred_terms),
+    ]
 
 
 def _swap_remove(items: list[T], *, row: int) -> None:

@@ -16,8 +16,18 @@ class UnsupportedRules(PreFilterPlugin):
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot
     ) -> PreFilterResult:
         """Refuse the pod everywhere, naming what it uses."""
-        if not pod.unsupported_fields:
+        fields = " and ".join(name for name, is_asked in _asked(pod).items() if is_asked)
+        if not fields:
             return PreFilterResult()
-        fields = " and ".join(pod.unsupported_fields)
         reason = f"pod uses {fields}, which this scheduler does not support yet"
         return PreFilterResult(unresolvable(reason))
+
+
+def _asked(pod: PodFacts) -> dict[str, bool]:
+    return {
+        "spec.affinity.podAffinity": bool(pod.pod_affinity),
+        "spec.affinity.podAntiAffinity": bool(pod.pod_anti_affinity),
+        "spec.topologySpreadConstraints": any(each.is_hard for each in pod.spread),
+        "spec.volumes": any(volume.image is None for volume in pod.volumes),
+        "spec.resourceClaims": pod.has_resource_claims,
+    }

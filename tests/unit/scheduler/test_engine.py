@@ -94,14 +94,14 @@ def test_says_that_there_are_no_nodes():
 
 def test_refuses_a_pod_whose_rules_it_cannot_keep_instead_of_breaking_them():
     engine = make_engine("n1", "n2")
-    spread = make_pending(unsupported_fields=("spec.topologySpreadConstraints",))
+    spread = make_pending(has_resource_claims=True)
 
     refused = feed(engine, seen(spread))
     woken = feed(engine, [NodeSeen(make_facts("n3"))], now_s=100.0)
 
     [failure] = failures(refused)
     assert failure.message == (
-        "0/2 nodes are available: pod uses spec.topologySpreadConstraints, "
+        "0/2 nodes are available: pod uses spec.resourceClaims, "
         "which this scheduler does not support yet."
     )
     assert woken == []

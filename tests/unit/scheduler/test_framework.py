@@ -23,7 +23,7 @@ from scheduler.framework.interface import (
     ScorePlugin,
 )
 from scheduler.framework.matching import matches_any_term, matches_term, named_nodes, tolerates
-from scheduler.framework.runtime import run_filters, run_scores
+from scheduler.framework.runtime import FilterRun, run_scores
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import Code, unschedulable
 from scheduler.model import Taint
@@ -169,7 +169,9 @@ def test_tolerations(toleration, expected):
 
 def run(pod, *nodes, profile=None):
     snapshot = world(*nodes)
-    return run_filters(profile or make_profile(), state=CycleState(), pod=pod, snapshot=snapshot)
+    return FilterRun(
+        profile or make_profile().run(), state=CycleState(), pod=pod, snapshot=snapshot
+    )
 
 
 def test_terms_that_contradict_each_other_refuse_the_pod_before_any_node_is_looked_at():

@@ -1,9 +1,7 @@
 """Reading nodes and pods."""
 
-import msgspec
 import pytest
 
-from kube.objects import Pod
 from kube.quantity import CPU, MEMORY, QuantityError
 from scheduler.model import MAX_AMOUNT, HostPort, NodeFacts, PodFacts
 from tests.builders import at, make_container, make_node, make_pod
@@ -86,36 +84,3 @@ def test_reads_a_node():
     assert facts.labels["a"] == "b"
     assert facts.is_unschedulable
     assert facts.taints == ()
-
-
-TERMS = {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}
-WISHES = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}
-
-
-@pytest.mark.parametrize(
-    ("spec", "fields"),
-    [
-        ({"affinity": {"podAffinity": TERMS}}, ("spec.affinity.podAffinity",)),
-        ({"affinity": {"podAntiAffinity": TERMS}}, ("spec.affinity.podAntiAffinity",)),
-        ({"affinity": {"podAffinity": WISHES, "podAntiAffinity": WISHES}}, ()),
-        (
-            {"topologySpreadConstraints": [{"whenUnsatisfiable": "DoNotSchedule"}]},
-            ("spec.topologySpreadConstraints",),
-        ),
-        ({"topologySpreadConstraints": [{"whenUnsatisfiable": "ScheduleAnyway"}]}, ()),
-        (
-            {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
-            ("spec.volumes",),
-        ),
-        ({"volumes": [{"name": "v", "ephemeral": {}}]}, ("spec.volumes",)),
-        ({"volumes": [{"name": "v", "emptyDir": {}}, {"name": "w", "hostPath": {}}]}, ()),
-        (
-            {"resourceClaims": [{"name": "gpu"}], "volumes": [{"name": "v", "rbd": {}}]},
-            ("spec.volumes", "spec.resourceClaims"),
-        ),
-    ],
-)
-def test_names_the_rules_that_are_not_kept_here(spec, fields):
-    pod = msgspec.convert({"metadata": {"name": "p"}, "spec": spec}, Pod)
-
-    assert PodFacts.from_pod(pod).unsupported_fields == fields

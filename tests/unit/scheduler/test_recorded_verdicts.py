@@ -15,7 +15,7 @@ from scheduler.cache import ClusterCache
 from scheduler.framework.configuration import Disabled, Plugins, PluginSet
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.profile import Profile
-from scheduler.framework.runtime import FilterResult, run_filters, run_scores
+from scheduler.framework.runtime import FilterResult, FilterRun, run_scores
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import Code
 from scheduler.model import NodeFacts, PodFacts
@@ -79,7 +79,7 @@ def disagreements(scenario: Mapping[str, Any], profile: Profile) -> Iterator[str
     expected, snapshot, pod = scenario["expected"], world(scenario), read_pod(scenario["pod"])
     state = CycleState()
 
-    found = run_filters(profile, state=state, pod=pod, snapshot=snapshot)
+    found = FilterRun(profile, state=state, pod=pod, snapshot=snapshot).run()
 
     wanted = {
         name: {**status, "reasons": set(status["reasons"])} if "reasons" in status else status

@@ -1,0 +1,119 @@
+"""What else a plugin may ask about: namespaces, services, volumes, budgets, groups.
+
+Objects stay as they came over the wire: few plugins ask about them, and of a few at a time.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, TypeVar
+
+from kube.objects import (
+    KubeObject,
+    Namespace,
+    PodDisruptionBudget,
+    PodGroup,
+    ReplicaSet,
+    ReplicationController,
+    Service,
+    StatefulSet,
+)
+from kube.selectors import LabelQuery
+from kube.storage import (
+    CsiDriver,
+    CsiNode,
+    CsiStorageCapacity,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    VolumeAttachment,
+)
+
+T = TypeVar("T", bound=KubeObject)
+
+KINDS: Final[tuple[type[KubeObject], ...]] = (
+    Namespace,
+    Service,
+    ReplicationController,
+    ReplicaSet,
+    StatefulSet,
+    PodDisruptionBudget,
+    PodGroup,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    CsiNode,
+    CsiDriver,
+    CsiStorageCapacity,
+    VolumeAttachment,
+)
+"""All that may be held, besides nodes and pods."""
+
+_MAX_RESOLVED: Final = 1_000
+
+
+class ClusterObjects:
+    """A mirror of the cluster's objects by kind and key (``namespace/name``, or ``name``).
+
+    Plugins read it; ``scheduler.cache`` writes it.
+    """
+
+    def __init__(self) -> None:
+        self._objects: dict[type[KubeObject], dict[str, KubeObject]] = {k: {} for k in KINDS}
+        self._versions: dict[type[KubeObject], int] = dict.fromkeys(KINDS, 0)
+        self._resolved: dict[tuple[LabelQuery, frozenset[str]], frozenset[str]] = {}
+
+    def find(self, kind: type[T], key: str) -> T | None:
+        """Return an object, if it is known."""
+        return self._objects[kind].get(key)  # type: ignore[return-value]  # kept under its type
+
+    def all(self, kind: type[T]) -> Iterator[T]:
+        """Go through all objects of a kind, oldest known first."""
+        return iter(self._objects[kind].values())  # type: ignore[arg-type]  # as above
+
+    def version(self, kind: type[KubeObject]) -> int:
+        """Return a number that grows whenever an object of the kind changes."""
+        return self._versions[kind]
+
+    def put(self, found: KubeObject) -> KubeObject | None:
+        """Add an object, or replace it; returns what was known of it before."""
+        held = self._objects[type(found)]
+        before = held.get(key := found.metadata.key)
+        held[key] = found
+        self._changed(type(found))
+        return before
+
+    def remove(self, kind: type[KubeObject], key: str) -> bool:
+        """Forget an object; tells whether it was known."""
+        if self._objects[kind].pop(key, None) is None:
+            return False
+        self._changed(kind)
+        return True
+
+    def namespaces(self, query: LabelQuery | None, *, named: frozenset[str]) -> frozenset[str]:
+        """Find the namespaces that are named or whose labels *query* matches.
+
+        Every namespace has a name, whether its object is known or not, so those with labels that
+        match an empty query are only the known ones and *named*.
+        """
+        if query is None:
+            return named
+        known = self._resolved.get((query, named))
+        if known is None:
+            if len(self._resolved) >= _MAX_RESOLVED:
+                self._resolved.clear()
+            matching = {
+                each.metadata.name
+                for each in self.all(Namespace)
+                if query.matches(each.metadata.labels or {})
+            }
+            known = self._resolved[query, named] = named | matching
+        return known
+
+    def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """Return a namespace's labels; none where it is not known."""
+        found = self.find(Namespace, name)
+        return (found.metadata.labels if found is not None else None) or {}
+
+    def _changed(self, kind: type[KubeObject]) -> None:
+        self._versions[kind] += 1
+        if kind is Namespace:
+            self._resolved.clear()
