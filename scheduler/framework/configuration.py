@@ -11,6 +11,7 @@ import msgspec
 
 from kube.edge.settings import Settings, load_settings
 from scheduler.framework.interface import PluginArgs
+from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.framework.registry import Registry
 
 Weight = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
@@ -88,6 +89,7 @@ class KubeSchedulerConfiguration(Settings, frozen=True, rename="camel"):
     """Accepted for upstream's files; all nodes are always looked at."""
     pod_initial_backoff_seconds: Annotated[int, msgspec.Meta(ge=1)] = 1
     pod_max_backoff_seconds: Annotated[int, msgspec.Meta(ge=1)] = 10
+    leader_election: LeaderElectionConfiguration = LeaderElectionConfiguration()
 
 
 def load_configuration(path: Path, *, registry: Registry) -> KubeSchedulerConfiguration:
