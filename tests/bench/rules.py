@@ -5,13 +5,14 @@ and returns what is broken; the empty string if nothing is. The engine has no pa
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kube.quantity import parse_milli, parse_whole
 from tests.bench.templates import HOSTNAME, ZONE, Json
 
 Placed = Sequence[tuple[Json, str]]
 Nodes = Mapping[str, Json]
+Rule = Callable[..., str]
 
 
 def capacity(nodes: Nodes, *, placed: Placed) -> str:

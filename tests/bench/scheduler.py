@@ -26,6 +26,7 @@ from tests.bench import rules, templates
 from tests.bench.engine_world import Cost, EngineWorld, NotScheduledError
 from tests.bench.machine import describe
 from tests.bench.processes import rss_bytes
+from tests.bench.rules import Rule
 from tests.bench.templates import HOSTNAME, SCHED_NAMESPACES, ZONE, Json, Template
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Case:
     """Whether the namespaces carry the team's label."""
     is_gang: bool = False
     """Whether no measured pod may be bound before the last has come."""
-    rules: tuple[Callable[..., str], ...] = ()
+    rules: tuple[Rule, ...] = ()
 
     def nodes(self) -> list[Json]:
         return [templates.node(f"node-{i}", labels=self._labels(i)) for i in range(self.n_nodes)]
