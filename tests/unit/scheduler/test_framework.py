@@ -169,9 +169,8 @@ def test_tolerations(toleration, expected):
 
 def run(pod, *nodes, profile=None):
     snapshot = world(*nodes)
-    return FilterRun(
-        profile or make_profile().run(), state=CycleState(), pod=pod, snapshot=snapshot
-    )
+    profile = profile or make_profile()
+    return FilterRun(profile, state=CycleState(), pod=pod, snapshot=snapshot).run()
 
 
 def test_terms_that_contradict_each_other_refuse_the_pod_before_any_node_is_looked_at():
