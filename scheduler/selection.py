@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from scheduler.decision import Decision, NodeVerdict, PredictionNote, ScoreTable
 from scheduler.framework.cycle import CycleState
+from scheduler.framework.filter_result import FilterResult
 from scheduler.framework.profile import Profile
-from scheduler.framework.runtime import FilterResult, FilterRun, ScoreResult, run_scores
+from scheduler.framework.runtime import FilterRun, ScoreResult, run_scores
 from scheduler.framework.snapshot import Snapshot, stable_hash
 from scheduler.model import PodFacts
 from scheduler.plugins.prediction import NodePrediction

@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 
 from kube.edge.settings import Settings
 from scheduler.framework.cycle import CycleState
+from scheduler.framework.filter_result import FilterResult
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
     SUCCESS,
     BoolColumn,
-    CodeColumn,
     ScoreColumn,
     Status,
     Verdicts,
@@ -190,8 +190,8 @@ class ScorePlugin(Plugin):
         return scores
 
 
-Refilter = Callable[[Snapshot], CodeColumn]
-"""Runs the cycle's filters on a what-if of its snapshot; gives a code for each node."""
+Refilter = Callable[[Snapshot], FilterResult]
+"""Runs the cycle's filters on a what-if of its snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,8 +199,8 @@ class FailedSearch:
     """A cycle in which no node was feasible."""
 
     snapshot: Snapshot
-    codes: CodeColumn
-    """Shape ``(n_nodes,)``: why not; what is ``UNSCHEDULABLE`` evictions may change."""
+    found: FilterResult
+    """Why not; what is ``UNSCHEDULABLE`` evictions may change."""
     refilter: Refilter
     """Nominated pods are counted as in the cycle itself."""
     nominations: Nominations
@@ -213,8 +213,8 @@ class PostFilterResult:
 
     status: Status
     """Success: the pod is nominated; a refusal says why nothing could be done."""
-    node: str = ""
-    """Where the pod is nominated; empty clears an earlier nomination."""
+    node: str | None = None
+    """Where the pod is nominated; empty ends an earlier nomination, ``None`` leaves it."""
     victims: tuple[PodFacts, ...] = ()
     """Pods to evict there, the most important first."""
 

@@ -1,16 +1,19 @@
 """Runs a profile's plugins for one pod: which nodes are feasible, and how good they are."""
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.errors import PluginError
 from scheduler.framework.cycle import CycleState
-from scheduler.framework.interface import PreFilterResult
+from scheduler.framework.filter_result import FilterResult, Rejection
+from scheduler.framework.interface import (
+    FailedSearch,
+    PostFilterResult,
+    PreFilterResult,
+)
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
@@ -25,66 +28,6 @@ from scheduler.framework.status import (
     unresolvable,
 )
 from scheduler.model import PodFacts
-
-NO_NODES: Final = "no nodes available to schedule pods"
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Nodes that one plugin refused for one reason."""
-
-    plugin: str
-    """Empty for nodes that PreFilter took out of the search."""
-    reason: str
-    nodes: BoolColumn
-    """Shape ``(n_nodes,)``."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilterResult:
-    """The verdict on every node."""
-
-    codes: CodeColumn
-    """Shape ``(n_nodes,)``."""
-    rejections: tuple[Rejection, ...] = ()
-    pre_filter_message: str = ""
-    """Why PreFilter refused the pod on every node."""
-    rejectors: frozenset[str] = frozenset()
-    """The plugins whose change of mind could help."""
-
-    @property
-    def feasible(self) -> BoolColumn:
-        """The nodes that passed all filters."""
-        return np.equal(self.codes, Code.SUCCESS)
-
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Count nodes by plugin and reason."""
-        counts: Counter[tuple[str, str]] = Counter()
-        for each in self.rejections:
-            counts[each.plugin, each.reason] += int(np.count_nonzero(each.nodes))
-        return {key: n for key, n in counts.items() if n}
-
-    def message(self) -> str:
-        """Say why no node would do, in kube-scheduler's words."""
-        if self.codes.size == 0:
-            return NO_NODES
-        opening = f"0/{self.codes.size} nodes are available:"
-        if self.pre_filter_message:
-            return f"{opening} {self.pre_filter_message}."
-        by_reason: Counter[str] = Counter()
-        for (_, reason), n in self.counts().items():
-            by_reason[reason] += n
-        histogram = sorted(f"{n} {reason}" for reason, n in by_reason.items())
-        return f"{opening} {', '.join(histogram)}."
-
-    def statuses(self, names: list[str], *, limit: int) -> dict[str, tuple[str, Status]]:
-        """Spell out the first *limit* refused nodes: plugin and status by node name."""
-        found: dict[str, tuple[str, Status]] = {}
-        for row in np.flatnonzero(self.codes)[:limit].tolist():
-            why = [each for each in self.rejections if each.nodes[row]]
-            status = Status(Code(int(self.codes[row])), tuple(each.reason for each in why))
-            found[names[row]] = (why[0].plugin, status)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +82,9 @@ class FilterRun:
             return _refused("", status=status, n_nodes=n_nodes)
         return self._filter(self._snapshot)
 
-    def refilter(self, what_if: Snapshot) -> CodeColumn:
-        """Run Filter on a what-if of the snapshot; gives a code for each node."""
-        return self._filter(what_if).codes
+    def refilter(self, what_if: Snapshot) -> FilterResult:
+        """Run Filter on a what-if of the snapshot, after ``run``."""
+        return self._filter(what_if)
 
     def _filter(self, snapshot: Snapshot) -> FilterResult:
         """Ask twice if room was promised: a pod must fit beside those who were, and without them.
@@ -265,3 +208,23 @@ def run_scores(
         by_plugin[plugin.name] = scores * profile.weights[plugin.name]
         totals += by_plugin[plugin.name]
     return ScoreResult(rows, totals, by_plugin)
+
+
+def run_post_filters(
+    profile: Profile, *, state: CycleState, pod: PodFacts, search: FailedSearch
+) -> PostFilterResult | None:
+    """Ask the PostFilter plugins in order, until one makes room.
+
+    Returns:
+        What the last one that was asked said, with all reasons; ``None`` without such a plugin.
+    """
+    reasons: list[str] = []
+    result: PostFilterResult | None = None
+    for plugin in profile.post_filter:
+        result = plugin.post_filter(state, pod=pod, search=search)
+        if result.status.is_success:
+            return result
+        reasons += result.status.reasons
+    if result is None:
+        return None
+    return replace(result, status=Status(result.status.code, tuple(reasons)))

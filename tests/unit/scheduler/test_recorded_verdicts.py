@@ -14,8 +14,9 @@ from kube.objects import Node, Pod
 from scheduler.cache import ClusterCache
 from scheduler.framework.configuration import Disabled, Plugins, PluginSet
 from scheduler.framework.cycle import CycleState
+from scheduler.framework.filter_result import FilterResult
 from scheduler.framework.profile import Profile
-from scheduler.framework.runtime import FilterResult, FilterRun, run_scores
+from scheduler.framework.runtime import FilterRun, run_scores
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import Code
 from scheduler.model import NodeFacts, PodFacts
