@@ -29,6 +29,7 @@ class Binder:
     Args:
         client: The API server.
         deliver: Takes the result to the engine.
+        is_leader: Whether we may write at this moment.
         stop: Ends all waiting.
         rng: Jitter.
     """
@@ -38,11 +39,13 @@ class Binder:
         client: Client,
         *,
         deliver: Callable[[Event], None],
+        is_leader: Callable[[], bool] = lambda: True,
         stop: threading.Event,
         rng: random.Random,
     ) -> None:
         self._client = client
         self._deliver = deliver
+        self._is_leader = is_leader
         self._stop = stop
         self._rng = rng
 
@@ -50,10 +53,15 @@ class Binder:
         """Bind a pod and deliver how it went.
 
         A server that is busy or away is asked again, a few times, with back-off and jitter. If an
-        answer was lost, the repeated binding meets a conflict, and a look at the pod tells.
+        answer was lost, the repeated binding meets a conflict, and a look at the pod tells. Who is
+        no longer leader leaves the pod to the one that is.
         """
         backoff = Backoff(self._rng, base_s=0.2, max_s=5.0)
         for attempt in range(MAX_ATTEMPTS):
+            if not self._is_leader():
+                message = "this scheduler is not leader any more"
+                self._deliver(BindFailed(action.pod.uid, message, is_lost_race=True))
+                return
             result, wait_s = self._attempt(action)
             if wait_s is None or attempt == MAX_ATTEMPTS - 1:
                 self._deliver(result)

@@ -82,7 +82,8 @@ class FeedbackSender:
     def stop(self) -> None:
         """Stop; what is not delivered is found again by the next start."""
         self._stop.set()
-        self._thread.join(_TIMEOUT_S + 1.0)
+        if self._thread.is_alive():
+            self._thread.join(_TIMEOUT_S + 1.0)
 
     def see(self, change: Change[Pod]) -> None:
         """Take in what the watch says of a pod."""

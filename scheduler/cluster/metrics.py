@@ -58,6 +58,23 @@ class Metrics:
         self.binding = Gauge(
             "scheduler_binding_pods", "Pods decided on and not bound yet", registry=registry
         )
+        self.leader = Gauge(
+            "leader_election_master_status",
+            "1 while this scheduler holds the lease and decides, by the lease's name",
+            ["name"],
+            registry=registry,
+        )
+        self.surprises = Counter(
+            "scheduler_surprises_total",
+            "Times the API server contradicted what the watch says (refused again, unconfirmed)",
+            ["kind"],
+            registry=registry,
+        )
+        self.rebuilds = Counter(
+            "scheduler_state_rebuilds_total",
+            "Times all state was built anew from the API server after repeated surprises",
+            registry=registry,
+        )
         self.reports_dropped = Counter(
             "scheduler_reports_dropped_total",
             "Events and conditions not written because too many waited",

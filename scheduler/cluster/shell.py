@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -22,6 +23,7 @@ from scheduler.cluster.outcomes import OutcomeTracker
 from scheduler.cluster.predictions import PredictionAsker
 from scheduler.cluster.records import Recorder
 from scheduler.cluster.reporter import Reporter
+from scheduler.cluster.surprises import Surprises
 from scheduler.cluster.timekeeper import Timekeeper
 from scheduler.cluster.workers import Workers
 from scheduler.engine import Engine
@@ -29,6 +31,7 @@ from scheduler.events import (
     Action,
     AskPrediction,
     Bind,
+    BindFailed,
     Event,
     Predicted,
     Record,
@@ -57,9 +60,12 @@ class ClusterShell:
         settings: How to work.
         metrics: What is counted.
         rng: Jitter.
+        decisions: Where decisions are kept.
+        is_leader: Whether we may decide, and bind, at this moment. Who may not watches, so as to be
+            ready.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is a thing of its own, and the last two are for a few)
         self,
         client: Client,
         *,
@@ -67,16 +73,22 @@ class ClusterShell:
         settings: SchedulerSettings,
         metrics: Metrics,
         rng: random.Random,
+        decisions: DecisionLog | None = None,
+        is_leader: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.decisions = DecisionLog(settings.decisions.keep)
+        self.decisions = DecisionLog(settings.decisions.keep) if decisions is None else decisions
         self.failed = threading.Event()
         """Set when the program cannot go on and should be started anew."""
+        self.may_still_write = True
+        """Whether a binding may still be under way; known to be false only once it has stopped."""
+        self._is_leader = is_leader
         self._metrics = metrics
         self._engine = engine
         self._clock = EngineClock(client.now_s)
         self._stop = threading.Event()
         self._inbox = Inbox()
         self._recorder = Recorder(decisions=self.decisions, metrics=metrics)
+        self._reports_outcomes = False
         self._has_more = False
         self._feedback = FeedbackSender(
             settings.predictor.url,
@@ -98,7 +110,18 @@ class ClusterShell:
         self._nodes = Informer(
             client, "/api/v1/nodes", Node, on_event=news.on_node, stop=self._stop, rng=rng
         )
-        self._binder = Binder(client, deliver=self._inbox.put_result, stop=self._stop, rng=rng)
+        self.surprises = Surprises(
+            shown=self._pods.store.get,
+            on_surprise=lambda kind: metrics.surprises.labels(kind).inc(),
+            monotonic=time.monotonic,
+        )
+        self._binder = Binder(
+            client,
+            deliver=self._inbox.put_result,
+            is_leader=is_leader,
+            stop=self._stop,
+            rng=rng,
+        )
         self._reporter = Reporter(client, pod=self._pods.store.get, stop=self._stop, rng=rng)
         self._asker = PredictionAsker(
             settings.predictor.url,
@@ -123,7 +146,6 @@ class ClusterShell:
         """Start to watch; scheduling begins when everything has been listed."""
         self._pods.start()
         self._nodes.start()
-        self._feedback.start()
         self._timekeeper.start()
         self._thread.start()
         return self
@@ -133,7 +155,7 @@ class ClusterShell:
         self._stop.set()
         self._inbox.close()
         self._thread.join(_STOP_TIMEOUT_S)
-        self._bind_workers.stop(timeout_s=_STOP_TIMEOUT_S)
+        self.may_still_write = not self._bind_workers.stop(timeout_s=_STOP_TIMEOUT_S)
         self._report_workers.stop(timeout_s=_STOP_TIMEOUT_S)
         self._asker.stop()
         self._feedback.stop()
@@ -170,14 +192,29 @@ class ClusterShell:
         """Take in all news, then decide: news may say that a more urgent pod has come."""
         for event in self._inbox.take(timeout_s=self._patience_s()):
             self._recorder.note(event)
+            if isinstance(event, BindFailed) and event.is_lost_race:
+                self.surprises.note_lost_race(event.uid)
             now_s = self._clock.now_s()
             self._perform(self._engine.handle(self._in_engine_time(event), now_s=now_s))
-        self._has_more = self._pods.is_synced and self._nodes.is_synced and self._decide()
+        is_synced = self._pods.is_synced and self._nodes.is_synced
+        self._has_more = is_synced and self._is_leader() and self._decide()
+        self.surprises.look()
         self._recorder.show(self._engine)
         self._metrics.predictor_resting.set(self._asker.is_resting)
         self._metrics.open_outcomes.set(self._feedback.n_open)
-        hands = (self._pods, self._nodes, self._asker, self._feedback, self._timekeeper)
-        if not (all(hand.is_alive for hand in hands) or self._stop.is_set()):
+        self._check_hands()
+
+    def _check_hands(self) -> None:
+        """Set the last hand to work once we lead, and notice if one has stopped working."""
+        if not self._reports_outcomes and self._is_leader():
+            # Whoever is not leader leaves the outcomes to the one that is.
+            self._feedback.start()
+            self._reports_outcomes = True
+        hands = (self._pods, self._nodes, self._asker, self._timekeeper)
+        are_alive = all(hand.is_alive for hand in hands)
+        if self._reports_outcomes:
+            are_alive &= self._feedback.is_alive
+        if not (are_alive or self._stop.is_set()):
             log.error("a thread has ended")
             self.failed.set()
 
@@ -216,6 +253,7 @@ class ClusterShell:
                     self._bind_workers.submit(partial(self._binder.bind, action))
                 case ReportScheduled():
                     self._recorder.report(action)
+                    self.surprises.note_bound(action.pod)
                     self._report_workers.submit(partial(self._reporter.report_scheduled, action))
                 case ReportFailure():
                     self._recorder.report(action)

@@ -50,8 +50,12 @@ class Workers:
             self._tasks.append(task)
             self._changed.notify()
 
-    def stop(self, *, timeout_s: float) -> None:
-        """Drop the tasks that wait, and let those that run finish, within *timeout_s* seconds."""
+    def stop(self, *, timeout_s: float) -> bool:
+        """Drop the tasks that wait, and let those that run finish, within *timeout_s* seconds.
+
+        Returns:
+            Whether they have.
+        """
         with self._changed:
             self._is_stopped = True
             self._tasks.clear()
@@ -59,6 +63,7 @@ class Workers:
         deadline_s = time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
         while True:
