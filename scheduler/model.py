@@ -205,6 +205,11 @@ class PodFacts:
         return f"{self.namespace}/{self.name}"
 
     @property
+    def group_key(self) -> str:
+        """``namespace/name`` of the gang; empty for none."""
+        return f"{self.namespace}/{self.pod_group}" if self.pod_group else ""
+
+    @property
     def shape(self) -> Shape:
         """What the predictor is asked about."""
         return Shape(

@@ -70,6 +70,7 @@ class Snapshot:
         self.carried_terms: Amounts[CarriedTerm] = Amounts()
         """How many pods on the node carry the term."""
         self.objects = ClusterObjects()
+        self._gangs: dict[str, dict[str, PodFacts]] = {}
         self.actual: Snapshot = self
         """What is believed to be; of a what-if, what it departs from."""
         self._pod_counts = PodCounts()
@@ -111,6 +112,10 @@ class Snapshot:
     def pods_on(self, row: int) -> Iterable[PodFacts]:
         """Go through the pods on the node in *row*, oldest known first."""
         return self._pods[row].values()
+
+    def gang(self, key: str) -> Iterable[PodFacts]:
+        """Go through the placed members of a gang (``namespace/name``)."""
+        return self.actual._gangs.get(key, {}).values()  # noqa: SLF001 - another of us
 
     def count(self, query: PodQuery) -> IntColumn:
         """Count the pods on each node that *query* matches.
@@ -161,6 +166,9 @@ class Snapshot:
         last = self.n_nodes - 1
         for columns in self._columns():
             columns.remove_row(row)
+        for pod in pods:
+            if pod.pod_group:
+                self._count_in_gang(pod, sign=-1)
         _swap_remove(self.names, row=row)
         _swap_remove(self._facts, row=row)
         _swap_remove(self._pods, row=row)
@@ -234,6 +242,17 @@ class Snapshot:
         for term in carried_terms(pod):
             self.carried_terms.add(row, key=term, amount=sign)
         self._pod_counts.count(row, pod, sign=sign)
+        if pod.pod_group and self.actual is self:
+            self._count_in_gang(pod, sign=sign)
+
+    def _count_in_gang(self, pod: PodFacts, *, sign: int) -> None:
+        gang = self._gangs.setdefault(pod.group_key, {})
+        if sign > 0:
+            gang[pod.uid] = pod
+            return
+        del gang[pod.uid]
+        if not gang:
+            del self._gangs[pod.group_key]
 
 
 _NODE_COLUMNS = ("allocatable", "taints", "labels", "images", "_marks")

@@ -8,6 +8,7 @@ from scheduler.framework.configuration import (
     ProfileConfiguration,
 )
 from scheduler.framework.registry import Registry
+from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
@@ -34,6 +35,7 @@ def built_in_registry() -> Registry:
             (NodeAffinity, 2),
             (NodePorts, 0),
             (NodeResourcesFit, 1),
+            (DefaultPreemption, 0),
             (NodeResourcesBalancedAllocation, 1),
             (NodePrediction, None),
         ]

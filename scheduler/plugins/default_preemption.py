@@ -1,0 +1,287 @@
+"""DefaultPreemption: makes room for a pod by evicting pods of less priority.
+
+The steps and criteria are upstream's (kube-scheduler 1.36, ``framework/preemption``), with two
+differences: where the search begins is drawn from the pod's uid, not by chance, and a gang is
+evicted whole or not at all.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Final
+
+import msgspec
+import numpy as np
+
+from kube.objects import PodDisruptionBudget
+from kube.selectors import LabelQuery, label_query
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.filter_result import FilterResult
+from scheduler.framework.interface import (
+    ClusterEvent,
+    FailedSearch,
+    PluginArgs,
+    PostFilterPlugin,
+    PostFilterResult,
+)
+from scheduler.framework.snapshot import Snapshot, stable_hash
+from scheduler.framework.status import SUCCESS, Code, unschedulable
+from scheduler.model import PodFacts
+
+NOT_HELPFUL: Final = "Preemption is not helpful for scheduling"
+NO_VICTIMS: Final = "No preemption victims found for incoming pod"
+
+_LOWEST_PRIORITY: Final = -(2**31)
+
+
+class DefaultPreemptionArgs(PluginArgs, frozen=True):
+    """Arguments of DefaultPreemption: how many nodes to try."""
+
+    min_candidate_nodes_percentage: Annotated[int, msgspec.Meta(ge=0, le=100)] = 10
+    min_candidate_nodes_absolute: Annotated[int, msgspec.Meta(ge=0)] = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node on which the pod would fit without some pods."""
+
+    node: str
+    victims: tuple[PodFacts, ...]
+    """The most important first; pods of the victims' gangs on other nodes come last."""
+    n_violations: int
+    """How many of them a disruption budget protects."""
+
+    @property
+    def rank(self) -> tuple[int, int, int, int, float]:
+        """Sort by this: the smallest is the best."""
+        priorities = [victim.priority for victim in self.victims]
+        highest = max(priorities)
+        earliest_s = min(v.start_time_s for v in self.victims if v.priority == highest)
+        return (
+            self.n_violations,
+            highest,
+            sum(priority - _LOWEST_PRIORITY for priority in priorities),
+            len(priorities),
+            -earliest_s,
+        )
+
+
+class DefaultPreemption(PostFilterPlugin):
+    """Finds the node where the least would be lost by evicting pods of less priority."""
+
+    name = "DefaultPreemption"
+    args_type: ClassVar[type[PluginArgs]] = DefaultPreemptionArgs
+    wakes_on: ClassVar[ClusterEvent] = ClusterEvent.ASSIGNED_POD_DELETE
+
+    def __init__(self, args: DefaultPreemptionArgs) -> None:
+        super().__init__(args)
+        self._percentage = args.min_candidate_nodes_percentage
+        self._absolute = args.min_candidate_nodes_absolute
+
+    def post_filter(
+        self, state: CycleState, *, pod: PodFacts, search: FailedSearch
+    ) -> PostFilterResult:
+        """Nominate the pod to the node where evicting costs least."""
+        reason = _not_eligible(pod, search)
+        if reason:
+            return PostFilterResult(status=unschedulable(f"preemption: {reason}"))
+        candidates, why_not = self.candidates(pod, search=search)
+        if not candidates:
+            return PostFilterResult(status=unschedulable(f"preemption: {why_not}"), node="")
+        chosen = equally_good(candidates)[0]
+        return PostFilterResult(status=SUCCESS, node=chosen.node, victims=chosen.victims)
+
+    def candidates(self, pod: PodFacts, *, search: FailedSearch) -> tuple[list[Candidate], str]:
+        """Find nodes on which evictions would help.
+
+        Returns:
+            The candidates, in the order of the search, and why the nodes looked at are none.
+        """
+        rows = np.flatnonzero(search.found.codes == Code.UNSCHEDULABLE)
+        n_wanted = min(rows.size, max(rows.size * self._percentage // 100, self._absolute))
+        reasons: Counter[str] = Counter()
+        reasons[NOT_HELPFUL] = search.snapshot.n_nodes - rows.size
+        candidates: list[Candidate] = []
+        budgets = _budgets(search.snapshot)
+        # Not always from the same end: or the same nodes' pods would be evicted every time.
+        rows = np.roll(rows, -(stable_hash(pod.uid) % max(1, rows.size)))
+        for start in range(0, rows.size, max(1, n_wanted)):
+            trial = _Trial(pod, search=search, budgets=budgets)
+            candidates += trial.run(rows[start : start + n_wanted].tolist())
+            reasons += trial.reasons
+            # More than enough is no reason to break a budget where another node needs none broken.
+            if len(candidates) >= n_wanted and any(c.n_violations == 0 for c in candidates):
+                break
+        n_nodes = search.snapshot.n_nodes
+        words = ", ".join(sorted(f"{n} {reason}" for reason, n in reasons.items() if n))
+        return candidates, f"0/{n_nodes} nodes are available: {words}."
+
+
+def equally_good(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the best candidates, in the order in which they were found."""
+    found = list(candidates)
+    best = min(candidate.rank for candidate in found)
+    return [candidate for candidate in found if candidate.rank == best]
+
+
+def _not_eligible(pod: PodFacts, search: FailedSearch) -> str:
+    if not pod.may_preempt:
+        return "not eligible due to preemptionPolicy=Never."
+    row = search.snapshot.rows.get(search.nominations.node_of(pod.uid))
+    if row is None or search.found.codes[row] == Code.UNSCHEDULABLE_AND_UNRESOLVABLE:
+        return ""
+    if any(
+        victim.is_terminating and victim.is_preempted and victim.priority < pod.priority
+        for victim in search.snapshot.pods_on(row)
+    ):
+        return "not eligible due to a terminating pod on the nominated node."
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """A disruption budget, read for this search."""
+
+    namespace: str
+    query: LabelQuery
+    n_allowed: int
+    disrupted: frozenset[str]
+
+    def protects(self, pod: PodFacts) -> bool:
+        return (
+            pod.namespace == self.namespace
+            and pod.name not in self.disrupted
+            and self.query.matches(pod.labels)
+        )
+
+
+def _budgets(snapshot: Snapshot) -> list[_Budget]:
+    budgets = []
+    for each in snapshot.objects.all(PodDisruptionBudget):
+        query = label_query(each.spec.selector)
+        if query is not None and query.requirements:
+            status = each.status
+            disrupted = frozenset(status.disrupted_pods or ())
+            namespace = each.metadata.namespace
+            budgets.append(_Budget(namespace, query, status.disruptions_allowed, disrupted))
+    return budgets
+
+
+def _importance(pod: PodFacts, *, now_s: float) -> tuple[int, float]:
+    """Sort by this: the most important pod first."""
+    return -pod.priority, pod.start_time_s or now_s
+
+
+@dataclass(slots=True)
+class _Node:
+    """A node on trial."""
+
+    row: int
+    name: str
+    spared: list[PodFacts]
+    """Whom to try to keep: those that budgets protect first, then by importance."""
+    n_protected: int
+    """So many at the head of ``spared`` are protected by budgets."""
+    victims: list[PodFacts] = field(default_factory=list)
+    n_violations: int = 0
+
+
+class _Trial:
+    """Tries some nodes at once: each filter is asked of all of them in one call."""
+
+    def __init__(self, pod: PodFacts, *, search: FailedSearch, budgets: Sequence[_Budget]) -> None:
+        self._pod = pod
+        self._search = search
+        self._budgets = budgets
+        self._what_if = search.snapshot.what_if()
+        self._is_spared: dict[str, bool] = {}
+        self.reasons: Counter[str] = Counter()
+        """Why nodes are no candidates, with their number."""
+
+    def run(self, rows: Sequence[int]) -> list[Candidate]:
+        nodes = [self._prepare(row) for row in rows]
+        self.reasons[NO_VICTIMS] += sum(node is None for node in nodes)
+        emptied = [node for node in nodes if node is not None]
+        if not emptied:
+            return []
+        found = self._search.refilter(self._what_if)
+        self._count_reasons(found, emptied)
+        fitting = [node for node in emptied if found.codes[node.row] == Code.SUCCESS]
+        self._reprieve(fitting)
+        return [self._candidate(node) for node in fitting if node.victims]
+
+    def _prepare(self, row: int) -> _Node | None:
+        """Take all pods of less priority off a node."""
+        snapshot, priority = self._search.snapshot, self._pod.priority
+        lower = [
+            pod
+            for pod in snapshot.pods_on(row)
+            if pod.priority < priority and not self._must_spare(pod)
+        ]
+        if not lower:
+            return None
+        name = snapshot.names[row]
+        for pod in lower:
+            self._what_if.remove_pod(pod, node=name)
+        lower.sort(key=lambda pod: _importance(pod, now_s=self._search.now_s))
+        protected, others = self._by_protection(lower)
+        return _Node(row, name, spared=protected + others, n_protected=len(protected))
+
+    def _must_spare(self, pod: PodFacts) -> bool:
+        """Whether a pod's gang has members that may not be evicted: then none of it may."""
+        if not pod.pod_group:
+            return False
+        key = pod.group_key
+        if key not in self._is_spared:
+            gang = self._search.snapshot.gang(key)
+            self._is_spared[key] = any(m.priority >= self._pod.priority for m in gang)
+        return self._is_spared[key]
+
+    def _by_protection(self, pods: list[PodFacts]) -> tuple[list[PodFacts], list[PodFacts]]:
+        """Part those whose eviction would break a budget from the others."""
+        if not self._budgets:
+            return [], pods
+        left = [budget.n_allowed for budget in self._budgets]
+        protected: list[PodFacts] = []
+        others: list[PodFacts] = []
+        for pod in pods:
+            is_violating = False
+            # As upstream, a pod without labels is protected by none.
+            for number, budget in enumerate(self._budgets) if pod.labels else ():
+                if budget.protects(pod):
+                    left[number] -= 1
+                    is_violating |= left[number] < 0
+            (protected if is_violating else others).append(pod)
+        return protected, others
+
+    def _count_reasons(self, found: FilterResult, nodes: list[_Node]) -> None:
+        for rejection in found.rejections:
+            self.reasons[rejection.reason] += sum(bool(rejection.nodes[n.row]) for n in nodes)
+
+    def _reprieve(self, nodes: list[_Node]) -> None:
+        """Put pods back, one of each node at a time, and keep those that the pod fits beside."""
+        n_rounds = max((len(node.spared) for node in nodes), default=0)
+        for number in range(n_rounds):
+            on_trial = [node for node in nodes if number < len(node.spared)]
+            for node in on_trial:
+                self._what_if.add_pod(node.spared[number], node=node.name)
+            codes = self._search.refilter(self._what_if).codes
+            for node in on_trial:
+                if codes[node.row] != Code.SUCCESS:
+                    pod = node.spared[number]
+                    self._what_if.remove_pod(pod, node=node.name)
+                    node.victims.append(pod)
+                    node.n_violations += number < node.n_protected
+
+    def _candidate(self, node: _Node) -> Candidate:
+        victims = sorted(node.victims, key=lambda pod: _importance(pod, now_s=self._search.now_s))
+        return Candidate(node.name, (*victims, *self._elsewhere(victims)), node.n_violations)
+
+    def _elsewhere(self, victims: list[PodFacts]) -> list[PodFacts]:
+        """List the rest of the victims' gangs: none of it would be of use alone."""
+        keys = dict.fromkeys(victim.group_key for victim in victims if victim.pod_group)
+        if not keys:
+            return []
+        chosen = {victim.uid for victim in victims}
+        rest = [m for key in keys for m in self._search.snapshot.gang(key) if m.uid not in chosen]
+        return sorted(rest, key=lambda pod: (*_importance(pod, now_s=self._search.now_s), pod.key))
