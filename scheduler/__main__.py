@@ -4,21 +4,26 @@ import logging
 import os
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
 from kube.client import Client
-from kube.config import load_cluster
+from kube.config import Cluster, load_cluster
 from kube.edge.logs import facts
 from kube.edge.program import FAILED, STOPPED, Start, run
 from kube.edge.serve import Server
 from scheduler.api import make_app
+from scheduler.cluster.decisions import DecisionLog
+from scheduler.cluster.leader import LeaderElector, lease_client
 from scheduler.cluster.metrics import Metrics
 from scheduler.cluster.shell import ClusterShell
+from scheduler.cluster.supervisor import Supervisor
 from scheduler.engine import Engine, EngineSettings
 from scheduler.framework.configuration import KubeSchedulerConfiguration, load_configuration
+from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.framework.profile import make_profiles
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
 from scheduler.predictions import PredictionSettings
@@ -47,30 +52,56 @@ def _load_profiles(
 def _serve(start: Start[SchedulerSettings]) -> int:
     settings = start.settings
     configuration = _load_profiles(settings, beside=start.path)
-    profiles = make_profiles(configuration, registry=built_in_registry())
     cluster = load_cluster(
         kubeconfig=settings.kubernetes.kubeconfig_path or None,
         in_cluster=settings.kubernetes.in_cluster,
         env=start.env,
     )
     metrics = Metrics(CollectorRegistry())
-    with Client(cluster, pool_size=settings.binding.threads + 8) as client:
-        shell = ClusterShell(
-            client,
-            engine=Engine(profiles, settings=engine_settings(settings, configuration)),
-            settings=settings,
-            metrics=metrics,
-            rng=random.Random(),
-        )
-        app = make_app(shell.decisions, registry=metrics.registry, not_ready=shell.not_ready)
-        with Server(app, settings=settings.server) as server, shell:
-            log.info("scheduler started", extra=facts(url=server.url, profiles=list(profiles)))
-            while not start.stop.wait(0.2):
-                if shell.failed.is_set():
-                    log.error("scheduler failed")
-                    return FAILED
+    decisions = DecisionLog(settings.decisions.keep)
+    rng = random.Random()
+    with (
+        Client(cluster, pool_size=settings.binding.threads + 8) as client,
+        _elector(cluster, settings=configuration.leader_election, metrics=metrics) as elector,
+    ):
+
+        def make_shell() -> ClusterShell:
+            profiles = make_profiles(configuration, registry=built_in_registry())
+            return ClusterShell(
+                client,
+                engine=Engine(profiles, settings=engine_settings(settings, configuration)),
+                settings=settings,
+                metrics=metrics,
+                rng=rng,
+                decisions=decisions,
+                is_leader=lambda: elector is None or elector.is_leader,
+            )
+
+        supervisor = Supervisor(make_shell, elector=elector, rebuilds=metrics.rebuilds)
+        app = make_app(decisions, registry=metrics.registry, not_ready=supervisor.not_ready)
+        with Server(app, settings=settings.server) as server:
+            names = [profile.scheduler_name for profile in configuration.profiles]
+            log.info("scheduler started", extra=facts(url=server.url, profiles=names))
+            is_well = supervisor.run(start.stop)
+    if not is_well:
+        log.error("scheduler failed")
+        return FAILED
     log.info("scheduler stopped")
     return STOPPED
+
+
+@contextmanager
+def _elector(
+    cluster: Cluster, *, settings: LeaderElectionConfiguration, metrics: Metrics
+) -> Iterator[LeaderElector | None]:
+    """Make the elector, if there is to be one."""
+    if not settings.leader_elect:
+        yield None
+        return
+    with lease_client(cluster, settings=settings) as client:
+        elector = LeaderElector(client, settings=settings, rng=random.Random())
+        metrics.leader.labels(settings.resource_name).set_function(lambda: elector.is_leader)
+        yield elector
 
 
 def engine_settings(

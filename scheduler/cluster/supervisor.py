@@ -1,0 +1,88 @@
+"""Runs the scheduler from start to end, and from scratch in between when its state is in doubt."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final, Literal
+
+from prometheus_client import Counter
+
+from scheduler.cluster.leader import LeaderElector
+from scheduler.cluster.shell import ClusterShell
+
+log = logging.getLogger(__name__)
+
+MIN_REBUILD_INTERVAL_S: Final = 30.0
+"""State is built anew no sooner than this after it was last built, by the local clock."""
+_LOOK_S: Final = 0.1
+
+Ending = Literal["told to stop", "failed", "in doubt"]
+
+
+class Supervisor:
+    """Keeps one shell running.
+
+    To build the state anew is to do what a restart of the program does, without ending it: a new
+    shell with a new engine lists everything. Nothing that the old one believed lives on, and there
+    is one way to begin, not two.
+
+    Args:
+        make_shell: Makes a shell with an engine of its own.
+        elector: Holds our lease; ``None`` if nobody else schedules these pods.
+        rebuilds: Counts the times that the state was built anew.
+        monotonic: The local clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        make_shell: Callable[[], ClusterShell],
+        *,
+        elector: LeaderElector | None,
+        rebuilds: Counter,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make_shell = make_shell
+        self._elector = elector
+        self._rebuilds = rebuilds
+        self._monotonic = monotonic
+        self._shell = make_shell()
+
+    def not_ready(self) -> str:
+        """Say why nothing could be scheduled yet; empty when it could, by us or by the leader."""
+        return self._shell.not_ready()
+
+    def run(self, stop: threading.Event) -> bool:
+        """Schedule until told to stop.
+
+        Returns:
+            Whether it ended because it was told to; else the program should be started anew.
+        """
+        with ExitStack() as stack:
+            if self._elector is not None:
+                stack.enter_context(self._elector)
+            while (ending := self._run_shell(stop)) == "in doubt":
+                log.warning("the state is built anew from the API server")
+                self._rebuilds.inc()
+                self._shell = self._make_shell()
+            if self._elector is not None and not self._shell.may_still_write:
+                self._elector.release()
+        return ending == "told to stop"
+
+    def _run_shell(self, stop: threading.Event) -> Ending:
+        built_at_s = self._monotonic()
+        with self._shell as shell:
+            while not stop.wait(_LOOK_S):
+                if shell.failed.is_set() or self._is_out_of_office():
+                    return "failed"
+                is_due = self._monotonic() - built_at_s >= MIN_REBUILD_INTERVAL_S
+                if is_due and shell.surprises.are_too_many.is_set():
+                    return "in doubt"
+        return "told to stop"
+
+    def _is_out_of_office(self) -> bool:
+        """Tell whether the lease was lost, or can be no longer watched."""
+        return self._elector is not None and (
+            self._elector.lost.is_set() or not self._elector.is_alive
+        )
