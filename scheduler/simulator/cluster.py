@@ -17,10 +17,13 @@ from kube.quantity import QuantityError, parse_milli, parse_whole
 from scheduler.simulator import changes as ch
 from scheduler.simulator.controllers.deployments import DeploymentController
 from scheduler.simulator.controllers.disruption import DisruptionController
+from scheduler.simulator.controllers.ephemeral_volumes import EphemeralVolumeController
 from scheduler.simulator.controllers.garbage import OwnerGarbageCollector, PodGarbageCollector
 from scheduler.simulator.controllers.nodes import NodeLifecycleController
 from scheduler.simulator.controllers.ownership import Ownership
 from scheduler.simulator.controllers.replicasets import ReplicaSetController
+from scheduler.simulator.controllers.volume_protection import VolumeProtectionController
+from scheduler.simulator.controllers.volumes import VolumeController
 from scheduler.simulator.hardware import NodeSpec, draw_node
 from scheduler.simulator.kubelet.addresses import Addresses
 from scheduler.simulator.kubelet.announcements import Announcer
@@ -69,6 +72,9 @@ class Cluster:
             OwnerGarbageCollector(store, owners=owners),
             PodGarbageCollector(store),
             DisruptionController(store),
+            EphemeralVolumeController(store, recorder=self._recorder),
+            VolumeController(store, recorder=self._recorder),
+            VolumeProtectionController(store),
         )
         self.metrics = MetricsServer(self.world, store=store)
         store.on_change(self._observe)

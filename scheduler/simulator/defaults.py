@@ -50,6 +50,8 @@ def complete(resource: Resource, obj: Object, *, among: Objects) -> Object:
         return _complete_pod(obj, among)
     if resource is r.PRIORITY_CLASSES and obj.get("globalDefault"):
         _check_only_default(among)
+    if resource is r.PVCS:
+        obj = _with_class(obj, among)
     completer = _COMPLETERS.get(resource.table)
     return completer(obj) if completer else obj
 
@@ -228,6 +230,25 @@ def _cluster_ip(meta: Object) -> str:
     identity = f"{meta.get('namespace')}/{meta.get('name')}".encode()
     usable = _SERVICE_ADDRESSES.num_addresses - 258
     return str(_SERVICE_ADDRESSES[256 + zlib.crc32(identity) % usable])
+
+
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+def _with_class(claim: Object, among: Objects) -> Object:
+    """Let a claim that names no storage class name the newest of the default ones."""
+    if "storageClassName" in (claim.get("spec") or {}):
+        return claim
+    marked = [
+        each
+        for each in among.list(r.STORAGE_CLASSES)
+        if (each["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+    ]
+    if not marked:
+        return claim
+    newest = max(marked, key=lambda each: str(each["metadata"]["creationTimestamp"]))
+    name = newest["metadata"]["name"]
+    return {**claim, "spec": {**(claim.get("spec") or {}), "storageClassName": name}}
 
 
 def _complete_claim(claim: Object) -> Object:

@@ -9,6 +9,7 @@ from scheduler.simulator.controllers.ownership import controller_of
 from scheduler.simulator.controllers.pods import condition_of, is_over, is_ready
 from scheduler.simulator.controllers.rollout import resolve
 from scheduler.simulator.resources import (
+    DEPLOYMENTS,
     PDBS,
     PODS,
     REPLICASETS,
@@ -22,6 +23,7 @@ from scheduler.simulator.workqueue import WorkQueue
 DISRUPTED_S: Final = 120.0
 """An eviction that has not become a deletion after this time is taken not to come."""
 _SCALED: Final = {
+    "Deployment": DEPLOYMENTS,
     "ReplicaSet": REPLICASETS,
     "ReplicationController": REPLICATION_CONTROLLERS,
     "StatefulSet": STATEFUL_SETS,
@@ -119,13 +121,19 @@ class DisruptionController:
         scales: dict[str, int] = {}
         for pod in pods:
             owner = controller_of(pod)
-            resource = _SCALED.get(owner.get("kind", "")) if owner else None
-            if owner is None or resource is None:
-                continue
-            found = self._store.find(resource, pod["metadata"]["namespace"], owner["name"])
+            found = self._scaled(owner, namespace=pod["metadata"]["namespace"]) if owner else None
             if found is not None:
-                scales[owner["uid"]] = found["spec"].get("replicas", 1)
+                scales[found["metadata"]["uid"]] = found["spec"].get("replicas", 1)
         return sum(scales.values())
+
+    def _scaled(self, owner: Object, *, namespace: str) -> Object | None:
+        """What says how many pods the owner's there should be; for a rollout, its Deployment."""
+        resource = _SCALED.get(owner.get("kind", ""))
+        found = self._store.find(resource, namespace, owner["name"]) if resource else None
+        if found is None or found["metadata"]["uid"] != owner["uid"]:
+            return None
+        above = controller_of(found)
+        return self._scaled(above, namespace=namespace) if above else found
 
 
 def _selects(budget: Object, pod: Object) -> bool:

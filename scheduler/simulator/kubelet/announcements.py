@@ -64,6 +64,10 @@ class Announcer:
         """Announce that a node would not take a pod."""
         self._pod(record, "", reason=reason, note=note, type_="Warning")
 
+    def tell_unmounted(self, record: PodRecord, *, note: str) -> None:
+        """Announce that a pod waits for its volumes."""
+        self._pod(record, "", reason="FailedMount", note=note, type_="Warning")
+
     def tell_bad_annotation(self, record: PodRecord, *, note: str) -> None:
         """Announce that a pod's usage annotation is not understood, so it is ignored."""
         self._pod(record, "", reason="InvalidUsageAnnotation", note=note, type_="Warning")

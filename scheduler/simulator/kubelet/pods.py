@@ -11,9 +11,10 @@ from scheduler.simulator import changes as ch
 from scheduler.simulator.hardware import NodeSpec
 from scheduler.simulator.kubelet.addresses import Addresses
 from scheduler.simulator.kubelet.announcements import Announcer
+from scheduler.simulator.kubelet.mounts import mount_problem
 from scheduler.simulator.kubelet.placement import placement_of
 from scheduler.simulator.kubelet.record import ContainerRecord, PodRecord, Verdict
-from scheduler.simulator.resources import PODS, Object
+from scheduler.simulator.resources import PODS, PVCS, Object
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.workqueue import WorkQueue
 from scheduler.simulator.world import World
@@ -51,6 +52,7 @@ class PodKubelets:
         self._on_node: dict[str, dict[str, PodRecord]] = {}
         self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
         self._unreported: dict[str, None] = {}
+        self._unmounted: dict[str, None] = {}
         store.on_change(self._observe)
 
     def sync(self, now_s: float) -> bool:
@@ -95,8 +97,15 @@ class PodKubelets:
     # --- details
 
     def _observe(self, change: Change) -> None:
-        if change.resource is not PODS:
-            return
+        if change.resource is PODS:
+            self._observe_pod(change)
+        elif change.resource is PVCS:
+            for uid in self._unmounted:
+                record = self._records[uid]
+                if record.namespace == change.new["metadata"]["namespace"]:
+                    self._queue.add((record.namespace, record.name))
+
+    def _observe_pod(self, change: Change) -> None:
         uid = change.new["metadata"]["uid"]
         if change.type == "DELETED":
             record = self._records.get(uid)
@@ -116,6 +125,7 @@ class PodKubelets:
         del self._records[record.uid]
         del self._on_node[record.node][record.uid]
         self._unreported.pop(record.uid, None)
+        self._unmounted.pop(record.uid, None)
         if self._world.has(record.uid):
             self._world.remove(record.uid)
 
@@ -129,6 +139,8 @@ class PodKubelets:
             self._stop(pod, record=record)
         elif record is None and pod["status"].get("phase") not in _OVER:
             self._admit(pod, now_s=now_s)
+        elif record is not None and record.uid in self._unmounted:
+            self._start(pod, record=record)
 
     def _stop(self, pod: Object, *, record: PodRecord | None) -> None:
         meta = pod["metadata"]
@@ -158,6 +170,16 @@ class PodKubelets:
             record.verdict = Verdict("Failed", reason, f"Pod was rejected: {message}")
             self._announcer.tell_rejected(record, reason=reason, note=message)
             return
+        self._start(pod, record=record)
+
+    def _start(self, pod: Object, *, record: PodRecord) -> None:
+        """Carry the pod out in the world, or wait for its volumes."""
+        problem = mount_problem(pod, store=self._store)
+        if problem:
+            self._unmounted[record.uid] = None
+            self._announcer.tell_unmounted(record, note=problem)
+            return
+        self._unmounted.pop(record.uid, None)
         placement = placement_of(pod, seed=self._world.seed)
         if placement.problem:
             self._announcer.tell_bad_annotation(record, note=placement.problem)

@@ -406,6 +406,22 @@ def test_budgets_count(spec, desired, allowed):
     assert status["conditions"][0]["status"] == ("True" if allowed else "False")
 
 
+def test_a_budget_counts_a_rollouts_pods_once():
+    simulation = rolled_out(replicas=4)
+    budget = {
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+    }
+    simulation.create(r.PDBS, budget)
+
+    update_image(simulation, "nginx:1.28")
+    simulation.run_until(lambda: len(simulation.pods()) > 4)
+    simulation.cluster.step(simulation.now_s)
+
+    status = simulation.store.get(r.PDBS, "default", "web")["status"]
+    assert (status["expectedPods"], status["desiredHealthy"]) == (4, 3)
+
+
 def test_a_budget_follows_its_pods():
     simulation = rolled_out(replicas=3)
     selector = {"matchLabels": {"app": "web"}}
