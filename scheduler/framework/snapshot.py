@@ -10,6 +10,7 @@ import numpy as np
 
 from kube.quantity import CPU, MEMORY
 from scheduler.framework.columns import Amounts, IntColumn, Labels
+from scheduler.framework.images import HeldImage, HeldImages
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.pod_counts import PodCounts, PodQuery
 from scheduler.framework.status import BoolColumn
@@ -63,8 +64,6 @@ class Snapshot:
         self.host_ports: Amounts[HostPort] = Amounts()
         """How many pods take the port."""
         self.labels = Labels()
-        self.images: Amounts[str] = Amounts()
-        """Bytes by image name, where the node holds the image."""
         self.claims: Amounts[str] = Amounts()
         """How many pods on the node use the claim (``namespace/name``)."""
         self.carried_terms: Amounts[CarriedTerm] = Amounts()
@@ -74,6 +73,7 @@ class Snapshot:
         self.actual: Snapshot = self
         """What is believed to be; of a what-if, what it departs from."""
         self._pod_counts = PodCounts()
+        self._images = HeldImages()
         self._own_rows: set[int] | None = None
         self._marks: Amounts[str] = Amounts()
         self._facts: list[NodeFacts] = []
@@ -127,6 +127,10 @@ class Snapshot:
             pods = (on_node.values() for on_node in self._pods)
             self._pod_counts.add_query(query, pods=pods)
         return self._pod_counts[query]
+
+    def image(self, name: str) -> HeldImage:
+        """Tell which nodes hold an image; *name* as nodes spell it, with tag or digest."""
+        return self._images.find(name, images=(facts.images for facts in self._facts))
 
     def what_if(self) -> "Snapshot":
         """Make a snapshot to try changes of pods on, for as long as this one does not change.
@@ -213,7 +217,7 @@ class Snapshot:
         self.generation += 1
         return row
 
-    def _columns(self) -> Iterable[Amounts[str] | Labels | PodCounts]:
+    def _columns(self) -> Iterable[Amounts[str] | Labels | PodCounts | HeldImages]:
         return [getattr(self, name) for name in (*_NODE_COLUMNS, *_POD_COLUMNS)]
 
     def _write_facts(self, row: int, facts: NodeFacts, *, sign: int) -> None:
@@ -223,8 +227,7 @@ class Snapshot:
             self.taints.add(row, key=taint, amount=sign)
         for key, value in facts.labels.items():
             self.labels.set(row, key=key, value=value if sign > 0 else None)
-        for name, size_bytes in facts.images.items():
-            self.images.add(row, key=name, amount=sign * size_bytes)
+        self._images.set_row(row, facts.images, sign=sign)
         self._marks.add(row, key=_UNSCHEDULABLE, amount=sign * facts.is_unschedulable)
         self._marks.add(row, key=_NAME_HASH, amount=sign * stable_hash(facts.name))
 
@@ -255,7 +258,7 @@ class Snapshot:
             del self._gangs[pod.group_key]
 
 
-_NODE_COLUMNS = ("allocatable", "taints", "labels", "images", "_marks")
+_NODE_COLUMNS = ("allocatable", "taints", "labels", "_images", "_marks")
 _POD_COLUMNS = (
     "requested",
     "scored_requested",

@@ -8,11 +8,13 @@ from scheduler.framework.configuration import (
     ProfileConfiguration,
 )
 from scheduler.framework.registry import Registry
+from scheduler.plugins.balanced_allocation import NodeResourcesBalancedAllocation
 from scheduler.plugins.default_preemption import DefaultPreemption
+from scheduler.plugins.image_locality import ImageLocality
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
-from scheduler.plugins.node_resources import NodeResourcesBalancedAllocation, NodeResourcesFit
+from scheduler.plugins.node_resources import NodeResourcesFit
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.plugins.queue_order import PrioritySort, SchedulingGates
 from scheduler.plugins.taints import NodeUnschedulable, TaintToleration
@@ -37,6 +39,7 @@ def built_in_registry() -> Registry:
             (NodeResourcesFit, 1),
             (DefaultPreemption, 0),
             (NodeResourcesBalancedAllocation, 1),
+            (ImageLocality, 1),
             (NodePrediction, None),
         ]
     )

@@ -7,7 +7,9 @@ import numpy as np
 from kube.objects import NodeAffinity as Affinity
 from kube.objects import NodeSelectorTerm, PreferredSchedulingTerm
 from scheduler.framework.cycle import CycleState
+from scheduler.framework.hints import begins_to_pass
 from scheduler.framework.interface import (
+    Change,
     ClusterEvent,
     FilterPlugin,
     PluginArgs,
@@ -82,6 +84,10 @@ class NodeAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin):
                 ("node(s) didn't match Pod's node affinity/selector", enforced & ~matched),
             ),
         )
+
+    def may_help(self, pod: PodFacts, *, change: Change) -> bool:
+        """Wait for a node that passes and did not before."""
+        return begins_to_pass(self, pod=pod, change=change)
 
     def pre_score(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn

@@ -5,7 +5,8 @@ from typing import ClassVar
 import numpy as np
 
 from scheduler.framework.cycle import CycleState
-from scheduler.framework.interface import ClusterEvent, FilterPlugin
+from scheduler.framework.hints import begins_to_pass
+from scheduler.framework.interface import Change, ClusterEvent, FilterPlugin
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import Code, Verdicts
 from scheduler.model import PodFacts
@@ -30,3 +31,7 @@ class NodeName(FilterPlugin):
             reason="node(s) didn't match the requested node name",
             code=Code.UNSCHEDULABLE_AND_UNRESOLVABLE,
         )
+
+    def may_help(self, pod: PodFacts, *, change: Change) -> bool:
+        """Wait for the node that it names."""
+        return begins_to_pass(self, pod=pod, change=change)

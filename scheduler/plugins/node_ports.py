@@ -6,6 +6,7 @@ import numpy as np
 
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import (
+    Change,
     ClusterEvent,
     FilterPlugin,
     PreFilterPlugin,
@@ -49,3 +50,10 @@ class NodePorts(PreFilterPlugin, FilterPlugin):
             reason="node(s) didn't have free ports for the requested pod ports",
             code=Code.UNSCHEDULABLE,
         )
+
+    def may_help(self, pod: PodFacts, *, change: Change) -> bool:
+        """Wait for a pod to go that took one of the ports."""
+        gone = change.before
+        if change.after is not None or not isinstance(gone, PodFacts):
+            return True
+        return any(conflict(wanted, used) for wanted in pod.host_ports for used in gone.host_ports)

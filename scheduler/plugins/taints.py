@@ -5,7 +5,9 @@ from typing import ClassVar, Final
 import numpy as np
 
 from scheduler.framework.cycle import CycleState
+from scheduler.framework.hints import begins_to_pass
 from scheduler.framework.interface import (
+    Change,
     ClusterEvent,
     FilterPlugin,
     ScorePlugin,
@@ -43,6 +45,10 @@ class NodeUnschedulable(FilterPlugin):
             code=Code.UNSCHEDULABLE_AND_UNRESOLVABLE,
         )
 
+    def may_help(self, pod: PodFacts, *, change: Change) -> bool:
+        """Wait for a node that passes and did not before."""
+        return begins_to_pass(self, pod=pod, change=change)
+
 
 class TaintToleration(FilterPlugin, ScorePlugin):
     """Refuses NoSchedule and NoExecute taints that the pod does not tolerate; rates the rest.
@@ -71,6 +77,10 @@ class TaintToleration(FilterPlugin, ScorePlugin):
             reason="node(s) had untolerated taint(s)",
             code=Code.UNSCHEDULABLE_AND_UNRESOLVABLE,
         )
+
+    def may_help(self, pod: PodFacts, *, change: Change) -> bool:
+        """Wait for a node that passes and did not before."""
+        return begins_to_pass(self, pod=pod, change=change)
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Count each node's untolerated ``PreferNoSchedule`` taints."""

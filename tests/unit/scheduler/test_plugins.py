@@ -14,15 +14,14 @@ from scheduler.framework.interface import FilterPlugin, ScorePlugin, default_nor
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import Code, Verdicts
 from scheduler.model import HostPort
-from scheduler.plugins.defaults import built_in_registry
-from scheduler.plugins.node_ports import conflict
-from scheduler.plugins.node_resources import (
+from scheduler.plugins.balanced_allocation import (
+    BalancedResource,
     NodeResourcesBalancedAllocation,
     NodeResourcesBalancedAllocationArgs,
-    NodeResourcesFit,
-    NodeResourcesFitArgs,
-    ResourceSpec,
 )
+from scheduler.plugins.defaults import built_in_registry
+from scheduler.plugins.node_ports import conflict
+from scheduler.plugins.node_resources import NodeResourcesFit, NodeResourcesFitArgs
 from scheduler.plugins.prediction import NodePrediction, PredictedScores
 from scheduler.plugins.queue_order import SchedulingGates
 from tests.unit.scheduler.worlds import GI, make_facts, make_pending
@@ -122,7 +121,7 @@ def test_balance_over_three_resources_takes_the_deviation_of_all():
     snapshot = world(make_facts(allocatable={"example.com/gpu": 4}))
     pod = make_pending(cpu_milli=4000, memory_bytes=0, requests={"example.com/gpu": 4})
     args = NodeResourcesBalancedAllocationArgs(
-        resources=tuple(ResourceSpec(name=n) for n in ("cpu", "memory", "example.com/gpu"))
+        resources=tuple(BalancedResource(name=n) for n in ("cpu", "memory", "example.com/gpu"))
     )
 
     score = NodeResourcesBalancedAllocation(args).score(CycleState(), pod=pod, snapshot=snapshot)

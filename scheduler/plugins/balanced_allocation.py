@@ -1,0 +1,120 @@
+"""NodeResourcesBalancedAllocation: nodes whose resources are used alike."""
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kube.edge.settings import Settings
+from kube.quantity import CPU, MEMORY
+from scheduler.framework.columns import IntColumn
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import PluginArgs, PreScorePlugin, ScorePlugin
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import (
+    MAX_NODE_SCORE,
+    SKIP,
+    SUCCESS,
+    BoolColumn,
+    ScoreColumn,
+    Status,
+)
+from scheduler.model import PodFacts
+from scheduler.plugins.scoring_strategies import NATIVE
+
+
+class BalancedResource(Settings, frozen=True):
+    """A resource that is to be used like the others."""
+
+    name: str
+    weight: Literal[0, 1] = 1
+    """All count alike; upstream's files may say so."""
+
+
+class NodeResourcesBalancedAllocationArgs(PluginArgs, frozen=True):
+    """Arguments of NodeResourcesBalancedAllocation."""
+
+    resources: Annotated[tuple[BalancedResource, ...], msgspec.Meta(min_length=1)] = (
+        BalancedResource(name=CPU),
+        BalancedResource(name=MEMORY),
+    )
+    formula: Literal["v1.36", "v1.35"] = "v1.36"
+    """Our own: which kube-scheduler to rate like. From 1.36 on it rates by how much the pod changes
+    a node's balance; until 1.35, by the balance that the node would have."""
+
+
+class NodeResourcesBalancedAllocation(PreScorePlugin, ScorePlugin):
+    """Prefers nodes whose resources the pod would leave more evenly used.
+
+    Balance is ``100 * (1 - std)`` of the used fractions. As of 1.36 the score is 75 where the pod
+    changes nothing, more where balance improves and less where it worsens; before, it was the
+    balance with the pod.
+    """
+
+    name = "NodeResourcesBalancedAllocation"
+    args_type: ClassVar[type[PluginArgs]] = NodeResourcesBalancedAllocationArgs
+
+    def __init__(self, args: NodeResourcesBalancedAllocationArgs) -> None:
+        super().__init__(args)
+        self._resources = tuple(each.name for each in args.resources)
+        self._rates_change = args.formula == "v1.36"
+
+    def pre_score(
+        self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
+    ) -> Status:
+        """Skip pods that ask for none of the resources: they change no balance."""
+        return SUCCESS if any(pod.requests.get(r) for r in self._resources) else SKIP
+
+    def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
+        """Look at each node's balance with the pod, and as of 1.36 without it, too."""
+        resources = [r for r in self._resources if r in NATIVE or pod.requests.get(r)]
+        allocatable = [snapshot.allocatable[r] for r in resources]
+        requested = [snapshot.requested[r] for r in resources]
+        with_pod = [
+            column + pod.requests.get(r, 0) for r, column in zip(resources, requested, strict=True)
+        ]
+        after = _balance(with_pod, allocatable=allocatable)
+        if not self._rates_change:
+            return after
+        before = _balance(requested, allocatable=allocatable)
+        half = MAX_NODE_SCORE // 2
+        # Truncated toward zero, as Go divides; the sum is never negative here.
+        return half + (half + after - before) // 2
+
+
+def _balance(requested: Sequence[IntColumn], *, allocatable: Sequence[IntColumn]) -> ScoreColumn:
+    """Rate how even the used fractions are.
+
+    Args:
+        requested: By resource, shape ``(n_nodes,)`` each.
+        allocatable: The same; a resource of which a node has none does not count there.
+
+    Returns:
+        Shape ``(n_nodes,)``, 0 to 100.
+    """
+    fractions = [
+        np.minimum(used / np.maximum(whole, 1), 1.0)
+        for used, whole in zip(requested, allocatable, strict=True)
+    ]
+    std: NDArray[np.float64]
+    if len(fractions) == 2 and all(whole.all() for whole in allocatable):
+        # By far the most frequent case, and the deviation of two is half their difference.
+        std = np.abs(fractions[0] - fractions[1]) / 2
+    else:
+        std = _deviation(np.stack(fractions), counts=np.stack(allocatable) != 0)
+    balance: ScoreColumn = ((1.0 - std) * MAX_NODE_SCORE).astype(np.int64)
+    return balance
+
+
+def _deviation(fractions: NDArray[np.float64], *, counts: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the standard deviation over the resources that count, shape ``(n_nodes,)``."""
+    n = counts.sum(axis=0)
+    mean = (fractions * counts).sum(axis=0) / np.maximum(n, 1)
+    variance = (((fractions - mean) * counts) ** 2).sum(axis=0) / np.maximum(n, 1)
+    # Of two, half the difference is the same but for rounding, and what upstream computes.
+    highest = np.where(counts, fractions, 0.0).max(axis=0)
+    lowest = np.where(counts, fractions, 1.0).min(axis=0)
+    deviation: NDArray[np.float64] = np.where(n == 2, (highest - lowest) / 2, np.sqrt(variance))
+    return deviation
