@@ -312,10 +312,12 @@ class Informer(Generic[T]):
 
     def _apply(self, kind: str, item: T) -> None:
         key = item.metadata.key
-        if kind != "DELETED":
-            self._put(key, item)
-        elif key in self._store:
+        if kind != "ADDED" and key not in self._store:
+            raise GoneError(f"the watch tells of {kind} {key}, but never told that it was there")
+        if kind == "DELETED":
             self._remove(key, last=item)
+        else:
+            self._put(key, item)
 
     def _put(self, key: str, item: T) -> None:
         old = self._store.get(key)

@@ -15,7 +15,6 @@ from scheduler.cluster.shell import ClusterShell
 log = logging.getLogger(__name__)
 
 MIN_REBUILD_INTERVAL_S: Final = 30.0
-"""State is built anew no sooner than this after it was last built, by the local clock."""
 _LOOK_S: Final = 0.1
 
 Ending = Literal["told to stop", "failed", "in doubt"]
@@ -32,7 +31,7 @@ class Supervisor:
         make_shell: Makes a shell with an engine of its own.
         elector: Holds our lease; ``None`` if nobody else schedules these pods.
         rebuilds: Counts the times that the state was built anew.
-        monotonic: The local clock, in seconds.
+        min_rebuild_interval_s: How old a state must be to be built anew, by the local clock.
     """
 
     def __init__(
@@ -41,12 +40,12 @@ class Supervisor:
         *,
         elector: LeaderElector | None,
         rebuilds: Counter,
-        monotonic: Callable[[], float] = time.monotonic,
+        min_rebuild_interval_s: float = MIN_REBUILD_INTERVAL_S,
     ) -> None:
         self._make_shell = make_shell
         self._elector = elector
         self._rebuilds = rebuilds
-        self._monotonic = monotonic
+        self._min_rebuild_interval_s = min_rebuild_interval_s
         self._shell = make_shell()
 
     def not_ready(self) -> str:
@@ -71,13 +70,13 @@ class Supervisor:
         return ending == "told to stop"
 
     def _run_shell(self, stop: threading.Event) -> Ending:
-        built_at_s = self._monotonic()
+        rebuild_from_s = time.monotonic() + self._min_rebuild_interval_s
         with self._shell as shell:
             while not stop.wait(_LOOK_S):
                 if shell.failed.is_set() or self._is_out_of_office():
                     return "failed"
-                is_due = self._monotonic() - built_at_s >= MIN_REBUILD_INTERVAL_S
-                if is_due and shell.surprises.are_too_many.is_set():
+                is_in_doubt = shell.surprises.are_too_many.is_set()
+                if is_in_doubt and time.monotonic() >= rebuild_from_s:
                     return "in doubt"
         return "told to stop"
 

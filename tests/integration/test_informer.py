@@ -230,6 +230,14 @@ def test_lists_anew_when_its_version_is_gone(server):
             {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "1"}}},
             id="version goes back",
         ),
+        pytest.param(
+            {"type": "MODIFIED", "object": {"metadata": {"name": "z", "resourceVersion": "12"}}},
+            id="a change of what was never there",
+        ),
+        pytest.param(
+            {"type": "DELETED", "object": {"metadata": {"name": "z", "resourceVersion": "12"}}},
+            id="the end of what was never there",
+        ),
     ],
 )
 def test_odd_events_end_in_a_new_list(server, line):
