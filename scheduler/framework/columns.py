@@ -4,7 +4,7 @@ Rows are dense: ``0..n_rows``. The last row moves into the place of a removed on
 column is always one plain array.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Final, Generic, TypeVar
 
 import numpy as np
@@ -17,6 +17,8 @@ K = TypeVar("K", bound=Hashable)
 IntColumn = NDArray[np.int64]
 
 _FIRST_CAPACITY: Final = 16
+_MIN_ROWS_PER_USED: Final = 64
+"""Up to one row in so many, a key's amounts are kept by row, at a fifth of a column's cost at the most."""
 _ABSENT: Final = -1
 
 
@@ -27,9 +29,11 @@ def _grown(array: IntColumn, *, capacity: int, fill: int) -> IntColumn:
 
 
 class Amounts(Generic[K]):
-    """An integer for each node and key; a key that no node has costs nothing.
+    """An integer for each node and key.
 
-    ``columns[key]`` of an unknown key is a column of zeros.
+    A key that no node has costs nothing, and one that few of many nodes have costs little: claims
+    and terms of affinity may be as many as pods. ``amounts[key]`` of an unknown key is a column of
+    zeros.
     """
 
     def __init__(self) -> None:
@@ -39,29 +43,62 @@ class Amounts(Generic[K]):
         self._zeros.flags.writeable = False
         self._columns: dict[K, IntColumn] = {}
         self._n_used: dict[K, int] = {}
+        self._few: dict[K, dict[int, int]] = {}
+        """By row, of keys that have no column since few rows have them."""
         self._borrowed: set[K] = set()
-        """Columns that belong to the one this was forked from; copied before they change."""
+        """Keys whose amounts belong to what this was forked from; copied before they change."""
 
     def fork(self) -> "Amounts[K]":
         """Copy, at the cost of the columns that change; rows may be neither added nor removed."""
         fork: Amounts[K] = Amounts()
         fork.n_rows, fork._capacity, fork._zeros = self.n_rows, self._capacity, self._zeros
         fork._columns, fork._n_used = dict(self._columns), dict(self._n_used)
-        fork._borrowed = set(self._columns)
+        fork._few = dict(self._few)
+        fork._borrowed = {*self._columns, *self._few}
         return fork
 
     def present(self) -> list[K]:
         """Return the keys that some node has."""
-        return list(self._columns)
+        return [*self._columns, *self._few]
+
+    def __contains__(self, key: K) -> bool:
+        """Tell whether some node has *key*."""
+        return key in self._columns or key in self._few
 
     def __getitem__(self, key: K) -> IntColumn:
         """Return the column of *key*, shape ``(n_rows,)``; a view that must not be written to."""
-        return self._columns.get(key, self._zeros)[: self.n_rows]
+        column = self._columns.get(key)
+        if column is None:
+            few = self._few.get(key)
+            column = self._zeros if few is None else self._column(few)
+        return column[: self.n_rows]
 
     def value(self, row: int, *, key: K) -> int:
         """Return one amount."""
         column = self._columns.get(key)
-        return 0 if column is None else int(column[row])
+        if column is None:
+            few = self._few.get(key)
+            return 0 if few is None else few.get(row, 0)
+        return int(column[row])
+
+    def total(self, weights: Mapping[K, int]) -> IntColumn:
+        """Add up the columns of some keys, each times its weight.
+
+        Returns:
+            Shape ``(n_rows,)``; must not be written to.
+        """
+        if len(weights) == 1:
+            ((key, weight),) = weights.items()
+            return self[key] if weight == 1 else self[key] * weight
+        summed = np.zeros(self._capacity, dtype=np.int64)
+        for key, weight in weights.items():
+            column = self._columns.get(key)
+            if column is not None:
+                summed += column if weight == 1 else column * weight
+            else:
+                for row, amount in self._few.get(key, {}).items():
+                    summed[row] += amount * weight
+        return summed[: self.n_rows]
 
     def add(self, row: int, *, key: K, amount: int) -> None:
         """Add *amount*, which may be negative."""
@@ -69,19 +106,17 @@ class Amounts(Generic[K]):
             return
         column = self._columns.get(key)
         if column is None:
-            column = self._columns[key] = np.zeros(self._capacity, dtype=np.int64)
-            self._n_used[key] = 0
-        elif key in self._borrowed:
+            self._add_to_few(row, key=key, amount=amount)
+            return
+        if key in self._borrowed:
             column = self._columns[key] = column.copy()
             self._borrowed.discard(key)
         before = int(column[row])
         after = before + amount
         column[row] = after
         self._n_used[key] += (after != 0) - (before != 0)
-        if self._n_used[key] == 0:
-            # Taints, ports and extended resources come and go; their columns go with them.
-            del self._columns[key], self._n_used[key]
-            self._borrowed.discard(key)
+        if after == 0:
+            self._thin_out(key)
 
     def append_row(self) -> None:
         """Add a row of zeros at the end."""
@@ -91,8 +126,9 @@ class Amounts(Generic[K]):
         self._capacity *= 2
         self._zeros = np.zeros(self._capacity, dtype=np.int64)
         self._zeros.flags.writeable = False
-        for key, column in self._columns.items():
+        for key, column in list(self._columns.items()):
             self._columns[key] = _grown(column, capacity=self._capacity, fill=0)
+            self._thin_out(key)
 
     def remove_row(self, row: int) -> None:
         """Drop a row; the last one takes its place."""
@@ -102,6 +138,42 @@ class Amounts(Generic[K]):
             self.add(row, key=key, amount=moved - self.value(row, key=key))
             self.add(last, key=key, amount=-moved)
         self.n_rows = last
+
+    def _add_to_few(self, row: int, *, key: K, amount: int) -> None:
+        few = self._few.get(key)
+        if few is None:
+            few = self._few[key] = {}
+        elif key in self._borrowed:
+            few = self._few[key] = dict(few)
+            self._borrowed.discard(key)
+        after = few[row] = few.get(row, 0) + amount
+        if after == 0:
+            del few[row]
+        if len(few) > self._capacity // _MIN_ROWS_PER_USED:
+            self._columns[key] = self._column(few)
+            self._n_used[key] = len(few)
+            del self._few[key]
+        elif not few:
+            # Taints, ports and extended resources come and go; what they cost goes with them.
+            del self._few[key]
+
+    def _thin_out(self, key: K) -> None:
+        """Give the column of *key* up if hardly any row has it any more."""
+        n_used = self._n_used[key]
+        # Half as many as call for a column: one that comes and goes on a row shall cost nothing.
+        if n_used and n_used > self._capacity // _MIN_ROWS_PER_USED // 2:
+            return
+        column = self._columns.pop(key)
+        del self._n_used[key]
+        self._borrowed.discard(key)
+        if n_used:
+            rows = np.flatnonzero(column)
+            self._few[key] = dict(zip(rows.tolist(), column[rows].tolist(), strict=True))
+
+    def _column(self, few: dict[int, int]) -> IntColumn:
+        column = np.zeros(self._capacity, dtype=np.int64)
+        column[list(few)] = list(few.values())
+        return column
 
 
 class _LabelColumn:
