@@ -4,32 +4,25 @@ import copy
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from kube.quantity import CPU, MEMORY
+from scheduler.framework.carried_terms import CarriedTerms
 from scheduler.framework.columns import Amounts, IntColumn, Labels
+from scheduler.framework.disks import Disk, disks_of
 from scheduler.framework.images import HeldImage, HeldImages
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.pod_counts import PodCounts, PodQuery
 from scheduler.framework.status import BoolColumn
-from scheduler.model import PODS, AffinityTerm, HostPort, NodeFacts, PodFacts, Taint
+from scheduler.framework.uses import Uses
+from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint
 
 T = TypeVar("T")
 
 _UNSCHEDULABLE = "unschedulable"
 _NAME_HASH = "name_hash"
-
-
-class CarriedTerm(NamedTuple):
-    """A term that pods on a node carry, and that pods to come are held to, or drawn by."""
-
-    kind: Literal["affinity", "anti-affinity", "preferred"]
-    """The first two are required."""
-    weight: int
-    """Of a preferred term, negative for anti-affinity; else 0."""
-    term: AffinityTerm
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +57,12 @@ class Snapshot:
         self.host_ports: Amounts[HostPort] = Amounts()
         """How many pods take the port."""
         self.labels = Labels()
-        self.claims: Amounts[str] = Amounts()
+        self.claims: Uses[str] = Uses()
         """How many pods on the node use the claim (``namespace/name``)."""
-        self.carried_terms: Amounts[CarriedTerm] = Amounts()
-        """How many pods on the node carry the term."""
+        self.disks: Uses[Disk] = Uses()
+        """How many pods on the node name the disk themselves."""
+        self.carried_terms = CarriedTerms()
+        """How many pods on the node carry a term of affinity."""
         self.objects = ClusterObjects()
         self._gangs: dict[str, dict[str, PodFacts]] = {}
         self.actual: Snapshot = self
@@ -217,7 +212,7 @@ class Snapshot:
         self.generation += 1
         return row
 
-    def _columns(self) -> Iterable[Amounts[str] | Labels | PodCounts | HeldImages]:
+    def _columns(self) -> Iterable[Amounts[str] | Labels | Uses[str] | PodCounts | HeldImages]:
         return [getattr(self, name) for name in (*_NODE_COLUMNS, *_POD_COLUMNS)]
 
     def _write_facts(self, row: int, facts: NodeFacts, *, sign: int) -> None:
@@ -242,8 +237,9 @@ class Snapshot:
             self.host_ports.add(row, key=port, amount=sign)
         for claim in pod.claims:
             self.claims.add(row, key=claim, amount=sign)
-        for term in carried_terms(pod):
-            self.carried_terms.add(row, key=term, amount=sign)
+        for disk in disks_of(pod):
+            self.disks.add(row, key=disk, amount=sign)
+        self.carried_terms.count(row, pod, sign=sign)
         self._pod_counts.count(row, pod, sign=sign)
         if pod.pod_group and self.actual is self:
             self._count_in_gang(pod, sign=sign)
@@ -264,20 +260,10 @@ _POD_COLUMNS = (
     "scored_requested",
     "host_ports",
     "claims",
+    "disks",
     "carried_terms",
     "_pod_counts",
 )
-
-
-def carried_terms(pod: PodFacts) -> list[CarriedTerm]:
-    """List the terms of *pod* that others will be held to, or drawn by."""
-    if not (pod.pod_affinity or pod.pod_anti_affinity or pod.preferred_terms):
-        return []
-    return [
-        *(CarriedTerm("affinity", 0, term) for term in pod.pod_affinity),
-        *(CarriedTerm("anti-affinity", 0, term) for term in pod.pod_anti_affinity),
-        *(CarriedTerm("preferred", each.weight, each.term) for each in pod.preferred_terms),
-    ]
 
 
 def _swap_remove(items: list[T], *, row: int) -> None:
