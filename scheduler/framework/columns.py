@@ -18,7 +18,7 @@ IntColumn = NDArray[np.int64]
 
 _FIRST_CAPACITY: Final = 16
 _MIN_ROWS_PER_USED: Final = 64
-"""Up to one row in so many, a key's amounts are kept by row, at a fifth of a column's cost at the most."""
+"""Up to one row in so many, a key has no column: its rows take a fifth of one at the most."""
 _ABSENT: Final = -1
 
 
