@@ -18,7 +18,7 @@ from kube.edge.settings import SettingsError
 from kube.instants import parse_rfc3339
 from kube.quantity import QuantityError, parse_milli, parse_whole
 from scheduler.simulator.access import TOKEN_VARIABLE, choose_token, kubeconfig, write_private
-from scheduler.simulator.apiserver.settings import Faults
+from scheduler.simulator.apiserver.faults import MAX_LATENCY_S, PATH, Faults
 from scheduler.simulator.serving import ServeOptions, listen, serve
 from scheduler.simulator.wire import replay_folder
 
@@ -89,13 +89,17 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     add("--write-token", type=Path, metavar="FILE", help="make a token if none is there or given")
     add("--write-kubeconfig", type=Path, metavar="FILE", help="write one that leads here")
     add("--advertise-url", metavar="URL", help="how clients reach it, for the kubeconfig")
-    faults = parser.add_argument_group("faults of the API server, off by default")
+    faults = parser.add_argument_group(
+        "faults of the API server, off by default",
+        f"P is a probability. PUT {PATH} sets them anew while it runs; GET shows them.",
+    )
     add = faults.add_argument
     ratio = _real(0.0, 1.0)
-    add("--fault-latency", type=_real(0.0, 60.0), default=0.0, metavar="SECONDS")
+    add("--fault-latency", type=_real(0.0, MAX_LATENCY_S), default=0.0, metavar="SECONDS")
     add("--fault-throttled", type=ratio, default=0.0, metavar="P", help="answered 429")
     add("--fault-failed", type=ratio, default=0.0, metavar="P", help="answered 500")
-    add("--fault-conflict", type=ratio, default=0.0, metavar="P", help="writes answered 409")
+    add("--fault-conflict", type=ratio, default=0.0, metavar="P", help="updates, bindings: 409")
+    add("--fault-answer-lost", type=ratio, default=0.0, metavar="P", help="done, yet answered 500")
     add("--fault-watch-dropped", type=ratio, default=0.0, metavar="P", help="after an event")
 
 
@@ -136,6 +140,7 @@ def _serve(options: argparse.Namespace) -> int:
             p_throttled=options.fault_throttled,
             p_failed=options.fault_failed,
             p_conflict=options.fault_conflict,
+            p_answer_lost=options.fault_answer_lost,
             p_watch_dropped=options.fault_watch_dropped,
             seed=options.seed,
         ),

@@ -14,7 +14,8 @@ import uvicorn
 from kube.edge.logs import facts
 from kube.edge.settings import SettingsError
 from scheduler.simulator.apiserver.app import make_app
-from scheduler.simulator.apiserver.settings import ApiServerSettings, Faults
+from scheduler.simulator.apiserver.faults import Faults
+from scheduler.simulator.apiserver.settings import ApiServerSettings
 from scheduler.simulator.clock import VirtualClock
 from scheduler.simulator.cluster import Cluster
 from scheduler.simulator.defaults import bootstrap_objects

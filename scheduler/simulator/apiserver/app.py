@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import random
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
@@ -10,6 +9,7 @@ from typing import Any, TypeAlias
 from kube.instants import http_date
 from scheduler.simulator.apiserver.dispatch import Dispatcher
 from scheduler.simulator.apiserver.errors import ApiError
+from scheduler.simulator.apiserver.faults import FaultInjector
 from scheduler.simulator.apiserver.health import answer_health
 from scheduler.simulator.apiserver.requests import (
     Request,
@@ -49,8 +49,13 @@ class ApiServer:
         self._settings = settings
         self._metrics_source = metrics_source
         self._telemetry = Telemetry()
-        self._random = random.Random(settings.faults.seed)
-        self._dispatcher = Dispatcher(store, settings=settings, metrics_source=metrics_source)
+        self._faults = FaultInjector(settings.faults, on_strike=self._telemetry.failed_on_purpose)
+        self._dispatcher = Dispatcher(
+            store,
+            settings=settings,
+            metrics_source=metrics_source,
+            drops_watch=self._faults.drops_watch,
+        )
 
     def close(self) -> None:
         """End all watches, so that the server can stop at once."""
@@ -136,8 +141,13 @@ class ApiServer:
         if request.path == "/metrics/cadvisor":
             text = self._metrics_source.exposition()
             return Response(body=text.encode(), content_type=EXPOSITION_TYPE)
-        await self._misbehave(request)
-        return self._dispatcher.answer(request)
+        about_faults = self._faults.answer(request)
+        if about_faults is not None:
+            return about_faults
+        await self._faults.before(request)
+        answer = self._dispatcher.answer(request)
+        self._faults.after(request)
+        return answer
 
     def _check_access(self, request: Request) -> None:
         if not self._settings.tokens:
@@ -149,32 +159,6 @@ class ApiServer:
         known = [hmac.compare_digest(given, each.encode()) for each in self._settings.tokens]
         if scheme.lower() != "bearer" or not any(known):
             raise ApiError(401, "Unauthorized", reason="Unauthorized")
-
-    async def _misbehave(self, request: Request) -> None:
-        faults = self._settings.faults
-        if faults.latency_s:
-            await asyncio.sleep(faults.latency_s)
-        if self._strikes(faults.p_throttled, "throttled"):
-            raise ApiError(
-                429,
-                "the server has received too many requests and has asked us to try again later",
-                reason="TooManyRequests",
-                details={"retryAfterSeconds": 1},
-                headers=(("Retry-After", "1"),),
-            )
-        if self._strikes(faults.p_failed, "failed"):
-            message = "Internal error occurred: injected fault"
-            raise ApiError(500, message, reason="InternalError", details={})
-        is_change = request.method in ("PUT", "PATCH")
-        if is_change and self._strikes(faults.p_conflict, "conflict"):
-            message = "Operation cannot be fulfilled: injected fault; please try again"
-            raise ApiError(409, message, reason="Conflict", details={})
-
-    def _strikes(self, p: float, kind: str) -> bool:
-        if not p or self._random.random() >= p:
-            return False
-        self._telemetry.failed_on_purpose(kind)
-        return True
 
     def _start(
         self,

@@ -39,10 +39,16 @@ class Dispatcher:
         store: The cluster's objects.
         settings: See there.
         metrics_source: Answers ``metrics.k8s.io``.
+        drops_watch: Tells of the watch that a request began, after each event, whether it ends.
     """
 
     def __init__(
-        self, store: Store, *, settings: ApiServerSettings, metrics_source: MetricsSource
+        self,
+        store: Store,
+        *,
+        settings: ApiServerSettings,
+        metrics_source: MetricsSource,
+        drops_watch: Callable[[Request], bool] = lambda _: False,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -57,7 +63,9 @@ class Dispatcher:
         self._writer = Writer(store)
         self._deleter = Deleter(store, reader=self._reader)
         self._pods = PodActions(store, deleter=self._deleter)
-        self.watches = Watches(store, reader=self._reader, settings=settings)
+        self.watches = Watches(
+            store, reader=self._reader, settings=settings, drops_watch=drops_watch
+        )
         self._verbs: Mapping[str, Callable[[Target, Request], Response | Stream]] = {
             "get": self._get,
             "list": self._list,

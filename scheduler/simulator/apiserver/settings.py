@@ -1,27 +1,11 @@
 """What an operator, or a test, can turn about the simulated API server."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
+from scheduler.simulator.apiserver.faults import NO_FAULTS, Faults
 from scheduler.simulator.resources import Object
-
-
-@dataclass(slots=True, kw_only=True)
-class Faults:
-    """How the server misbehaves; may be changed while it runs. All off by default."""
-
-    latency_s: float = 0.0
-    """Waited before each answer, in wall seconds."""
-    p_throttled: float = 0.0
-    """Probability that a request is answered 429."""
-    p_failed: float = 0.0
-    """Probability that a request is answered 500."""
-    p_conflict: float = 0.0
-    """Probability that an update or patch is answered 409."""
-    p_watch_dropped: float = 0.0
-    """Probability, for each event, that its watch ends after it."""
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +21,8 @@ class ApiServerSettings:
     """Events that may wait for a slow watcher before it is cut off."""
     clears_namespaces: bool = True
     """Delete what a terminating namespace holds, as the namespace controller does."""
-    faults: Faults = field(default_factory=Faults)
+    faults: Faults = NO_FAULTS
+    """How it misbehaves at first; see ``faults`` for how that is changed while it runs."""
 
 
 class MetricsSource(Protocol):

@@ -151,13 +151,22 @@ class Watches:
     Args:
         store: Where objects are kept.
         reader: Makes tables.
-        settings: Queue size and faults.
+        settings: Queue size.
+        drops_watch: Tells of the watch that a request began, after each event, whether it ends.
     """
 
-    def __init__(self, store: Store, *, reader: Reader, settings: ApiServerSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        reader: Reader,
+        settings: ApiServerSettings,
+        drops_watch: Callable[[Request], bool],
+    ) -> None:
         self._store = store
         self._reader = reader
         self._settings = settings
+        self._drops_watch = drops_watch
         self._random = random.Random(settings.faults.seed)
         self._watchers: set[_Watcher] = set()
         self._is_closed = False
@@ -192,7 +201,7 @@ class Watches:
         write = self._writer(target.resource, request, representation.form)
         style = _Format(target.resource, write)
         begin = self._begin(watcher, selection, style, request=request, version=version)
-        stop = self._follow(watcher, selection, style, after=version)
+        stop = self._follow(watcher, selection, style, request=request, after=version)
         self._watchers.add(watcher)
         if self._is_closed:
             watcher.end()
@@ -242,17 +251,21 @@ class Watches:
         return b"".join(self._seen(write, selection, style) for write in writes)
 
     def _follow(
-        self, watcher: _Watcher, selection: Selection, style: _Format, *, after: int
+        self,
+        watcher: _Watcher,
+        selection: Selection,
+        style: _Format,
+        *,
+        request: Request,
+        after: int,
     ) -> Callable[[], None]:
-        faults = self._settings.faults
-
         def tell(write: Write) -> None:
             if write.version <= after:
                 return
             text = self._seen(write, selection, style)
             if text:
                 watcher.put(text)
-                if faults.p_watch_dropped and self._random.random() < faults.p_watch_dropped:
+                if self._drops_watch(request):
                     watcher.end()
 
         return self._store.table(selection.resource).listen(tell)

@@ -10,7 +10,8 @@ import pytest
 import uvicorn
 
 from scheduler.simulator.apiserver.app import make_app
-from scheduler.simulator.apiserver.settings import ApiServerSettings, Faults, NoMetrics
+from scheduler.simulator.apiserver.faults import Faults
+from scheduler.simulator.apiserver.settings import ApiServerSettings, NoMetrics
 from scheduler.simulator.defaults import bootstrap_objects
 from scheduler.simulator.store import Store
 from tests.api_world import PODS_PATH, Clock, pod
@@ -101,6 +102,86 @@ def test_faults_are_made_on_purpose_and_counted(faults, code):
     with running(faults=faults) as live:
         assert live("GET", "/api/v1/nodes")[0] == code
         assert b"apiserver_injected_faults_total{" in live("GET", "/metrics")[2]
+
+
+FAULTS_PATH = "/simulator/v1/faults"
+
+
+def bind(live, name):
+    body = {"metadata": {"name": name}, "target": {"kind": "Node", "name": "n1"}}
+    return live("POST", f"{PODS_PATH}/{name}/binding", body)[0]
+
+
+def is_bound(live, name, **headers):
+    return "nodeName" in json.loads(live("GET", f"{PODS_PATH}/{name}", **headers)[2])["spec"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "code", "bound"),
+    [
+        pytest.param(Faults(p_conflict=1.0), 409, False, id="conflict"),
+        pytest.param(Faults(p_answer_lost=1.0, spared_user_agent="good"), 500, True, id="lost"),
+    ],
+)
+def test_bindings_fail_before_or_after_they_are_carried_out(faults, code, bound):
+    with running(faults=faults) as live:
+        live("POST", PODS_PATH, pod("web"), **{"User-Agent": "good/1"})
+
+        assert bind(live, "web") == code
+        assert is_bound(live, "web") is bound
+
+
+def test_who_is_spared_is_served_well():
+    with running(faults=Faults(p_failed=1.0, spared_user_agent="checker")) as live:
+        assert live("GET", PODS_PATH, **{"User-Agent": "checker/1"})[0] == 200
+        assert live("GET", PODS_PATH, **{"User-Agent": "other"})[0] == 500
+
+
+def test_faults_are_set_anew_while_it_runs():
+    with running() as live:
+        before = live("GET", PODS_PATH)[0]
+        status, _, body = live("PUT", FAULTS_PATH, {"p_throttled": 1.0, "seed": 7})
+        throttled, headers, _ = live("GET", PODS_PATH)
+        shown = json.loads(live("GET", FAULTS_PATH)[2])
+        live("PUT", FAULTS_PATH, {})
+
+        assert (before, status, throttled) == (200, 200, 429)
+        assert headers["retry-after"] == "1"
+        assert shown == json.loads(body)
+        assert (shown["p_throttled"], shown["p_failed"], shown["seed"]) == (1.0, 0.0, 7)
+        assert live("GET", PODS_PATH)[0] == 200
+
+
+def test_the_same_seed_makes_the_same_faults():
+    codes = []
+    for _ in range(2):
+        with running(faults=Faults(p_failed=0.5, seed=3)) as live:
+            codes.append([live("GET", PODS_PATH)[0] for _ in range(20)])
+
+    assert codes[0] == codes[1]
+    assert set(codes[0]) == {200, 500}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        pytest.param({"p_failed": 2}, 422, "p_failed", id="no probability"),
+        pytest.param({"p_fail": 1}, 422, "p_fail", id="unknown"),
+        pytest.param(b"{", 400, "", id="no JSON"),
+    ],
+)
+def test_faults_that_make_no_sense_are_refused(shared, body, status, field):
+    answered, headers, problem = shared("PUT", FAULTS_PATH, body)
+
+    assert (answered, headers["content-type"]) == (status, "application/problem+json")
+    assert json.loads(problem).get("field", "") == field
+    assert shared("DELETE", FAULTS_PATH)[0] == 405
+
+
+def test_faults_are_set_by_those_who_have_the_token():
+    with running(tokens=frozenset({"secret"})) as live:
+        assert live("PUT", FAULTS_PATH, {})[0] == 401
+        assert live("PUT", FAULTS_PATH, {}, Authorization="Bearer secret")[0] == 200
 
 
 def test_a_watch_resumes_from_a_version(shared):
