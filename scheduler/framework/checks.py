@@ -5,9 +5,9 @@ the same every time.
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from kube.objects import (
     Toleration,
 )
 from kube.quantity import CPU, MEMORY
+from kube.selectors import labels_query
 from scheduler.errors import PluginError
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import (
@@ -37,7 +38,9 @@ from scheduler.framework.status import (
     ScoreColumn,
     Verdicts,
 )
-from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint
+from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, SpreadConstraint, Taint
+
+T = TypeVar("T")
 
 _N_CASES: Final = 40
 _MAX_NODES: Final = 24
@@ -53,6 +56,10 @@ class _Case:
     nodes: tuple[NodeFacts, ...]
     placed: tuple[PodFacts, ...]
     pod: PodFacts
+    going: tuple[PodFacts, ...] = ()
+    """Some of ``placed``, of a few nodes, that a what-if takes away."""
+    coming: tuple[PodFacts, ...] = ()
+    """Pods that it adds, to a few nodes."""
 
     def snapshot(self, *, is_reversed: bool = False) -> Snapshot:
         snapshot = Snapshot()
@@ -60,6 +67,18 @@ class _Case:
             snapshot.set_node(node)
         for pod in self.placed:
             snapshot.add_pod(pod, node=pod.node_name)
+        return snapshot
+
+    def changed_nodes(self) -> set[str]:
+        return {pod.node_name for pod in (*self.going, *self.coming)}
+
+    def change(self, snapshot: Snapshot, *, nodes: Container[str]) -> Snapshot:
+        for pod in self.going:
+            if pod.node_name in nodes:
+                snapshot.remove_pod(pod, node=pod.node_name)
+        for pod in self.coming:
+            if pod.node_name in nodes:
+                snapshot.add_pod(pod, node=pod.node_name)
         return snapshot
 
 
@@ -72,15 +91,22 @@ def check_filter_plugin(plugin: FilterPlugin, *, seed: int = 0) -> None:
     for case in _cases(seed):
         snapshot = case.snapshot()
         first = _filter(plugin, case.pod, snapshot)
+        if first is None:
+            continue
         _check_verdicts(plugin, first, n_nodes=snapshot.n_nodes)
         again = _filter(plugin, case.pod, snapshot)
-        _demand(plugin, _same(first, again), "the same question has the same answer")
+        _demand(
+            plugin,
+            again is not None and _same(first, again),
+            "the same question has the same answer",
+        )
         mirrored = _filter(plugin, case.pod, case.snapshot(is_reversed=True))
         _demand(
             plugin,
-            np.array_equal(first.codes, mirrored.codes[::-1]),
+            mirrored is not None and np.array_equal(first.codes, mirrored.codes[::-1]),
             "a verdict follows the node, whatever its row",
         )
+        _check_what_if(plugin, case, snapshot)
         _demand(plugin, _is_untouched(case, snapshot), "the snapshot is left as it was")
 
 
@@ -122,12 +148,42 @@ def _demand(plugin: Plugin, is_kept: bool, law: str) -> None:  # noqa: FBT001 - 
         raise PluginError(f"{plugin.name}: {law}")
 
 
-def _filter(plugin: FilterPlugin, pod: PodFacts, snapshot: Snapshot) -> Verdicts:
+def _filter(
+    plugin: FilterPlugin, pod: PodFacts, snapshot: Snapshot, *, what_if: Snapshot | None = None
+) -> Verdicts | None:
+    """Ask as a cycle does; ``None`` where PreFilter has settled it."""
     state = CycleState()
     if isinstance(plugin, PreFilterPlugin):
-        plugin.pre_filter(state, pod=pod, snapshot=snapshot)
-    found = plugin.filter(state, pod=pod, snapshot=snapshot)
+        result = plugin.pre_filter(state, pod=pod, snapshot=snapshot)
+        if not result.status.is_success:
+            return None
+    asked = snapshot if what_if is None else what_if
+    found = plugin.filter(state, pod=pod, snapshot=asked)
     return found or Verdicts(np.zeros(snapshot.n_nodes, dtype=np.uint8), ())
+
+
+def _check_what_if(plugin: FilterPlugin, case: _Case, snapshot: Snapshot) -> None:
+    """Change the pods of several nodes at once, and each node's alone for comparison."""
+    what_if = case.change(snapshot.what_if(), nodes=snapshot.rows)
+    found = _filter(plugin, case.pod, snapshot, what_if=what_if)
+    unchanged = _filter(plugin, case.pod, snapshot)
+    if found is None or unchanged is None:
+        return
+    _check_verdicts(plugin, found, n_nodes=snapshot.n_nodes)
+    changed = case.changed_nodes()
+    for name, row in snapshot.rows.items():
+        alone: Verdicts | None = unchanged
+        if name in changed:
+            alone = _filter(plugin, case.pod, case.change(case.snapshot(), nodes=(name,)))
+        _demand(
+            plugin,
+            alone is None or _at(found, row) == _at(alone, row),
+            "a verdict on a row of a what-if takes only that row's changes into account",
+        )
+
+
+def _at(found: Verdicts, row: int) -> tuple[int, set[str]]:
+    return int(found.codes[row]), {reason for reason, nodes in found.reasons if nodes[row]}
 
 
 def _score(plugin: ScorePlugin, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn | None:
@@ -177,7 +233,14 @@ def _cases(seed: int) -> Iterator[_Case]:
         placed = tuple(
             _pod(rng, f"p{i}", node=rng.choice(nodes).name) for i in range(rng.randint(0, 40))
         )
-        yield _Case(nodes, placed, _pod(rng, "incoming"))
+        tried = [node.name for node in rng.sample(nodes, min(len(nodes), 3))]
+        yield _Case(
+            nodes,
+            placed,
+            _pod(rng, "incoming"),
+            going=tuple(p for p in placed if p.node_name in tried and rng.random() < 0.5),
+            coming=tuple(_pod(rng, f"q{i}", node=rng.choice(tried)) for i in range(3)),
+        )
 
 
 def _node(rng: random.Random, name: str) -> NodeFacts:
@@ -186,7 +249,9 @@ def _node(rng: random.Random, name: str) -> NodeFacts:
     return NodeFacts(
         name,
         allocatable=_without_some(rng, {**allocatable, "example.com/gpu": rng.randint(1, 4)}),
-        labels={"zone": rng.choice("abc"), "cores": str(rng.randint(1, 64)), "name": name},
+        labels=_without_some(
+            rng, {"zone": rng.choice("abc"), "cores": str(rng.randint(1, 64)), "name": name}
+        ),
         taints=tuple(rng.sample(taints, rng.choice((0, 0, 1, 2)))),
         is_unschedulable=rng.random() < 0.1,
     )
@@ -197,7 +262,7 @@ def _pod(rng: random.Random, name: str, *, node: str = "") -> PodFacts:
     requests = _without_some(rng, {**amounts, "example.com/gpu": 1})
     ports = [HostPort(ip, "TCP", port) for ip in _ADDRESSES for port in (80, 443)]
     return PodFacts(
-        namespace="default",
+        namespace=rng.choice(("default", "default", "other")),
         name=name,
         uid=name,
         node_name=node,
@@ -207,7 +272,23 @@ def _pod(rng: random.Random, name: str, *, node: str = "") -> PodFacts:
         tolerations=_some(rng, [Toleration(key="dedicated", operator="Exists"), Toleration()]),
         node_selector={"zone": "a"} if rng.random() < 0.2 else {},
         node_affinity=_affinity(rng) if rng.random() < 0.5 else None,
+        labels={"app": rng.choice("ab")} if rng.random() < 0.9 else {},
+        spread=tuple(_spread(rng) for _ in range(rng.choice((0, 0, 1, 2)))),
         workload=f"default/Deployment/{rng.choice('abc')}",
+        is_terminating=rng.random() < 0.1,
+    )
+
+
+def _spread(rng: random.Random) -> SpreadConstraint:
+    queries = [labels_query({"app": "a"}), labels_query({}), None]
+    return SpreadConstraint(
+        rng.choice(("zone", "name", "cores", "disk")),
+        max_skew=rng.randint(1, 3),
+        is_hard=rng.random() < 0.5,
+        query=rng.choice(queries),
+        min_domains=rng.choice((1, 1, 3)),
+        honors_node_affinity=rng.random() < 0.5,
+        honors_node_taints=rng.random() < 0.5,
     )
 
 
@@ -228,8 +309,8 @@ def _affinity(rng: random.Random) -> NodeAffinity:
     )
 
 
-def _without_some(rng: random.Random, amounts: dict[str, int]) -> dict[str, int]:
-    return {name: amount for name, amount in amounts.items() if rng.random() < 0.9}
+def _without_some(rng: random.Random, found: dict[str, T]) -> dict[str, T]:
+    return {name: value for name, value in found.items() if rng.random() < 0.9}
 
 
 def _some(rng: random.Random, items: Iterable[Toleration]) -> tuple[Toleration, ...]:

@@ -13,7 +13,7 @@ from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import FilterPlugin, ScorePlugin, default_normalize
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import Code, Verdicts
-from scheduler.model import HostPort
+from scheduler.model import PODS, HostPort
 from scheduler.plugins.balanced_allocation import (
     BalancedResource,
     NodeResourcesBalancedAllocation,
@@ -58,6 +58,9 @@ class Broken(FilterPlugin, ScorePlugin):
     def filter(self, state, *, pod, snapshot):
         refused = np.ones(snapshot.n_nodes, dtype=np.bool_)
         reasons = () if self.args.kind == "silent" else (("no", refused),)
+        if self.args.kind == "sums":
+            refused &= snapshot.requested[PODS].sum() > 10
+            return Verdicts.refuse(refused, reason="no", code=Code.UNSCHEDULABLE)
         code = Code.ERROR if self.args.kind == "wrong code" else Code.UNSCHEDULABLE
         return Verdicts(np.full(snapshot.n_nodes, code, dtype=np.uint8), reasons)
 
@@ -72,6 +75,7 @@ class Broken(FilterPlugin, ScorePlugin):
     [
         pytest.param("silent", "explains itself", id="refuses without a reason"),
         pytest.param("wrong code", "passed or refused", id="calls a refusal an error"),
+        pytest.param("sums", "only that row's changes", id="sums what is only tried"),
     ],
 )
 def test_the_checker_catches_a_broken_filter(kind, law):
