@@ -11,10 +11,12 @@ import numpy as np
 from kube.quantity import CPU, MEMORY
 from scheduler.framework.carried_terms import CarriedTerms
 from scheduler.framework.columns import Amounts, IntColumn, Labels
+from scheduler.framework.disks import Disk, disks_of
 from scheduler.framework.images import HeldImage, HeldImages
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.pod_counts import PodCounts, PodQuery
 from scheduler.framework.status import BoolColumn
+from scheduler.framework.uses import Uses
 from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint
 
 T = TypeVar("T")
@@ -55,8 +57,10 @@ class Snapshot:
         self.host_ports: Amounts[HostPort] = Amounts()
         """How many pods take the port."""
         self.labels = Labels()
-        self.claims: Amounts[str] = Amounts()
+        self.claims: Uses[str] = Uses()
         """How many pods on the node use the claim (``namespace/name``)."""
+        self.disks: Uses[Disk] = Uses()
+        """How many pods on the node name the disk themselves."""
         self.carried_terms = CarriedTerms()
         """How many pods on the node carry a term of affinity."""
         self.objects = ClusterObjects()
@@ -208,7 +212,7 @@ class Snapshot:
         self.generation += 1
         return row
 
-    def _columns(self) -> Iterable[Amounts[str] | Labels | PodCounts | HeldImages]:
+    def _columns(self) -> Iterable[Amounts[str] | Labels | Uses[str] | PodCounts | HeldImages]:
         return [getattr(self, name) for name in (*_NODE_COLUMNS, *_POD_COLUMNS)]
 
     def _write_facts(self, row: int, facts: NodeFacts, *, sign: int) -> None:
@@ -233,6 +237,8 @@ class Snapshot:
             self.host_ports.add(row, key=port, amount=sign)
         for claim in pod.claims:
             self.claims.add(row, key=claim, amount=sign)
+        for disk in disks_of(pod):
+            self.disks.add(row, key=disk, amount=sign)
         self.carried_terms.count(row, pod, sign=sign)
         self._pod_counts.count(row, pod, sign=sign)
         if pod.pod_group and self.actual is self:
@@ -254,6 +260,7 @@ _POD_COLUMNS = (
     "scored_requested",
     "host_ports",
     "claims",
+    "disks",
     "carried_terms",
     "_pod_counts",
 )
