@@ -13,9 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from kube.client import Client
 from kube.edge.settings import Interval
+from scheduler.cluster.leader import LeaderElector
 from scheduler.cluster.metrics import Metrics
 from scheduler.cluster.shell import ClusterShell
 from scheduler.engine import Engine, EngineSettings
+from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.framework.profile import make_profiles
 from scheduler.model import PREDICTION_ANNOTATION
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
@@ -28,7 +30,6 @@ PODS = "/api/v1/pods"
 NODES = "/api/v1/nodes"
 EVENTS = "/apis/events.k8s.io/v1/events"
 ROOT = Path(__file__).parents[2]
-ROLE = ("ClusterRole", "ai-scheduler")
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -232,7 +233,42 @@ def permission(request) -> tuple[str, str, str]:
     resource = "/".join([plural, *rest[1:]])
     if request.method == "GET":
         return group, resource, "watch" if "watch" in request.query else "get" if rest else "list"
-    return group, resource, {"POST": "create", "PATCH": "patch"}[request.method]
+    verbs = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+    return group, resource, verbs[request.method]
+
+
+def permissions(kind: str) -> set[tuple[str, str, str]]:
+    """Tell what the scheduler's role of a kind allows."""
+    documents = yaml.safe_load_all((ROOT / "config/k8s/rbac.yaml").read_text())
+    [role] = [d for d in documents if (d["kind"], d["metadata"]["name"]) == (kind, "ai-scheduler")]
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+WATCHED_ELSEWHERE = {
+    "": "namespaces persistentvolumeclaims persistentvolumes replicationcontrollers services",
+    "apps": "replicasets statefulsets",
+    "policy": "poddisruptionbudgets",
+    "scheduling.x-k8s.io": "podgroups",
+    "storage.k8s.io": "csidrivers csinodes csistoragecapacities storageclasses volumeattachments",
+}
+ELSEWHERE = {
+    ("", "pods", "delete"),
+    ("", "persistentvolumeclaims", "patch"),
+    ("", "persistentvolumes", "patch"),
+    *(
+        (group, resource, verb)
+        for group, resources in WATCHED_ELSEWHERE.items()
+        for resource in resources.split()
+        for verb in ("list", "watch")
+    ),
+}
+"""What only volumes, preemption, gangs and rules about other objects need, which are not here."""
 
 
 def test_asks_for_what_its_role_allows_and_for_nothing_else(server):
@@ -248,18 +284,20 @@ def test_asks_for_what_its_role_allows_and_for_nothing_else(server):
             lambda: [e for e in events_about(server, "big", "FailedScheduling") if "series" in e]
         )
 
-    documents = yaml.safe_load_all((ROOT / "config/k8s/rbac.yaml").read_text())
-    [role] = [d for d in documents if (d["kind"], d["metadata"]["name"]) == ROLE]
-    allowed = {
-        (group, resource, verb)
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
     # Everybody who is known to the API server may ask for its version.
     used = {permission(r) for r in list(server.requests) if r.path != "/version"}
-    assert used == allowed
+    assert used == permissions("ClusterRole") - ELSEWHERE
+
+
+def test_asks_for_the_lease_what_its_role_allows_and_for_nothing_else(server):
+    settings = LeaderElectionConfiguration(leader_elect=True)
+    with Client.for_url(server.url) as client:
+        elector = LeaderElector(client, settings=settings, rng=random.Random(1))
+        elector.attempt()
+        elector.attempt()
+        elector.release()
+
+    assert {permission(r) for r in list(server.requests)} == permissions("Role")
 
 
 # -------------------------------------------------------------------------------- predictor

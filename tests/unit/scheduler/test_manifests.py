@@ -8,7 +8,10 @@ import yaml
 
 from kube.objects import Pod
 from scheduler.events import PodSeen
+from scheduler.framework.configuration import load_configuration
+from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.model import PodFacts
+from scheduler.plugins.defaults import built_in_registry
 from tests.unit.scheduler.worlds import feed, make_engine, make_facts, placements
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -59,17 +62,65 @@ def test_the_other_programs_may_only_look_or_nothing():
     assert "ai-predictor" not in verbs
 
 
-def test_every_program_runs_without_privileges_under_its_own_account():
-    deployments = [
-        d for d in documents(CONFIG / "k8s/deployment.yaml") if d["kind"] == "Deployment"
-    ]
+def deployments():
+    return {
+        document["metadata"]["name"]: document["spec"]
+        for path in sorted((CONFIG / "k8s").glob("*.yaml"))
+        for document in documents(path)
+        if document["kind"] == "Deployment"
+    }
 
-    specs = {d["metadata"]["name"]: d["spec"]["template"]["spec"] for d in deployments}
+
+def test_every_program_runs_without_privileges_under_its_own_account():
+    specs = {name: spec["template"]["spec"] for name, spec in deployments().items()}
 
     assert sorted(specs) == ["ai-collector", "ai-predictor", "ai-scheduler"]
     for name, spec in specs.items():
         [container] = spec["containers"]
         assert spec["serviceAccountName"] == name
         assert spec["securityContext"]["runAsNonRoot"]
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not container["securityContext"]["allowPrivilegeEscalation"]
         assert container["securityContext"]["readOnlyRootFilesystem"]
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert {"readinessProbe", "livenessProbe", "resources"} <= set(container)
+
+
+def test_every_object_of_a_namespace_is_in_the_same_one():
+    namespaces = {
+        document["metadata"].get("namespace")
+        for path in sorted((CONFIG / "k8s").glob("*.yaml"))
+        for document in documents(path)
+        if not document["kind"].startswith("ClusterRole")
+    }
+
+    assert namespaces == {"kube-system"}
+
+
+def test_two_schedulers_run_and_elect_a_leader_under_the_usual_profile(tmp_path):
+    [text] = [
+        text
+        for document in documents(CONFIG / "k8s/deployment.yaml")
+        if document["kind"] == "ConfigMap"
+        for text in document["data"].values()
+    ]
+    mounted = tmp_path / "profile.yaml"
+    mounted.write_text(text)
+    [usual] = documents(CONFIG / "profiles/ai-scheduler.yaml")
+
+    in_cluster = load_configuration(mounted, registry=built_in_registry())
+
+    assert deployments()["ai-scheduler"]["replicas"] == 2
+    assert in_cluster.leader_election == LeaderElectionConfiguration(leader_elect=True)
+    assert yaml.safe_load(text)["profiles"] == usual["profiles"]
+    assert "leaderElection" not in usual
+
+
+def test_the_lease_that_may_be_written_is_the_one_that_is_elected_by():
+    [role] = [d for d in documents(CONFIG / "k8s/rbac.yaml") if d["kind"] == "Role"]
+    settings = LeaderElectionConfiguration(leader_elect=True)
+
+    [names] = [rule["resourceNames"] for rule in role["rules"] if "resourceNames" in rule]
+
+    assert names == [settings.resource_name]
+    assert role["metadata"]["namespace"] == settings.resource_namespace
