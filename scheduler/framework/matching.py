@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from kube.objects import NodeSelectorRequirement, NodeSelectorTerm, Toleration
+from kube.objects import NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, Toleration
 from scheduler.framework.columns import parse_int64
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import BoolColumn
-from scheduler.model import Taint
+from scheduler.model import PodFacts, Taint
 
 NO_SCHEDULE = "NoSchedule"
 PREFER_NO_SCHEDULE = "PreferNoSchedule"
@@ -34,6 +34,49 @@ def _covers(toleration: Toleration, taint: Taint) -> bool:
             return (toleration.value or "") == taint.value
         case _:
             return False
+
+
+def repelling(snapshot: Snapshot, *, tolerations: Iterable[Toleration]) -> BoolColumn | None:
+    """Tell which nodes have a taint that keeps pods away and that *tolerations* do not cover.
+
+    Returns:
+        Shape ``(n_nodes,)``; ``None`` for no node.
+    """
+    untolerated = [
+        taint
+        for taint in snapshot.taints.present()
+        if taint.effect in (NO_SCHEDULE, NO_EXECUTE) and not tolerates(tolerations, taint=taint)
+    ]
+    if not untolerated:
+        return None
+    tainted = np.zeros(snapshot.n_nodes, dtype=np.bool_)
+    for taint in untolerated:
+        tainted |= snapshot.taints[taint] != 0
+    return tainted
+
+
+def required_terms(affinity: NodeAffinity | None) -> list[NodeSelectorTerm] | None:
+    """Return the required terms; ``None`` if nothing is required, ``[]`` if nothing can match."""
+    if affinity is None or affinity.required_during_scheduling_ignored_during_execution is None:
+        return None
+    return affinity.required_during_scheduling_ignored_during_execution.node_selector_terms or []
+
+
+def selected(snapshot: Snapshot, *, pod: PodFacts) -> BoolColumn | None:
+    """Tell which nodes meet the pod's node selector and required affinity.
+
+    Returns:
+        Shape ``(n_nodes,)``; ``None`` for all nodes: the pod has neither.
+    """
+    required = required_terms(pod.node_affinity)
+    if required is None and not pod.node_selector:
+        return None
+    matched = np.ones(snapshot.n_nodes, dtype=np.bool_)
+    for key, value in pod.node_selector.items():
+        matched &= snapshot.labels.is_in(key, values=[value])
+    if required is not None:
+        matched &= matches_any_term(snapshot, terms=required)
+    return matched
 
 
 def matches_any_term(snapshot: Snapshot, *, terms: Sequence[NodeSelectorTerm]) -> BoolColumn:

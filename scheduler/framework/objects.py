@@ -16,7 +16,7 @@ from kube.objects import (
     Service,
     StatefulSet,
 )
-from kube.selectors import LabelQuery
+from kube.selectors import LabelQuery, labels_query
 from kube.storage import (
     CsiDriver,
     CsiNode,
@@ -26,6 +26,7 @@ from kube.storage import (
     StorageClass,
     VolumeAttachment,
 )
+from scheduler.framework.selector_index import SelectorIndex
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -60,6 +61,7 @@ class ClusterObjects:
         self._objects: dict[type[KubeObject], dict[str, KubeObject]] = {k: {} for k in KINDS}
         self._versions: dict[type[KubeObject], int] = dict.fromkeys(KINDS, 0)
         self._resolved: dict[tuple[LabelQuery, frozenset[str]], frozenset[str]] = {}
+        self._services: SelectorIndex[tuple[str, LabelQuery]] = SelectorIndex()
 
     def find(self, kind: type[T], key: str) -> T | None:
         """Return an object, if it is known."""
@@ -78,14 +80,15 @@ class ClusterObjects:
         held = self._objects[type(found)]
         before = held.get(key := found.metadata.key)
         held[key] = found
-        self._changed(type(found))
+        self._changed(type(found), before=before, after=found)
         return before
 
     def remove(self, kind: type[KubeObject], key: str) -> bool:
         """Forget an object; tells whether it was known."""
-        if self._objects[kind].pop(key, None) is None:
+        before = self._objects[kind].pop(key, None)
+        if before is None:
             return False
-        self._changed(kind)
+        self._changed(kind, before=before, after=None)
         return True
 
     def namespaces(self, query: LabelQuery | None, *, named: frozenset[str]) -> frozenset[str]:
@@ -113,7 +116,34 @@ class ClusterObjects:
         found = self.find(Namespace, name)
         return (found.metadata.labels if found is not None else None) or {}
 
-    def _changed(self, kind: type[KubeObject]) -> None:
+    def service_labels(self, namespace: str, *, labels: Mapping[str, str]) -> dict[str, str]:
+        """Return those of a pod's labels that services select it by."""
+        keys = {
+            requirement.key
+            for _, query in self._services.candidates(namespace, labels=labels)
+            if query.matches(labels)
+            for requirement in query.requirements
+        }
+        return {key: labels[key] for key in keys}
+
+    def _changed(
+        self, kind: type[KubeObject], *, before: KubeObject | None, after: KubeObject | None
+    ) -> None:
         self._versions[kind] += 1
         if kind is Namespace:
             self._resolved.clear()
+        if isinstance(before, Service):
+            item, home = _selection(before)
+            self._services.remove(item, namespaces=home, query=item[1])
+        if isinstance(after, Service):
+            item, home = _selection(after)
+            self._services.add(item, namespaces=home, query=item[1])
+
+
+def _selection(service: Service) -> tuple[tuple[str, LabelQuery], frozenset[str]]:
+    """Return a service's key with its selector, and where it looks for pods.
+
+    Without a selector it stands for no pod: it selects by no label, as one that selects all does.
+    """
+    item = (service.metadata.key, labels_query(service.spec.selector or {}))
+    return item, frozenset((service.metadata.namespace,))

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from kube.objects import NodeAffinity as Affinity
-from kube.objects import NodeSelectorTerm, PreferredSchedulingTerm
+from kube.objects import PreferredSchedulingTerm
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.hints import begins_to_pass
 from scheduler.framework.interface import (
@@ -19,7 +19,13 @@ from scheduler.framework.interface import (
     ScorePlugin,
     default_normalize,
 )
-from scheduler.framework.matching import matches_any_term, matches_term, named_nodes
+from scheduler.framework.matching import (
+    matches_any_term,
+    matches_term,
+    named_nodes,
+    required_terms,
+    selected,
+)
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
     SKIP,
@@ -58,8 +64,8 @@ class NodeAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin):
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot
     ) -> PreFilterResult:
         """Skip pods that take any node; narrow the search for pods that name theirs."""
-        required = _required(pod.node_affinity)
-        if required is None and not pod.node_selector and _required(self._added) is None:
+        required = required_terms(pod.node_affinity)
+        if required is None and not pod.node_selector and required_terms(self._added) is None:
             return PreFilterResult(SKIP)
         names = named_nodes(required or [])
         if names is not None and not names:
@@ -69,13 +75,10 @@ class NodeAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin):
     def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
         """Refuse nodes outside the profile's affinity, then those outside the pod's."""
         everywhere = np.ones(snapshot.n_nodes, dtype=np.bool_)
-        added, required = _required(self._added), _required(pod.node_affinity)
+        added, matched = required_terms(self._added), selected(snapshot, pod=pod)
         enforced = everywhere if added is None else matches_any_term(snapshot, terms=added)
-        matched = everywhere.copy()
-        for key, value in pod.node_selector.items():
-            matched &= snapshot.labels.is_in(key, values=[value])
-        if required is not None:
-            matched &= matches_any_term(snapshot, terms=required)
+        if matched is None:
+            matched = everywhere
         refused = ~(enforced & matched)
         return Verdicts(
             refused.astype(np.uint8) * np.uint8(Code.UNSCHEDULABLE_AND_UNRESOLVABLE),
@@ -114,10 +117,3 @@ class NodeAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin):
             if affinity is not None
             for term in affinity.preferred_during_scheduling_ignored_during_execution or []
         ]
-
-
-def _required(affinity: Affinity | None) -> list[NodeSelectorTerm] | None:
-    """Return the required terms; ``None`` if nothing is required, ``[]`` if nothing can match."""
-    if affinity is None or affinity.required_during_scheduling_ignored_during_execution is None:
-        return None
-    return affinity.required_during_scheduling_ignored_during_execution.node_selector_terms or []

@@ -13,7 +13,7 @@ from scheduler.framework.interface import (
     ScorePlugin,
     default_normalize,
 )
-from scheduler.framework.matching import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, tolerates
+from scheduler.framework.matching import NO_SCHEDULE, PREFER_NO_SCHEDULE, repelling, tolerates
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
     Code,
@@ -61,17 +61,9 @@ class TaintToleration(FilterPlugin, ScorePlugin):
 
     def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
         """Refuse nodes with an untolerated taint."""
-        repelling = [
-            taint
-            for taint in snapshot.taints.present()
-            if taint.effect in (NO_SCHEDULE, NO_EXECUTE)
-            and not tolerates(pod.tolerations, taint=taint)
-        ]
-        if not repelling:
+        tainted = repelling(snapshot, tolerations=pod.tolerations)
+        if tainted is None:
             return None
-        tainted = np.zeros(snapshot.n_nodes, dtype=np.bool_)
-        for taint in repelling:
-            tainted |= snapshot.taints[taint] != 0
         return Verdicts.refuse(
             tainted,
             reason="node(s) had untolerated taint(s)",
