@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from scheduler.simulator import resources as r
+from scheduler.simulator.label_keys import with_merged_label_keys
 from scheduler.simulator.pod_defaults import (
     complete_pod_spec,
     initial_status,
@@ -71,6 +72,7 @@ def _complete_pod(pod: Object, among: Objects) -> Object:
     spec = _with_links(complete_pod_spec(given))
     spec["tolerations"] = with_outage_tolerations(given.get("tolerations") or ())
     spec.update(_priority(given, among))
+    spec = with_merged_label_keys(spec, (pod.get("metadata") or {}).get("labels") or {})
     return {**pod, "spec": spec, "status": {**initial_status(spec), **(pod.get("status") or {})}}
 
 

@@ -10,6 +10,7 @@ from scheduler.simulator.apiserver.errors import (
     unsupported,
 )
 from scheduler.simulator.apiserver.names import label_key_problems, label_value_problems
+from scheduler.simulator.label_keys import given_expressions
 from scheduler.simulator.resources import Object
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -74,6 +75,23 @@ def spread_errors(spec: Object, at: str) -> Iterator[FieldError]:
             yield unsupported(f"{here}.whenUnsatisfiable", action, known)
         selector = constraint.get("labelSelector") or {}
         yield from label_selector_errors(selector, f"{here}.labelSelector")
+        yield from _label_key_errors(constraint, "matchLabelKeys", here)
+
+
+def _label_key_errors(constraint: Object, field: str, at: str) -> Iterator[FieldError]:
+    keys, selector = constraint.get(field) or (), constraint.get("labelSelector")
+    if keys and selector is None:
+        yield forbidden_field(
+            f"{at}.{field}", "must not be specified when labelSelector is not set"
+        )
+    selected = {each.get("key") for each in given_expressions(constraint)}
+    selected |= set((selector or {}).get("matchLabels") or ())
+    for i, key in enumerate(keys):
+        here = f"{at}.{field}[{i}]"
+        for problem in label_key_problems(key):
+            yield invalid_value(here, key, problem)
+        if key in selected:
+            yield invalid_value(here, key, f"exists in both {field} and labelSelector")
 
 
 def _weight_errors(term: Object, at: str) -> Iterator[FieldError]:
@@ -126,6 +144,12 @@ def _label_term_errors(term: Object, at: str) -> Iterator[FieldError]:
 
 def _pod_term_errors(term: Object, at: str) -> Iterator[FieldError]:
     yield from label_selector_errors(term.get("labelSelector") or {}, f"{at}.labelSelector")
+    yield from _label_key_errors(term, "matchLabelKeys", at)
+    yield from _label_key_errors(term, "mismatchLabelKeys", at)
+    for i, key in enumerate(term.get("mismatchLabelKeys") or ()):
+        if key in (term.get("matchLabelKeys") or ()):
+            detail = "exists in both matchLabelKeys and mismatchLabelKeys"
+            yield invalid_value(f"{at}.mismatchLabelKeys[{i}]", key, detail)
     key = term.get("topologyKey", "")
     if not key:
         yield required(f"{at}.topologyKey", "can not be empty")
