@@ -1,4 +1,7 @@
-"""``python -m scheduler``: schedules pods on the cluster that a kubeconfig names."""
+"""``python -m scheduler``: schedules pods on the cluster that a kubeconfig names.
+
+``python -m scheduler conformance FILE``: see ``scheduler.conformance``.
+"""
 
 import logging
 import os
@@ -21,6 +24,7 @@ from scheduler.cluster.leader import LeaderElector, lease_client
 from scheduler.cluster.metrics import Metrics
 from scheduler.cluster.shell import ClusterShell
 from scheduler.cluster.supervisor import Supervisor
+from scheduler.conformance import command as conformance
 from scheduler.engine import Engine, EngineSettings
 from scheduler.framework.configuration import KubeSchedulerConfiguration, load_configuration
 from scheduler.framework.leader_election import LeaderElectionConfiguration
@@ -34,7 +38,12 @@ log = logging.getLogger("scheduler")
 
 
 def main(arguments: Sequence[str], *, env: Mapping[str, str]) -> int:
-    """Schedule until told to stop; give the exit code of ``kube.edge.program.run``."""
+    """Schedule until told to stop; give the exit code of ``kube.edge.program.run``.
+
+    ``conformance FILE`` instead compares our decisions with recorded ones.
+    """
+    if arguments[:1] == ["conformance"]:
+        return conformance.run(arguments[1:], out=sys.stdout, err=sys.stderr)
     return run(
         "scheduler", arguments=arguments, env=env, settings_type=SchedulerSettings, serve=_serve
     )
