@@ -12,6 +12,7 @@ from scheduler.framework.configuration import load_configuration
 from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.model import PodFacts
 from scheduler.plugins.defaults import built_in_registry
+from tests.api_world import Api
 from tests.unit.scheduler.worlds import feed, make_engine, make_facts, placements
 
 CONFIG = Path(__file__).parents[3] / "config"
@@ -38,6 +39,42 @@ def test_every_example_asks_for_our_scheduler_and_states_its_needs(path):
             assert facts.scheduler_name == "ai-scheduler"
             assert facts.requests["cpu"] > 0
             assert facts.requests["memory"] > 0
+
+
+@pytest.mark.parametrize(
+    "path", [*EXAMPLES, *(CONFIG / "k8s").glob("*.yaml")], ids=lambda path: f"{path.stem}"
+)
+def test_every_file_is_accepted_by_the_simulated_api_server(path):
+    api = Api()
+
+    for document in documents(path):
+        group = document["apiVersion"]
+        if group.startswith("rbac."):
+            continue  # rights are not simulated
+        root = f"/apis/{group}" if "/" in group else f"/api/{group}"
+        namespace = document["metadata"]["namespace"]
+        plural = f"{document['kind'].lower()}s"
+        api.made(f"{root}/namespaces/{namespace}/{plural}", document)
+
+
+def test_the_priorities_go_from_40_to_200():
+    pods = [p for each in documents(CONFIG / "examples/priorities.yaml") for p in pods_of(each)]
+
+    assert [PodFacts.from_pod(pod).priority for pod in pods] == [40, 80, 120, 160, 200]
+
+
+@pytest.mark.parametrize("name", ["gang", "gang-split"])
+def test_a_gang_is_as_large_as_its_annotation_says(name):
+    pods = [p for each in documents(CONFIG / f"examples/{name}.yaml") for p in pods_of(each)]
+
+    assert {pod.metadata.annotations["pod-group-size"] for pod in pods} == {str(len(pods))}
+    assert len({pod.metadata.annotations["pod-group"] for pod in pods}) == 1
+
+
+def test_the_readme_names_every_example():
+    text = (CONFIG / "examples/README.md").read_text()
+
+    assert [path.name for path in EXAMPLES if f"`{path.name}`" not in text] == []
 
 
 def test_the_demo_fits_on_five_small_nodes():
