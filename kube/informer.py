@@ -24,7 +24,7 @@ from kube.backoff import Backoff
 from kube.client import Client, Params
 from kube.decoding import decode_list, decode_object
 from kube.edge.logs import facts
-from kube.errors import GoneError, KubeError, ThrottledError, UnavailableError
+from kube.errors import GoneError, KubeError, NotFoundError, ThrottledError, UnavailableError
 from kube.objects import KubeObject, ObjectMeta
 from kube.status import Status
 from kube.stream import Stream
@@ -37,6 +37,8 @@ _WATCH_MIN_S: Final = 300.0
 _WATCH_MAX_S: Final = 600.0
 _MAX_WAIT_S: Final = 10.0
 """Few of us ask one server, so they may ask again soon after it is back."""
+_OPTIONAL_S: Final = 60.0
+"""How often to look for a collection that the server does not serve."""
 _TOO_SHORT_S: Final = 1.0
 """A watch that ends sooner, without an event, counts as a failure."""
 
@@ -99,6 +101,8 @@ class Informer(Generic[T]):
         rng: Where chance comes from.
         quiet_s: After how long a silence a watch is taken for dead and resumed, in seconds. API
             servers send a bookmark about once a minute.
+        is_optional: A collection that the server does not serve is empty, not an outage: custom
+            resources may be defined later, or never.
     """
 
     def __init__(  # noqa: PLR0913 (each is a thing of its own, and all but two have one caller each)
@@ -112,8 +116,10 @@ class Informer(Generic[T]):
         stop: threading.Event,
         rng: random.Random,
         quiet_s: float = 90.0,
+        is_optional: bool = False,
     ) -> None:
         self._client = client
+        self._is_optional = is_optional
         self._path = path
         self._object_type = object_type
         self._on_event = on_event
@@ -185,7 +191,10 @@ class Informer(Generic[T]):
                     self._version = self._list()
                 self._watch(self._version)
             except KubeError as error:
-                self._recover(error)
+                if self._is_optional and isinstance(error, NotFoundError):
+                    self._do_without()
+                else:
+                    self._recover(error)
 
     def _run_logged(self) -> None:
         try:
@@ -207,6 +216,17 @@ class Informer(Generic[T]):
             extra=facts(path=self._path, error=str(error), retry_in_s=round(delay_s, 2)),
         )
         self._stop.wait(delay_s)
+
+    def _do_without(self) -> None:
+        """Take the collection for empty, and look again in a while."""
+        self._version = None
+        for key in list(self._store):
+            self._remove(key)
+        self._contact_at_s = time.monotonic()
+        if not self._synced.is_set():
+            self._tell(Synced())
+            self._synced.set()
+        self._stop.wait(self._rng.uniform(0.5, 1.5) * _OPTIONAL_S)
 
     def _is_same_story(self, version: str) -> bool:
         """Look whether the server is still where it was, or further on, and not elsewhere."""

@@ -5,10 +5,31 @@ API server says otherwise. The snapshot is kept up to date with every change, ne
 """
 
 from dataclasses import replace
+from typing import Final
 
-from scheduler.framework.interface import ClusterEvent
+from kube.objects import KubeObject, PodGroup
+from kube.storage import (
+    CsiDriver,
+    CsiNode,
+    CsiStorageCapacity,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    VolumeAttachment,
+)
+from scheduler.framework.interface import Change, ClusterEvent
 from scheduler.framework.snapshot import Snapshot
 from scheduler.model import NodeFacts, PodFacts
+
+_KIND_EVENTS: Final[dict[type[KubeObject], ClusterEvent]] = {
+    PersistentVolumeClaim: ClusterEvent.CLAIM,
+    PersistentVolume: ClusterEvent.VOLUME,
+    StorageClass: ClusterEvent.STORAGE_CLASS,
+    CsiNode: ClusterEvent.CSI_NODE,
+    CsiDriver: ClusterEvent.CSI_DRIVER,
+    CsiStorageCapacity: ClusterEvent.CSI_STORAGE_CAPACITY,
+    PodGroup: ClusterEvent.POD_GROUP,
+}
 
 
 class ClusterCache:
@@ -43,35 +64,61 @@ class ClusterCache:
         """Tell whether the pod was placed by us and is not confirmed yet."""
         return uid in self._assumed
 
-    def set_node(self, facts: NodeFacts) -> ClusterEvent:
+    def set_node(self, facts: NodeFacts) -> Change:
         """Add a node, or take in that it changed.
 
         Returns:
-            What that may mean for waiting pods; empty if nothing.
+            What that may mean for waiting pods; its event is empty if nothing.
         """
         before = self._nodes.get(facts.name)
         if before == facts:
-            return ClusterEvent(0)
+            return Change(ClusterEvent(0))
         self._nodes[facts.name] = facts
         self.snapshot.set_node(facts)
         if before is None:
             for pod in self._orphans.pop(facts.name, {}).values():
                 self.snapshot.add_pod(pod, node=facts.name)
-            return ClusterEvent.NODE_ADD
-        return _changes(before, facts)
+            return Change(ClusterEvent.NODE_ADD, after=facts)
+        return Change(_changes(before, facts), before=before, after=facts)
 
-    def remove_node(self, name: str) -> None:
+    def remove_node(self, name: str) -> Change:
         """Forget a node; its pods stay known until they are gone themselves."""
-        if self._nodes.pop(name, None) is None:
-            return
+        before = self._nodes.pop(name, None)
+        if before is None:
+            return Change(ClusterEvent(0))
         pods = self.snapshot.remove_node(name)
         if pods:
             self._orphans[name] = {pod.uid: pod for pod in pods}
+        return Change(ClusterEvent.NODE_DELETE, before=before)
+
+    def set_object(self, found: KubeObject) -> Change:
+        """Add an object that is neither node nor pod, or take in that it changed."""
+        before = self.snapshot.objects.put(found)
+        event = _KIND_EVENTS.get(type(found), ClusterEvent(0))
+        return Change(event, before=before, after=found)
+
+    def remove_object(self, kind: type[KubeObject], key: str) -> Change:
+        """Forget an object."""
+        before = self.snapshot.objects.find(kind, key)
+        if before is None or not self.snapshot.objects.remove(kind, key):
+            return Change(ClusterEvent(0))
+        gone = kind is VolumeAttachment
+        event = ClusterEvent.VOLUME_ATTACHMENT_DELETE if gone else ClusterEvent(0)
+        return Change(event, before=before)
 
     def assume(self, pod: PodFacts, *, node: str) -> None:
         """Count a pod on the node chosen for it, before that is confirmed."""
         self._place(replace(pod, node_name=node))
         self._assumed.add(pod.uid)
+
+    def mark_preempted(self, uid: str, *, is_preempted: bool) -> None:
+        """Take a placed pod for one that is asked to go, or no longer."""
+        pod = self._placements.get(uid)
+        if pod is not None:
+            is_assumed = self.is_assumed(uid)
+            self._place(replace(pod, is_terminating=is_preempted, is_preempted=is_preempted))
+            if is_assumed:
+                self._assumed.add(uid)
 
     def forget(self, uid: str) -> bool:
         """Take an assumed pod back.
@@ -121,6 +168,23 @@ class ClusterCache:
             self._orphans.setdefault(pod.node_name, {})[pod.uid] = pod
 
 
+def pod_change(before: PodFacts | None, after: PodFacts) -> Change:
+    """Tell what news of a pod on a node may mean for waiting pods."""
+    if before is None:
+        return Change(ClusterEvent.ASSIGNED_POD_ADD, after=after)
+    event = ClusterEvent(0)
+    if before.node_name != after.node_name:
+        event |= ClusterEvent.ASSIGNED_POD_DELETE
+    if any(amount > after.requests.get(r, 0) for r, amount in before.requests.items()):
+        event |= ClusterEvent.ASSIGNED_POD_SCALE_DOWN
+    if before.labels != after.labels:
+        event |= ClusterEvent.ASSIGNED_POD_LABEL
+    if after.is_terminating and not before.is_terminating:
+        # Some rules count only pods that are there to stay.
+        event |= ClusterEvent.ASSIGNED_POD_LABEL
+    return Change(event, before=before, after=after)
+
+
 def _counts_alike(one: PodFacts, other: PodFacts) -> bool:
     """Most updates of a running pod are of its status and change nothing that plugins read."""
     # Its wish for a node is over once it has one.
@@ -138,4 +202,6 @@ def _changes(before: NodeFacts, after: NodeFacts) -> ClusterEvent:
         before.is_unschedulable and not after.is_unschedulable
     ):
         event |= ClusterEvent.NODE_TAINT
+    if before.declared_features != after.declared_features:
+        event |= ClusterEvent.NODE_DECLARED_FEATURE
     return event

@@ -58,6 +58,10 @@ class DecisionAnswer(Answer, frozen=True, kw_only=True):
     prediction: PredictionNote
     summary: str
     """What part the predictor had, in words."""
+    nominated_node: str = ""
+    """Where the pod will find room when the victims are gone."""
+    victims: list[str] = []
+    """The pods evicted for it (``namespace/name``)."""
 
 
 class DecisionList(Answer, frozen=True, kw_only=True):
@@ -91,6 +95,8 @@ def view(decision: Decision) -> DecisionAnswer:
         scores=_scores(decision.scores),
         prediction=decision.prediction,
         summary=decision.prediction.words,
+        nominated_node=decision.nominated_node,
+        victims=list(decision.victims),
     )
 
 

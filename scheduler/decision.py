@@ -77,6 +77,10 @@ class Decision:
     message: str = ""
     """Why no node would do, as in the event."""
     prediction: PredictionNote
+    nominated_node: str = ""
+    """Where the pod will find room when the victims are gone."""
+    victims: tuple[str, ...] = ()
+    """The pods to evict for it (``namespace/name``)."""
 
     @property
     def key(self) -> str:

@@ -9,36 +9,44 @@ All nodes are looked at for every pod, so ``percentageOfNodesToScore`` has no ef
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from scheduler.cache import ClusterCache
+from scheduler.cache import ClusterCache, pod_change
 from scheduler.errors import PluginError
 from scheduler.events import (
     Action,
     AskPrediction,
-    Bind,
     BindFailed,
     BindSucceeded,
     Event,
+    Evict,
+    EvictFailed,
     NodeGone,
     NodeSeen,
+    ObjectGone,
+    ObjectSeen,
     PodGone,
     PodSeen,
     Predicted,
     PredictionFailed,
     Record,
     ReportFailure,
-    ReportScheduled,
     Tick,
+    WriteFailed,
+    Written,
 )
-from scheduler.framework.interface import ClusterEvent
+from scheduler.framework.interface import Change, ClusterEvent, FailedSearch, PostFilterResult
+from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
+from scheduler.framework.runtime import run_post_filters
 from scheduler.framework.snapshot import Snapshot
 from scheduler.model import PodFacts, Shape
+from scheduler.placing import Placer, Stage
+from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.predictions import PredictionBook, PredictionSettings
 from scheduler.queue import Pool, QueuedPod, QueueSettings, SchedulingQueue
-from scheduler.selection import Cycle, run_cycle
+from scheduler.selection import Cycle, Outcome, run_cycle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +61,8 @@ class EngineSettings:
     """So that news is taken in between."""
     max_binding: int = 500
     """No more pods are decided on while so many bindings are under way."""
+    max_evicting: int = 10_000
+    """No room is made for others while so many pods are asked to go."""
     n_recorded_nodes: int = 50
     """How many nodes' verdicts and scores a decision keeps."""
 
@@ -70,16 +80,27 @@ class Engine:
         self._settings = settings
         self._cache = ClusterCache()
         self._book = PredictionBook(settings.prediction)
-        self._wakes_on = {
-            (scheduler, name): plugin.wakes_on
+        self._plugins = {
+            (scheduler, name): plugin
             for scheduler, profile in profiles.items()
             for name, plugin in profile.plugins().items()
         }
-        self._binding: dict[str, QueuedPod] = {}
+        self._nominations = Nominations()
+        self._evicting: set[str] = set()
+        """Pods that we have asked to go, and that are still there."""
         self._asking: set[Shape] = set()
         # All profiles have the same queueSort plugin, for there is one queue.
         order = next(iter(profiles.values())).queue_sort
-        self._queue = SchedulingQueue(order=order, gate=self._gate, settings=settings.queue)
+        self._queue = SchedulingQueue(
+            order=order, gate=self._gate, hint=self._may_help, settings=settings.queue
+        )
+        self._placer = Placer(
+            profiles,
+            cache=self._cache,
+            book=self._book,
+            queue=self._queue,
+            events_for=self._events_for,
+        )
 
     @property
     def scheduler_names(self) -> frozenset[str]:
@@ -94,7 +115,7 @@ class Engine:
     @property
     def n_binding(self) -> int:
         """How many pods are decided on and not bound yet."""
-        return len(self._binding)
+        return len(self._placer)
 
     @property
     def cache_sizes(self) -> dict[str, int]:
@@ -122,34 +143,56 @@ class Engine:
         match event:
             case Tick():
                 return self._tick(now_s)
-            case BindSucceeded(uid):
-                return self._on_bound(uid, now_s)
-            case BindFailed():
-                return self._on_bind_failed(event, now_s)
+            case BindSucceeded() | BindFailed() | Written() | WriteFailed():
+                return self._carry_on(event, now_s)
+            case Predicted() | PredictionFailed():
+                self._take_prediction(event, now_s)
             case _:
                 self._learn(event, now_s)
-                return []
+        return []
 
-    def _learn(
-        self,
-        event: NodeSeen | NodeGone | PodSeen | PodGone | Predicted | PredictionFailed,
-        now_s: float,
-    ) -> None:
+    def _carry_on(
+        self, event: BindSucceeded | BindFailed | Written | WriteFailed, now_s: float
+    ) -> list[Action]:
         match event:
-            case NodeSeen(node):
-                self._queue.wake(self._cache.set_node(node), now_s=now_s)
-            case NodeGone(name):
-                self._cache.remove_node(name)
-            case PodSeen(pod):
-                self._on_pod(pod, now_s)
-            case PodGone(key, uid):
-                self._on_pod_gone(key, uid, now_s)
+            case BindSucceeded(uid):
+                return self._placer.on_bound(uid, now_s=now_s)
+            case BindFailed():
+                return self._placer.on_failed(event, now_s=now_s)
+            case Written(uid):
+                return self._placer.on_written(uid, now_s=now_s)
+            case WriteFailed(uid, message):
+                return self._placer.on_failed(BindFailed(uid, message), now_s=now_s)
+
+    def _take_prediction(self, event: Predicted | PredictionFailed, now_s: float) -> None:
+        match event:
             case Predicted(answer):
                 self._asking.difference_update(answer.shapes)
                 self._book.take(answer, now_s=now_s)
             case PredictionFailed(shapes, outage):
                 self._asking.difference_update(shapes)
                 self._book.take_failure(shapes, outage=outage, now_s=now_s)
+
+    def _learn(
+        self,
+        event: NodeSeen | NodeGone | PodSeen | PodGone | ObjectSeen | ObjectGone | EvictFailed,
+        now_s: float,
+    ) -> None:
+        match event:
+            case NodeSeen(node):
+                self._queue.wake(self._cache.set_node(node), now_s=now_s)
+            case NodeGone(name):
+                self._queue.wake(self._cache.remove_node(name), now_s=now_s)
+            case PodSeen(pod):
+                self._on_pod(pod, now_s)
+            case PodGone(key, uid):
+                self._on_pod_gone(key, uid, now_s)
+            case ObjectSeen(found):
+                self._queue.wake(self._cache.set_object(found), now_s=now_s)
+            case ObjectGone(kind, key):
+                self._queue.wake(self._cache.remove_object(kind, key), now_s=now_s)
+            case EvictFailed(uid):
+                self._on_evict_failed(uid, now_s)
 
     # ------------------------------------------------------------------ what the cluster says
 
@@ -158,61 +201,60 @@ class Engine:
             self._on_pod_gone(pod.key, pod.uid, now_s)
         elif pod.node_name:
             self._on_assigned(pod, now_s)
-        elif pod.uid in self._binding:
-            self._binding[pod.uid].pod = pod
+        elif (placing := self._placer.find(pod.uid)) is not None:
+            placing.queued.pod = pod
         elif self._cache.is_assumed(pod.uid):
             pass  # from before our binding, which the watch has yet to show
         elif pod.is_terminating or pod.scheduler_name not in self._profiles:
             self._queue.remove(pod.key)
+            self._nominations.remove(pod.uid)
         else:
-            self._queue.put(pod, now_s=now_s)
+            self._on_pending(pod, now_s)
+
+    def _on_pending(self, pod: PodFacts, now_s: float) -> None:
+        is_promised = bool(self._nominations.node_of(pod.uid))
+        if pod.nominated_node_name and pod.key not in self._queue and not is_promised:
+            # From before a restart of ours: its victims are on their way.
+            self._nominations.put(pod, node=pod.nominated_node_name)
+        elif is_promised:
+            self._nominations.put(pod, node=self._nominations.node_of(pod.uid))
+        self._queue.put(pod, now_s=now_s)
 
     def _on_assigned(self, pod: PodFacts, now_s: float) -> None:
         before = self._cache.pod(pod.uid)
         self._queue.remove(pod.key)
+        self._nominations.remove(pod.uid)
+        if pod.uid in self._evicting:
+            # What the watch shows may be from before we asked it to go.
+            pod = replace(pod, is_terminating=True, is_preempted=True)
         self._cache.add_pod(pod)
-        if before is None:
-            return
-        is_elsewhere = before.node_name != pod.node_name
-        if is_elsewhere:
+        if before is not None and before.node_name != pod.node_name:
             # Someone else bound it; what we held for it is free again.
             self._book.note_placed(pod, node=before.node_name, now_s=now_s, sign=-1)
-        if is_elsewhere or any(n > pod.requests.get(r, 0) for r, n in before.requests.items()):
-            self._queue.wake(ClusterEvent.ASSIGNED_POD_DELETE, now_s=now_s)
+        self._queue.wake(pod_change(before, pod), now_s=now_s)
 
     def _on_pod_gone(self, key: str, uid: str, now_s: float) -> None:
         self._queue.remove(key)
-        self._binding.pop(uid, None)
+        self._nominations.remove(uid)
+        self._placer.on_gone(uid)
+        self._evicting.discard(uid)
+        gone = self._cache.pod(uid)
         if self._cache.remove_pod(uid):
-            self._queue.wake(ClusterEvent.ASSIGNED_POD_DELETE, now_s=now_s)
+            self._queue.wake(Change(ClusterEvent.ASSIGNED_POD_DELETE, before=gone), now_s=now_s)
 
-    def _on_bound(self, uid: str, now_s: float) -> list[Action]:
-        queued = self._binding.pop(uid, None)
-        placed = self._cache.pod(uid)
-        if queued is None or placed is None:
-            return []
-        pending_s = now_s - queued.first_queued_at_s
-        return [ReportScheduled(placed, placed.node_name, queued.attempts, pending_s)]
-
-    def _on_bind_failed(self, event: BindFailed, now_s: float) -> list[Action]:
-        queued = self._binding.pop(event.uid, None)
-        placed = self._cache.pod(event.uid)
-        if queued is None or placed is None or not self._cache.forget(event.uid):
-            return []
-        self._book.note_placed(placed, node=placed.node_name, now_s=now_s, sign=-1)
-        self._queue.wake(ClusterEvent.ASSIGNED_POD_DELETE, now_s=now_s)
-        if not queued.pod.is_terminating:
-            # Even a lost race: whatever the pod is now, the watch says so before back-off is over.
-            self._queue.retry(queued, now_s=now_s)
-        if event.is_lost_race:
-            return []
-        return [ReportFailure(queued.pod, "SchedulerError", event.message)]
+    def _on_evict_failed(self, uid: str, now_s: float) -> None:
+        """Have its preemptor look for room anew."""
+        self._evicting.discard(uid)
+        self._cache.mark_preempted(uid, is_preempted=False)
+        victim = self._cache.pod(uid)
+        if victim is not None:
+            self._queue.wake(Change(ClusterEvent.ASSIGNED_POD_DELETE, before=victim), now_s=now_s)
 
     # ------------------------------------------------------------------------------- deciding
 
     def _tick(self, now_s: float) -> list[Action]:
         self._queue.flush(now_s=now_s)
-        actions: list[Action] = []
+        actions = self._placer.advance(now_s=now_s)
         for _ in range(self._settings.max_cycles_per_tick):
             queued = self._queue.peek()
             if queued is None or self.n_binding >= self._settings.max_binding:
@@ -251,29 +293,127 @@ class Engine:
             profile=self._profiles[pod.scheduler_name],
             book=self._book,
             snapshot=self.snapshot,
+            nominations=self._nominations,
             seed=self._settings.seed,
             n_recorded_nodes=self._settings.n_recorded_nodes,
         )
         try:
-            decision, rejectors = run_cycle(cycle, queued=queued, now_s=now_s)
+            outcome = run_cycle(cycle, queued=queued, now_s=now_s)
+            if outcome.decision.node is None:
+                return self._make_room(queued, outcome, now_s)
+            return self._place(queued, outcome, node=outcome.decision.node, now_s=now_s)
         except PluginError as error:
             self._queue.retry(queued, now_s=now_s)
             return [ReportFailure(pod, "SchedulerError", str(error))]
-        if decision.node is None:
-            self._queue.put_back(queued, wakes_on=self._events_for(pod, rejectors), now_s=now_s)
-            failure = ReportFailure(pod, "Unschedulable", decision.message)
-            return [Record(decision), failure]
-        self._cache.assume(pod, node=decision.node)
-        self._book.note_placed(pod, node=decision.node, now_s=now_s)
-        self._binding[pod.uid] = queued
-        bind = Bind(pod, decision.node, decision.prediction.prediction_id)
-        return [Record(decision), bind]
+
+    def _place(
+        self, queued: QueuedPod, outcome: Outcome, *, node: str, now_s: float
+    ) -> list[Action]:
+        """Assume the pod on its node, and see whether it may be bound."""
+        pod, decision = queued.pod, outcome.decision
+        refused = self._placer.assume(
+            queued,
+            node=node,
+            state=outcome.state,
+            prediction_id=decision.prediction.prediction_id,
+            now_s=now_s,
+        )
+        if refused is not None:
+            plugin, status = refused
+            message = ", ".join(status.reasons)
+            decision = replace(decision, node=None, message=message)
+            self._put_back(queued, frozenset({plugin}), now_s)
+            return [Record(decision), ReportFailure(pod, "Unschedulable", message)]
+        self._nominations.remove(pod.uid)
+        placing = self._placer.find(pod.uid)
+        actions: list[Action] = [Record(decision)]
+        return actions if placing is None else actions + self._placer.go_on(placing, now_s=now_s)
+
+    def _make_room(self, queued: QueuedPod, outcome: Outcome, now_s: float) -> list[Action]:
+        """Ask the PostFilter plugins, and say what came of it."""
+        pod, decision = queued.pod, outcome.decision
+        rejectors, nominated, evictions = outcome.found.rejectors, None, list[Action]()
+        result = self._post_filter(pod, outcome, now_s)
+        if result is not None:
+            nominated = result.node
+            if result.status.is_success:
+                rejectors |= {DefaultPreemption.name}
+                evictions = self._preempt(pod, result, now_s)
+            words = " ".join((decision.message, *result.status.reasons))
+            decision = replace(
+                decision,
+                message=words,
+                nominated_node=nominated or "",
+                victims=tuple(victim.key for victim in result.victims),
+            )
+        self._nominate(pod, nominated)
+        self._put_back(queued, rejectors, now_s)
+        is_news = nominated is not None and nominated != pod.nominated_node_name
+        report = ReportFailure(
+            pod, "Unschedulable", decision.message, nominated_node=nominated if is_news else None
+        )
+        return [Record(decision), *evictions, report]
+
+    def _post_filter(
+        self, pod: PodFacts, outcome: Outcome, now_s: float
+    ) -> PostFilterResult | None:
+        if len(self._evicting) >= self._settings.max_evicting:
+            return None
+        search = FailedSearch(
+            snapshot=self.snapshot,
+            found=outcome.found,
+            refilter=outcome.refilter,
+            nominations=self._nominations,
+            now_s=now_s,
+        )
+        profile = self._profiles[pod.scheduler_name]
+        return run_post_filters(profile, state=outcome.state, pod=pod, search=search)
+
+    def _preempt(self, pod: PodFacts, result: PostFilterResult, now_s: float) -> list[Action]:
+        """Ask the victims to go, and those of less priority who were promised the same node."""
+        actions: list[Action] = []
+        for other in self._nominations.on_node(result.node or ""):
+            if other.priority < pod.priority:
+                self._nominations.remove(other.uid)
+        for victim in result.victims:
+            if victim.uid in self._evicting:
+                continue
+            waiting = self._placer.find(victim.uid)
+            if waiting is not None and waiting.stage is not Stage.BINDING:
+                # Not at the API server yet: it need not be deleted.
+                actions += self._placer.reject(
+                    victim.uid, plugin=DefaultPreemption.name, reason="preempted", now_s=now_s
+                )
+                continue
+            self._evicting.add(victim.uid)
+            self._cache.mark_preempted(victim.uid, is_preempted=True)
+            actions.append(Evict(victim, pod, result.node or ""))
+        return actions
+
+    def _nominate(self, pod: PodFacts, node: str | None) -> None:
+        if node:
+            self._nominations.put(pod, node=node)
+        elif node is not None:
+            self._nominations.remove(pod.uid)
+
+    def _put_back(self, queued: QueuedPod, rejectors: frozenset[str], now_s: float) -> None:
+        events = self._events_for(queued.pod, rejectors)
+        self._queue.put_back(queued, wakes_on=events, rejectors=rejectors, now_s=now_s)
 
     def _events_for(self, pod: PodFacts, rejectors: frozenset[str]) -> ClusterEvent:
         events = ClusterEvent(0) if self.snapshot.n_nodes else ClusterEvent.NODE_ADD
         for name in rejectors:
-            events |= self._wakes_on[pod.scheduler_name, name]
+            events |= self._plugins[pod.scheduler_name, name].wakes_on
         return events
+
+    def _may_help(self, queued: QueuedPod, change: Change) -> bool:
+        """Ask the plugins that refused a pod; without any, every change of its kinds may help."""
+        scheduler = queued.pod.scheduler_name
+        refused_by = [self._plugins[scheduler, name] for name in queued.rejectors]
+        return not refused_by or any(
+            change.event & plugin.wakes_on and plugin.may_help(queued.pod, change=change)
+            for plugin in refused_by
+        )
 
     def _gate(self, pod: PodFacts) -> str | None:
         for plugin in self._profiles[pod.scheduler_name].pre_enqueue:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from kube.objects import KubeObject
 from scheduler.decision import Decision
+from scheduler.framework.interface import Write
 from scheduler.model import NodeFacts, PodFacts, Shape
 from scheduler.predictions import Outage, PredictionAnswer
 
@@ -35,6 +37,21 @@ class PodGone:
 
     key: str
     uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSeen:
+    """An object of one of ``framework.objects.KINDS`` is there, or changed."""
+
+    found: KubeObject
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectGone:
+    """Such an object was deleted."""
+
+    kind: type[KubeObject]
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,28 @@ class BindFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """The API server has what ``WriteFirst`` asked for."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFailed:
+    """The API server does not have it; the pod is tried again after back-off."""
+
+    uid: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvictFailed:
+    """The API server did not delete the pod."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed, and the shell has no more news at hand: decide."""
 
@@ -79,10 +118,15 @@ Event = (
     | NodeGone
     | PodSeen
     | PodGone
+    | ObjectSeen
+    | ObjectGone
     | Predicted
     | PredictionFailed
     | BindSucceeded
     | BindFailed
+    | Written
+    | WriteFailed
+    | EvictFailed
     | Tick
 )
 
@@ -104,6 +148,24 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteFirst:
+    """Write what the binding needs; ``Written`` or ``WriteFailed`` must follow."""
+
+    pod: PodFacts
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """Delete a pod to make room, saying so on it; ``EvictFailed`` must follow if it cannot be."""
+
+    victim: PodFacts
+    preemptor: PodFacts
+    node: str
+    """Where the preemptor wants to go."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportScheduled:
     """Tell the world that a pod is bound, by an event on it."""
 
@@ -121,6 +183,8 @@ class ReportFailure:
     pod: PodFacts
     reason: Literal["Unschedulable", "SchedulerError"]
     message: str
+    nominated_node: str | None = None
+    """What to write to ``status.nominatedNodeName``; ``None`` leaves it as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,4 +194,4 @@ class Record:
     decision: Decision
 
 
-Action = AskPrediction | Bind | ReportScheduled | ReportFailure | Record
+Action = AskPrediction | WriteFirst | Bind | Evict | ReportScheduled | ReportFailure | Record

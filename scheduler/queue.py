@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from scheduler.framework.interface import ClusterEvent, QueueSortPlugin
+from scheduler.framework.interface import Change, ClusterEvent, QueueSortPlugin
 from scheduler.model import PodFacts, Shape
 
 Gate = Callable[[PodFacts], str | None]
+Hint = Callable[["QueuedPod", Change], bool]
 
 _STALE_SLACK: Final = 64
 
@@ -55,6 +56,8 @@ class QueuedPod:
     gated_by: str = ""
     """The PreEnqueue plugin that keeps the pod away."""
     wakes_on: ClusterEvent = field(default=ClusterEvent(0))
+    rejectors: frozenset[str] = frozenset()
+    """The plugins that refused it; their hints say which changes may help."""
     refused_at_s: float = 0.0
     backoff_until_s: float = 0.0
     serial: int = 0
@@ -101,12 +104,16 @@ class SchedulingQueue:
     Args:
         order: The order of the active queue.
         gate: Names the PreEnqueue plugin that keeps a pod away; ``None`` admits it.
+        hint: Says whether a change, of a kind that the pod waits for, may help it.
         settings: Waiting times.
     """
 
-    def __init__(self, *, order: QueueSortPlugin, gate: Gate, settings: QueueSettings) -> None:
+    def __init__(
+        self, *, order: QueueSortPlugin, gate: Gate, hint: Hint, settings: QueueSettings
+    ) -> None:
         self._order = order
         self._gate = gate
+        self._hint = hint
         self._settings = settings
         self._pods: dict[str, QueuedPod] = {}
         self._active = _LazyHeap(self._pods)
@@ -155,11 +162,19 @@ class SchedulingQueue:
         else:
             self._enter(queued, queued.pool)
 
-    def put_back(self, queued: QueuedPod, *, wakes_on: ClusterEvent, now_s: float) -> None:
+    def put_back(
+        self,
+        queued: QueuedPod,
+        *,
+        wakes_on: ClusterEvent,
+        rejectors: frozenset[str] = frozenset(),
+        now_s: float,
+    ) -> None:
         """Keep a pod that no node would take until something of *wakes_on* happens."""
         queued.n_unschedulable += 1
         queued.n_errors = 0
         queued.wakes_on = wakes_on | ClusterEvent.POD_UPDATE
+        queued.rejectors = rejectors
         queued.refused_at_s = now_s
         queued.backoff_until_s = now_s + self._backoff_s(queued.n_unschedulable)
         self._insert(queued, Pool.UNSCHEDULABLE)
@@ -191,13 +206,14 @@ class SchedulingQueue:
         queued.attempts += 1
         return queued
 
-    def wake(self, event: ClusterEvent, *, now_s: float) -> None:
-        """Give every pod another try that was refused by a plugin which *event* may sway."""
-        for mask in [mask for mask in self._refused if mask & event]:
+    def wake(self, change: Change, *, now_s: float) -> None:
+        """Give every pod another try that was refused by a plugin which *change* may sway."""
+        for mask in [mask for mask in self._refused if mask & change.event]:
             for key in list(self._refused[mask]):
                 queued = self._pods[key]
-                self._leave_pool(queued)
-                self._wake(queued, now_s=now_s)
+                if self._hint(queued, change):
+                    self._leave_pool(queued)
+                    self._wake(queued, now_s=now_s)
 
     def flush(self, *, now_s: float) -> None:
         """Activate pods whose back-off is over, and wake those refused too long ago."""

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from scheduler.decision import Decision, NodeVerdict, PredictionNote, ScoreTable
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult
+from scheduler.framework.interface import Refilter
+from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.runtime import FilterRun, ScoreResult, run_scores
 from scheduler.framework.snapshot import Snapshot, stable_hash
+from scheduler.framework.status import Code
 from scheduler.model import PodFacts
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.predictions import Prediction, PredictionBook
@@ -27,26 +30,41 @@ class Cycle:
     profile: Profile
     book: PredictionBook
     snapshot: Snapshot
+    nominations: Nominations
     seed: int
     n_recorded_nodes: int
 
 
-def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> tuple[Decision, frozenset[str]]:
-    """Choose a node for a pod.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a cycle came to, and what the steps after it need."""
 
-    Returns:
-        The decision, and the plugins that refused nodes.
+    decision: Decision
+    state: CycleState
+    found: FilterResult
+    refilter: Refilter
+
+
+def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
+    """Choose a node for a pod.
 
     Raises:
         PluginError: A plugin broke its contract.
     """
     pod, snapshot = queued.pod, cycle.snapshot
     state = CycleState()
-    found = FilterRun(cycle.profile, state=state, pod=pod, snapshot=snapshot).run()
+    run = FilterRun(
+        cycle.profile, state=state, pod=pod, snapshot=snapshot, nominations=cycle.nominations
+    )
+    found = run.run()
     rows = np.flatnonzero(found.feasible)
     node: str | None = None
     table: ScoreTable | None = None
-    if rows.size == 1:
+    promised = snapshot.rows.get(cycle.nominations.node_of(pod.uid))
+    if promised is not None and found.codes[promised] == Code.SUCCESS:
+        # Room was made there for this pod.
+        node = snapshot.names[promised]
+    elif rows.size == 1:
         # Nothing to choose, so nothing to rate: as upstream.
         node = snapshot.names[int(rows[0])]
     elif rows.size > 1:
@@ -75,7 +93,7 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> tuple[Decisio
         message="" if node is not None else found.message(),
         prediction=_note(cycle, pod=pod, table=table, now_s=now_s),
     )
-    return decision, found.rejectors
+    return Outcome(decision, state, found, run.refilter)
 
 
 def _table(result: ScoreResult, *, cycle: Cycle, pod: PodFacts) -> ScoreTable:

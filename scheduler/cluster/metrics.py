@@ -49,6 +49,12 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16),
             registry=registry,
         )
+        self.preemption_victims = Histogram(
+            "scheduler_preemption_victims",
+            "Pods evicted to make room for one",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=registry,
+        )
         self.pending = Gauge(
             "scheduler_pending_pods", "Pending pods by queue", ["queue"], registry=registry
         )

@@ -5,18 +5,18 @@ import logging
 from kube.edge.logs import facts
 from kube.informer import Added, Deleted, Modified, Synced
 from kube.informer import Event as Change
-from kube.objects import Node, Pod
+from kube.objects import KubeObject, Node, Pod
 from kube.quantity import QuantityError
 from scheduler.cluster.feedback import FeedbackSender
 from scheduler.cluster.inbox import Inbox
-from scheduler.events import Event, NodeGone, NodeSeen, PodGone, PodSeen
+from scheduler.events import Event, NodeGone, NodeSeen, ObjectGone, ObjectSeen, PodGone, PodSeen
 from scheduler.model import PRIORITY_ANNOTATION, NodeFacts, PodFacts, annotated_priority
 
 log = logging.getLogger(__name__)
 
 
 class News:
-    """Handlers for the two watches.
+    """Handlers for the watches.
 
     An object whose amounts cannot be read counts as absent: nothing can be promised about it.
 
@@ -36,6 +36,16 @@ class News:
                 self._inbox.put_news(_node_event(node))
             case Deleted(node):
                 self._inbox.put_news(NodeGone(node.metadata.name))
+            case Synced():
+                pass
+
+    def on_object(self, change: Change[KubeObject]) -> None:
+        """Take in a change of anything else."""
+        match change:
+            case Added(found) | Modified(_, found):
+                self._inbox.put_news(ObjectSeen(found))
+            case Deleted(gone):
+                self._inbox.put_news(ObjectGone(type(gone), gone.metadata.key))
             case Synced():
                 pass
 

@@ -11,6 +11,7 @@ from scheduler.engine import Engine
 from scheduler.events import (
     BindFailed,
     Event,
+    Evict,
     PodGone,
     ReportFailure,
     ReportScheduled,
@@ -39,6 +40,8 @@ class Recorder:
         self._decisions.add(decision)
         self._metrics.algorithm_duration.observe(took_s)
         self._metrics.predictor_decisions.labels(decision.prediction.use).inc()
+        if decision.victims:
+            self._metrics.preemption_victims.observe(len(decision.victims))
         if decision.node is None:
             result, profile = "unschedulable", decision.profile
             self._metrics.observe_attempt(result=result, profile=profile, took_s=took_s)
@@ -85,6 +88,19 @@ class Recorder:
         attempts = str(min(report.attempts, 16))
         self._metrics.sli_duration.labels(attempts).observe(report.pending_s)
         self._metrics.pod_attempts.observe(report.attempts)
+
+    def report_eviction(self, action: Evict) -> None:
+        """Log a pod that is asked to go."""
+        log.info(
+            "pod preempted",
+            extra=facts(
+                pod=action.victim.key,
+                by=action.preemptor.key,
+                node=action.node,
+                priority=action.victim.priority,
+                by_priority=action.preemptor.priority,
+            ),
+        )
 
     def show(self, engine: Engine) -> None:
         """Show how much the engine holds."""

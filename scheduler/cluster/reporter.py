@@ -19,13 +19,18 @@ from kube.edge.logs import facts
 from kube.errors import KubeError, NotFoundError, ThrottledError, UnavailableError
 from kube.instants import rfc3339, rfc3339_micro
 from kube.objects import Pod
-from scheduler.events import ReportFailure, ReportScheduled
+from scheduler.events import Evict, ReportFailure, ReportScheduled
 from scheduler.model import PodFacts
 
 log = logging.getLogger(__name__)
 
 MAX_NOTE_BYTES: Final = 1024
 _ELLIPSIS: Final = " ..."
+_ACTIONS: Final = {
+    "Scheduled": "Binding",
+    "FailedScheduling": "Scheduling",
+    "Preempted": "Preempting",
+}
 _MAX_ATTEMPTS: Final = 3
 _MAX_SERIES: Final = 4096
 _SERIES_INTERVAL_S: Final = 60.0
@@ -85,6 +90,11 @@ class Reporter:
         self._write_event(report.pod, kind="Warning", reason="FailedScheduling", note=note)
         self._write_condition(report)
 
+    def report_eviction(self, action: Evict) -> None:
+        """Write the event ``Preempted`` on the victim."""
+        note = f"Preempted by pod {action.preemptor.uid} on node {action.node}"
+        self._write_event(action.victim, kind="Normal", reason="Preempted", note=note)
+
     def _write_event(self, pod: PodFacts, *, kind: str, reason: str, note: str) -> None:
         now = rfc3339_micro(self._client.now_s())
         series = self._repeat(pod, reason=reason, note=note)
@@ -113,7 +123,7 @@ class Reporter:
             "eventTime": rfc3339_micro(self._client.now_s()),
             "reportingController": pod.scheduler_name,
             "reportingInstance": f"{pod.scheduler_name}-{self._host}"[:128],
-            "action": "Binding" if reason == "Scheduled" else "Scheduling",
+            "action": _ACTIONS[reason],
             "reason": reason,
             "regarding": {
                 "apiVersion": "v1",
@@ -154,29 +164,12 @@ class Reporter:
 
     def _write_condition(self, report: ReportFailure) -> None:
         pod = report.pod
-        shown = self._shown(pod)
-        conditions = (shown.status.conditions if shown is not None else None) or []
-        known = next((c for c in conditions if c.type == "PodScheduled"), None)
-        text = (report.reason, report.message)
-        with self._lock:
-            if self._messages.get(pod.uid) == text:
-                return
-        if known is not None and (known.reason, known.message) == text:
+        status = self._news(report)
+        if not status:
             return
-        condition: dict[str, Any] = {
-            "type": "PodScheduled",
-            "status": "False",
-            "reason": report.reason,
-            "message": report.message,
-        }
-        if known is None or known.status != "False":
-            condition["lastTransitionTime"] = rfc3339(self._client.now_s())
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/status"
         # The uid is a precondition: a pod that took the name meanwhile is none of ours.
-        body: Mapping[str, Any] = {
-            "metadata": {"uid": pod.uid},
-            "status": {"conditions": [condition]},
-        }
+        body: Mapping[str, Any] = {"metadata": {"uid": pod.uid}, "status": status}
         is_written = self._attempt(
             lambda: self._client.patch(path, body=msgspec.json.encode(body)),
             what="condition",
@@ -185,10 +178,34 @@ class Reporter:
         )
         if is_written:
             with self._lock:
-                self._messages[pod.uid] = text
+                self._messages[pod.uid] = (report.reason, report.message)
                 self._messages.move_to_end(pod.uid)
                 while len(self._messages) > _MAX_SERIES:
                     self._messages.popitem(last=False)
+
+    def _news(self, report: ReportFailure) -> dict[str, Any]:
+        """Say what of a pod's status is to be written; nothing if all of it is known."""
+        text = (report.reason, report.message)
+        shown = self._shown(report.pod)
+        conditions = (shown.status.conditions if shown is not None else None) or []
+        known = next((c for c in conditions if c.type == "PodScheduled"), None)
+        with self._lock:
+            is_known = self._messages.get(report.pod.uid) == text
+        status: dict[str, Any] = {}
+        if report.nominated_node is not None:
+            # null takes the field away.
+            status["nominatedNodeName"] = report.nominated_node or None
+        if is_known or (known is not None and (known.reason, known.message) == text):
+            return status
+        condition: dict[str, Any] = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": report.reason,
+            "message": report.message,
+        }
+        if known is None or known.status != "False":
+            condition["lastTransitionTime"] = rfc3339(self._client.now_s())
+        return {**status, "conditions": [condition]}
 
     def _shown(self, facts_of: PodFacts) -> Pod | None:
         """Find the pod as the watch last showed it, if that is the same pod."""

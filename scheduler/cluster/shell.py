@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from kube.client import Client
 from kube.informer import Informer
-from kube.objects import Node, Pod
+from kube.objects import Node, Pod, PodGroup
 from scheduler.cluster.binder import Binder
 from scheduler.cluster.clock import EngineClock
 from scheduler.cluster.decisions import DecisionLog
+from scheduler.cluster.evictor import Evictor
 from scheduler.cluster.feedback import FeedbackSender
 from scheduler.cluster.inbox import Inbox
 from scheduler.cluster.metrics import Metrics
@@ -25,19 +26,22 @@ from scheduler.cluster.records import Recorder
 from scheduler.cluster.reporter import Reporter
 from scheduler.cluster.surprises import Surprises
 from scheduler.cluster.timekeeper import Timekeeper
+from scheduler.cluster.watches import PATHS, POD_GROUPS
 from scheduler.cluster.workers import Workers
-from scheduler.engine import Engine
+from scheduler.engine import Engine, EngineSettings
 from scheduler.events import (
     Action,
     AskPrediction,
     Bind,
     BindFailed,
     Event,
+    Evict,
     Predicted,
     Record,
     ReportFailure,
     ReportScheduled,
     Tick,
+    WriteFirst,
 )
 from scheduler.queue import Pool
 from scheduler.settings import SchedulerSettings
@@ -110,12 +114,26 @@ class ClusterShell:
         self._nodes = Informer(
             client, "/api/v1/nodes", Node, on_event=news.on_node, stop=self._stop, rng=rng
         )
+        watch = partial(Informer, client, on_event=news.on_object, stop=self._stop, rng=rng)
+        self._informers: dict[str, Informer[Any]] = {
+            "nodes": self._nodes,
+            "pods": self._pods,
+            **{path.rsplit("/", 1)[1]: watch(path, kind) for kind, path in PATHS.items()},
+            "podgroups": watch(POD_GROUPS, PodGroup, is_optional=True),
+        }
         self.surprises = Surprises(
             shown=self._pods.store.get,
             on_surprise=lambda kind: metrics.surprises.labels(kind).inc(),
             monotonic=time.monotonic,
         )
         self._binder = Binder(
+            client,
+            deliver=self._inbox.put_result,
+            is_leader=is_leader,
+            stop=self._stop,
+            rng=rng,
+        )
+        self._evictor = Evictor(
             client,
             deliver=self._inbox.put_result,
             is_leader=is_leader,
@@ -131,11 +149,11 @@ class ClusterShell:
             on_asked=metrics.observe_question,
             rng=rng,
         )
-        # Never full: the engine has no more bindings under way at once.
+        # Never full: the engine has no more bindings and evictions under way at once.
         self._bind_workers = Workers(
             "bind",
             n_threads=settings.binding.threads,
-            max_waiting=settings.binding.max_in_flight,
+            max_waiting=settings.binding.max_in_flight + 2 * EngineSettings().max_evicting,
         )
         self._report_workers = Workers(
             "report", n_threads=4, max_waiting=10_000, on_dropped=metrics.reports_dropped.inc
@@ -144,8 +162,8 @@ class ClusterShell:
 
     def __enter__(self) -> "ClusterShell":
         """Start to watch; scheduling begins when everything has been listed."""
-        self._pods.start()
-        self._nodes.start()
+        for informer in self._informers.values():
+            informer.start()
         self._timekeeper.start()
         self._thread.start()
         return self
@@ -160,18 +178,14 @@ class ClusterShell:
         self._asker.stop()
         self._feedback.stop()
         self._timekeeper.stop()
-        self._pods.join()
-        self._nodes.join()
+        for informer in self._informers.values():
+            informer.join()
 
     def not_ready(self) -> str:
         """Say why nothing can be scheduled yet; empty when it can."""
         if self.failed.is_set():
             return "stopped by a failure; see the log"
-        waiting = [
-            name
-            for name, informer in (("nodes", self._nodes), ("pods", self._pods))
-            if not informer.is_synced
-        ]
+        waiting = [name for name, informer in self._informers.items() if not informer.is_synced]
         return f"waiting for the list of {' and '.join(waiting)}" if waiting else ""
 
     def _waits_for_time(self) -> bool:
@@ -196,7 +210,7 @@ class ClusterShell:
                 self.surprises.note_lost_race(event.uid)
             now_s = self._clock.now_s()
             self._perform(self._engine.handle(self._in_engine_time(event), now_s=now_s))
-        is_synced = self._pods.is_synced and self._nodes.is_synced
+        is_synced = all(informer.is_synced for informer in self._informers.values())
         self._has_more = is_synced and self._is_leader() and self._decide()
         self.surprises.look()
         self._recorder.show(self._engine)
@@ -210,7 +224,8 @@ class ClusterShell:
             # Whoever is not leader leaves the outcomes to the one that is.
             self._feedback.start()
             self._reports_outcomes = True
-        hands = (self._pods, self._nodes, self._asker, self._timekeeper)
+        hands: list[Informer[Any] | PredictionAsker | Timekeeper]
+        hands = [*self._informers.values(), self._asker, self._timekeeper]
         are_alive = all(hand.is_alive for hand in hands)
         if self._reports_outcomes:
             are_alive &= self._feedback.is_alive
@@ -251,12 +266,26 @@ class ClusterShell:
                     self._asker.ask(shapes)
                 case Bind():
                     self._bind_workers.submit(partial(self._binder.bind, action))
-                case ReportScheduled():
-                    self._recorder.report(action)
-                    self.surprises.note_bound(action.pod)
-                    self._report_workers.submit(partial(self._reporter.report_scheduled, action))
-                case ReportFailure():
-                    self._recorder.report(action)
-                    self._report_workers.submit(partial(self._reporter.report_failure, action))
+                case WriteFirst():
+                    self._bind_workers.submit(partial(self._evictor.write_first, action))
+                case Evict():
+                    self._evict(action)
+                case ReportScheduled() | ReportFailure():
+                    self._report(action)
                 case Record():
                     pass  # taken in where it was made, with the time it took
+
+    def _report(self, report: ReportScheduled | ReportFailure) -> None:
+        self._recorder.report(report)
+        write = (
+            partial(self._reporter.report_scheduled, report)
+            if isinstance(report, ReportScheduled)
+            else partial(self._reporter.report_failure, report)
+        )
+        self._report_workers.submit(write)
+
+    def _evict(self, action: Evict) -> None:
+        self._recorder.report_eviction(action)
+        # Not among the reports, which may be dropped when there are too many.
+        self._bind_workers.submit(partial(self._evictor.evict, action))
+        self._report_workers.submit(partial(self._reporter.report_eviction, action))

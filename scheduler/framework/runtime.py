@@ -216,11 +216,12 @@ def run_post_filters(
     """Ask the PostFilter plugins in order, until one makes room.
 
     Returns:
-        What the last one that was asked said, with all reasons; ``None`` without such a plugin.
+        What the last one that was asked said, with all reasons; ``None`` without such a plugin,
+        or without a node.
     """
     reasons: list[str] = []
     result: PostFilterResult | None = None
-    for plugin in profile.post_filter:
+    for plugin in profile.post_filter if search.snapshot.n_nodes else ():
         result = plugin.post_filter(state, pod=pod, search=search)
         if result.status.is_success:
             return result

@@ -9,8 +9,10 @@ from scheduler.framework.configuration import (
 )
 from scheduler.framework.registry import Registry
 from scheduler.plugins.balanced_allocation import NodeResourcesBalancedAllocation
+from scheduler.plugins.default_binder import DefaultBinder
 from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.plugins.image_locality import ImageLocality
+from scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
@@ -37,9 +39,11 @@ def built_in_registry() -> Registry:
             (NodeAffinity, 2),
             (NodePorts, 0),
             (NodeResourcesFit, 1),
+            (InterPodAffinity, 2),
             (DefaultPreemption, 0),
             (NodeResourcesBalancedAllocation, 1),
             (ImageLocality, 1),
+            (DefaultBinder, 0),
             (NodePrediction, None),
         ]
     )

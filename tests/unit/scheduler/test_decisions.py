@@ -75,7 +75,7 @@ def test_tells_why_a_pod_is_nowhere(kept, http):
     answer = http.get("/api/v1/decisions/default/web-1").json
 
     assert answer["node"] is None
-    assert answer["message"] == "0/1 nodes are available: 1 Insufficient cpu."
+    assert answer["message"].startswith("0/1 nodes are available: 1 Insufficient cpu. preemption:")
     assert answer["scores"] == []
 
 

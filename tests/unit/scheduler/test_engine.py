@@ -78,7 +78,8 @@ def test_says_why_no_node_would_do():
 
     assert failure.reason == "Unschedulable"
     assert failure.message == (
-        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
+        "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. "
+        "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
     )
 
 
@@ -102,7 +103,8 @@ def test_refuses_a_pod_whose_rules_it_cannot_keep_instead_of_breaking_them():
     [failure] = failures(refused)
     assert failure.message == (
         "0/2 nodes are available: pod uses spec.resourceClaims, "
-        "which this scheduler does not support yet."
+        "which this scheduler does not support yet. "
+        "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
     )
     assert woken == []
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.framework.interface import ClusterEvent, PluginArgs
+from scheduler.framework.interface import Change, ClusterEvent, PluginArgs
 from scheduler.plugins.queue_order import PrioritySort
 from scheduler.queue import Pool, QueueSettings, SchedulingQueue
 from tests.unit.scheduler.worlds import make_pending
@@ -12,6 +12,7 @@ def make_queue():
     return SchedulingQueue(
         order=PrioritySort(PluginArgs()),
         gate=lambda pod: "SchedulingGates" if pod.scheduling_gates else None,
+        hint=lambda queued, change: True,
         settings=QueueSettings(),
     )
 
@@ -64,7 +65,7 @@ def test_back_off_doubles_up_to_ten_seconds(n_refusals, backoff_s):
     for _ in range(n_refusals - 1):
         queue.remove("default/a")
         queue.put_back(queued, wakes_on=ClusterEvent.NODE_ADD, now_s=0.0)
-    queue.wake(ClusterEvent.NODE_ADD, now_s=0.0)
+    queue.wake(Change(ClusterEvent.NODE_ADD), now_s=0.0)
 
     queue.flush(now_s=backoff_s - 0.01)
     early = queue.peek()
@@ -78,9 +79,9 @@ def test_only_the_events_of_the_refusing_plugins_wake_a_pod():
     queue = make_queue()
     refuse(queue, wakes_on=ClusterEvent.NODE_TAINT)
 
-    queue.wake(ClusterEvent.ASSIGNED_POD_DELETE, now_s=10.0)
+    queue.wake(Change(ClusterEvent.ASSIGNED_POD_DELETE), now_s=10.0)
     unmoved = queue.size(Pool.UNSCHEDULABLE)
-    queue.wake(ClusterEvent.NODE_TAINT, now_s=10.0)
+    queue.wake(Change(ClusterEvent.NODE_TAINT), now_s=10.0)
 
     assert unmoved == 1
     assert names(queue) == ["a"]
@@ -90,7 +91,7 @@ def test_no_event_wakes_nobody():
     queue = make_queue()
     refuse(queue)
 
-    queue.wake(ClusterEvent(0), now_s=10.0)
+    queue.wake(Change(ClusterEvent(0)), now_s=10.0)
 
     assert queue.size(Pool.UNSCHEDULABLE) == 1
 
@@ -142,7 +143,7 @@ def test_a_removed_pod_is_gone_from_every_pool():
     for name in ("active", "gated", "refused", "never"):
         queue.remove(f"default/{name}")
 
-    queue.wake(ClusterEvent.NODE_ADD, now_s=100.0)
+    queue.wake(Change(ClusterEvent.NODE_ADD), now_s=100.0)
     queue.flush(now_s=1000.0)
 
     assert len(queue) == 0

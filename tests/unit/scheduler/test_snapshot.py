@@ -185,8 +185,8 @@ def test_tells_what_a_changed_node_may_mean(before, after, event):
     cache = ClusterCache()
     added = cache.set_node(make_facts("n1", **before))
 
-    assert added == ClusterEvent.NODE_ADD
-    assert cache.set_node(make_facts("n1", **after)) == event
+    assert added.event == ClusterEvent.NODE_ADD
+    assert cache.set_node(make_facts("n1", **after)).event == event
 
 
 def test_a_resized_pod_counts_with_its_new_size():

@@ -1,0 +1,125 @@
+"""Carries out evictions, and the writes that must come before a binding."""
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from kube.backoff import Backoff
+from kube.client import MERGE_PATCH, Client
+from kube.edge.logs import facts
+from kube.errors import ConflictError, KubeError, NotFoundError, ThrottledError, UnavailableError
+from kube.instants import rfc3339
+from scheduler.events import Event, Evict, EvictFailed, WriteFailed, WriteFirst, Written
+from scheduler.model import PodFacts
+
+log = logging.getLogger(__name__)
+
+_MAX_ATTEMPTS: Final = 5
+
+
+class Evictor:
+    """Asks pods to go; may be shared by threads.
+
+    Args:
+        client: The API server.
+        deliver: Takes results to the engine.
+        is_leader: Whether we may write at this moment.
+        stop: Ends all waiting.
+        rng: Jitter.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        deliver: Callable[[Event], None],
+        is_leader: Callable[[], bool],
+        stop: threading.Event,
+        rng: random.Random,
+    ) -> None:
+        self._client = client
+        self._deliver = deliver
+        self._is_leader = is_leader
+        self._stop = stop
+        self._rng = rng
+
+    def evict(self, action: Evict) -> None:
+        """Say on the pod why it has to go, and delete it.
+
+        A pod that is gone already, or was replaced by another of its name, is what was wanted.
+        """
+        victim = action.victim
+        try:
+            self._attempt(lambda: self._say_why(action))
+            self._attempt(lambda: self._delete(victim))
+        except (NotFoundError, ConflictError):
+            return
+        except KubeError as error:
+            log.warning("pod not evicted", extra=facts(pod=victim.key, error=str(error)))
+            self._deliver(EvictFailed(victim.uid))
+
+    def write_first(self, action: WriteFirst) -> None:
+        """Write what a binding needs."""
+        uid = action.pod.uid
+        try:
+            for write in action.writes:
+                self._attempt(partial(self._merge, write.path, write.body))
+        except KubeError as error:
+            self._deliver(WriteFailed(uid, str(error)))
+        else:
+            self._deliver(Written(uid))
+
+    def _say_why(self, action: Evict) -> None:
+        pod = action.victim
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": f"{action.preemptor.scheduler_name}: preempting to accommodate a higher "
+            "priority pod",
+            "lastTransitionTime": rfc3339(self._client.now_s()),
+        }
+        # The uid is a precondition: a pod that took the name meanwhile is none of ours.
+        body = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
+        self._client.patch(f"{_path(pod)}/status", body=msgspec.json.encode(body))
+
+    def _delete(self, pod: PodFacts) -> None:
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": pod.uid},
+        }
+        self._client.delete(_path(pod), body=msgspec.json.encode(options))
+
+    def _merge(self, path: str, body: Mapping[str, Any]) -> None:
+        self._client.patch(path, body=msgspec.json.encode(body), content_type=MERGE_PATCH)
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        """Write, again if the server is busy or away, with back-off and jitter.
+
+        Raises:
+            KubeError: It could not be written.
+            UnavailableError: We are no longer the leader.
+        """
+        backoff = Backoff(self._rng, base_s=0.2, max_s=5.0)
+        for attempt in range(_MAX_ATTEMPTS):
+            if not self._is_leader():
+                raise UnavailableError("no longer the leader")
+            try:
+                write()
+            except UnavailableError as error:
+                at_least_s = error.retry_after_s if isinstance(error, ThrottledError) else 0.0
+                is_last = attempt == _MAX_ATTEMPTS - 1
+                if is_last or self._stop.wait(backoff.next_delay_s(at_least_s=at_least_s)):
+                    raise
+            else:
+                return
+
+
+def _path(pod: PodFacts) -> str:
+    return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
