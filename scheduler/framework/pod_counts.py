@@ -19,8 +19,8 @@ _MAX_ALIKE: Final = 20_000
 class PodQuery(NamedTuple):
     """Pods that match every one of some selectors, each within its namespaces."""
 
-    selectors: tuple[tuple[frozenset[str], LabelQuery | None], ...]
-    """Namespaces and labels; a selector of ``None`` matches no pod."""
+    selectors: tuple[tuple[frozenset[str] | None, LabelQuery | None], ...]
+    """Namespaces and labels; ``None`` for all namespaces, and for labels that no pod has."""
     counts_terminating: bool = True
 
     def matches(self, pod: PodFacts) -> bool:
@@ -28,7 +28,9 @@ class PodQuery(NamedTuple):
         if pod.is_terminating and not self.counts_terminating:
             return False
         return all(
-            query is not None and pod.namespace in namespaces and query.matches(pod.labels)
+            query is not None
+            and (namespaces is None or pod.namespace in namespaces)
+            and query.matches(pod.labels)
             for namespaces, query in self.selectors
         )
 

@@ -38,9 +38,10 @@ class Domains:
         Returns:
             Shape ``(n_ids,)``.
         """
-        counted = self.has_key if where is None else self.has_key & where
-        summed = np.bincount(self.ids[counted], weights=amounts[counted], minlength=self.n_ids)
-        return summed.astype(np.int64)
+        counted = amounts if where is None else amounts * where
+        # Without the key a node is counted in the place before the first, which is dropped.
+        summed = np.bincount(self.ids + 1, weights=counted, minlength=self.n_ids + 1)
+        return summed[1:].astype(np.int64)
 
     def at_nodes(self, by_domain: IntColumn, *, missing: int = 0) -> IntColumn:
         """Give each node what its domain has; *missing* where it lacks the key.
@@ -50,3 +51,23 @@ class Domains:
         """
         padded = np.append(by_domain, missing)
         return padded[self.ids]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearby:
+    """How many of something are near each node: on nodes of the same domain."""
+
+    domains: Domains
+    actual: IntColumn
+    """Shape ``(n_nodes,)``; how many are on each node of the actual snapshot."""
+    sums: IntColumn
+    """Shape ``(n_nodes,)``; how many are near each; 0 where a node lacks the key."""
+
+    @classmethod
+    def of(cls, actual: IntColumn, *, domains: Domains) -> "Nearby":
+        """Add up what is on each node of the actual snapshot."""
+        return cls(domains, actual, domains.at_nodes(domains.sums(actual)))
+
+    def given(self, amounts: IntColumn) -> IntColumn:
+        """Return how many are near each node when *amounts* are on them, each change for itself."""
+        return self.sums + (amounts - self.actual) * self.domains.has_key

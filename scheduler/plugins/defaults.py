@@ -13,6 +13,7 @@ from scheduler.plugins.default_binder import DefaultBinder
 from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.plugins.image_locality import ImageLocality
 from scheduler.plugins.inter_pod_affinity import InterPodAffinity
+from scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
@@ -39,6 +40,7 @@ def built_in_registry() -> Registry:
             (NodeAffinity, 2),
             (NodePorts, 0),
             (NodeResourcesFit, 1),
+            (InterPodAffinity, 2),
             (InterPodAffinity, 2),
             (DefaultPreemption, 0),
             (NodeResourcesBalancedAllocation, 1),

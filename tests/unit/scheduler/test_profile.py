@@ -22,6 +22,7 @@ DEFAULT_SCORES = {
     "TaintToleration": 3,
     "NodeAffinity": 2,
     "NodeResourcesFit": 1,
+    "InterPodAffinity": 2,
     "NodeResourcesBalancedAllocation": 1,
     "ImageLocality": 1,
 }
@@ -49,6 +50,7 @@ def test_upstreams_defaults_hold_where_nothing_is_said(profiles):
         "NodeAffinity",
         "NodePorts",
         "NodeResourcesFit",
+        "InterPodAffinity",
     ]
     assert [plugin.name for plugin in profile.pre_enqueue] == ["SchedulingGates"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube.objects import Node, Pod
+from kube.objects import Namespace, Node, Pod
 from scheduler.cache import ClusterCache
 from scheduler.framework.configuration import Disabled, Plugins, PluginSet
 from scheduler.framework.cycle import CycleState
@@ -33,10 +33,10 @@ N_SCENARIOS = {
     "images": 150,
     "preemption": 150,
     "defaults": 150,
-    "interpod": 51,
+    "interpod": 150,
     "spread": 115,
     "volumes": 22,
-    "mixed": 122,
+    "mixed": 142,
 }
 """In how many scenarios of each family no other plugin than ours refused a node."""
 
@@ -57,6 +57,8 @@ def world(scenario: Mapping[str, Any]) -> Snapshot:
         cache.set_node(NodeFacts.from_node(msgspec.convert(node, Node, strict=False)))
     for pod in scenario["pods"]:
         cache.add_pod(read_pod(pod))
+    for namespace in scenario.get("namespaces", ()):
+        cache.snapshot.objects.put(msgspec.convert(namespace, Namespace, strict=False))
     return cache.snapshot
 
 
