@@ -20,7 +20,7 @@ from kube.objects import (
     Toleration,
 )
 from kube.quantity import CPU, MEMORY
-from kube.selectors import labels_query
+from kube.selectors import LabelQuery, labels_query
 from scheduler.errors import PluginError
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import (
@@ -38,7 +38,17 @@ from scheduler.framework.status import (
     ScoreColumn,
     Verdicts,
 )
-from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, SpreadConstraint, Taint
+from scheduler.model import (
+    PODS,
+    AffinityTerm,
+    HostPort,
+    NodeFacts,
+    PodFacts,
+    PodTerm,
+    SpreadConstraint,
+    Taint,
+    WeightedTerm,
+)
 
 T = TypeVar("T")
 
@@ -48,6 +58,8 @@ _GI: Final = 2**30
 _MI: Final = 2**20
 _EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _ADDRESSES: Final = ("0.0.0.0", "10.0.0.1")  # noqa: S104 - values to compare, not to listen on
+_TOPOLOGY_KEYS: Final = ("zone", "name", "cores", "disk")
+_QUERIES: Final = (labels_query({"app": "a"}), labels_query({}), None)
 _REFUSALS: Final = (Code.UNSCHEDULABLE, Code.UNSCHEDULABLE_AND_UNRESOLVABLE)
 
 
@@ -273,19 +285,37 @@ def _pod(rng: random.Random, name: str, *, node: str = "") -> PodFacts:
         node_selector={"zone": "a"} if rng.random() < 0.2 else {},
         node_affinity=_affinity(rng) if rng.random() < 0.5 else None,
         labels={"app": rng.choice("ab")} if rng.random() < 0.9 else {},
+        pod_affinity=_terms(rng),
+        pod_anti_affinity=_terms(rng),
+        preferred_terms=tuple(
+            WeightedTerm(rng.choice((-100, -1, 1, 50)), term) for term in _terms(rng)
+        ),
         spread=tuple(_spread(rng) for _ in range(rng.choice((0, 0, 1, 2)))),
         workload=f"default/Deployment/{rng.choice('abc')}",
         is_terminating=rng.random() < 0.1,
     )
 
 
+def _terms(rng: random.Random) -> tuple[AffinityTerm, ...]:
+    return tuple(
+        AffinityTerm(
+            rng.choice(_TOPOLOGY_KEYS),
+            PodTerm(
+                rng.choice(_QUERIES),
+                frozenset((rng.choice(("default", "other")),)),
+                rng.choice((None, None, LabelQuery())),
+            ),
+        )
+        for _ in range(rng.choice((0, 0, 0, 0, 1, 2)))
+    )
+
+
 def _spread(rng: random.Random) -> SpreadConstraint:
-    queries = [labels_query({"app": "a"}), labels_query({}), None]
     return SpreadConstraint(
-        rng.choice(("zone", "name", "cores", "disk")),
+        rng.choice(_TOPOLOGY_KEYS),
         max_skew=rng.randint(1, 3),
         is_hard=rng.random() < 0.5,
-        query=rng.choice(queries),
+        query=rng.choice(_QUERIES),
         min_domains=rng.choice((1, 1, 3)),
         honors_node_affinity=rng.random() < 0.5,
         honors_node_taints=rng.random() < 0.5,
