@@ -1,28 +1,24 @@
-"""Queueing hints: what a changed node means for a pod, found out by the filter itself."""
+"""Queueing hints: what a changed node means for a pod that was refused."""
 
-from scheduler.framework.cycle import CycleState
-from scheduler.framework.interface import Change, FilterPlugin
-from scheduler.framework.snapshot import Snapshot
-from scheduler.framework.status import Code
-from scheduler.model import NodeFacts, PodFacts
+from collections.abc import Callable
 
-
-def passes_empty(plugin: FilterPlugin, *, pod: PodFacts, node: NodeFacts) -> bool:
-    """Tell whether *plugin* would let *pod* onto *node* if it were the only node, without pods."""
-    snapshot = Snapshot()
-    snapshot.set_node(node)
-    found = plugin.filter(CycleState(), pod=pod, snapshot=snapshot)
-    return found is None or int(found.codes[0]) == Code.SUCCESS
+from scheduler.framework.interface import Change
+from scheduler.model import NodeFacts
 
 
-def begins_to_pass(plugin: FilterPlugin, *, pod: PodFacts, change: Change) -> bool:
-    """Tell whether a node passes *plugin* now that did not before.
+def begins_to_pass(change: Change, *, passes: Callable[[NodeFacts], bool]) -> bool:
+    """Tell whether a node would do now that would not before.
 
-    For filters that ask of the node alone. True, too, of changes that are no node's.
+    For filters that ask of the node alone, whatever runs on it. True, too, of changes that are no
+    node's.
+
+    Args:
+        change: What changed.
+        passes: Whether the filter lets the pod onto a node.
     """
     before, after = change.before, change.after
     if not isinstance(after, NodeFacts):
         return True
-    if isinstance(before, NodeFacts) and passes_empty(plugin, pod=pod, node=before):
+    if isinstance(before, NodeFacts) and passes(before):
         return False
-    return passes_empty(plugin, pod=pod, node=after)
+    return passes(after)

@@ -36,6 +36,12 @@ def _covers(toleration: Toleration, taint: Taint) -> bool:
             return False
 
 
+def repels(taint: Taint, *, tolerations: Iterable[Toleration]) -> bool:
+    """Tell whether *taint* keeps pods away, and *tolerations* do not cover it."""
+    keeps_away = taint.effect in (NO_SCHEDULE, NO_EXECUTE)
+    return keeps_away and not tolerates(tolerations, taint=taint)
+
+
 def repelling(snapshot: Snapshot, *, tolerations: Iterable[Toleration]) -> BoolColumn | None:
     """Tell which nodes have a taint that keeps pods away and that *tolerations* do not cover.
 
@@ -43,9 +49,7 @@ def repelling(snapshot: Snapshot, *, tolerations: Iterable[Toleration]) -> BoolC
         Shape ``(n_nodes,)``; ``None`` for no node.
     """
     untolerated = [
-        taint
-        for taint in snapshot.taints.present()
-        if taint.effect in (NO_SCHEDULE, NO_EXECUTE) and not tolerates(tolerations, taint=taint)
+        taint for taint in snapshot.taints.present() if repels(taint, tolerations=tolerations)
     ]
     if not untolerated:
         return None

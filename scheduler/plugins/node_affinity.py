@@ -37,7 +37,7 @@ from scheduler.framework.status import (
     Verdicts,
     unresolvable,
 )
-from scheduler.model import PodFacts
+from scheduler.model import NodeFacts, PodFacts
 
 
 class NodeAffinityArgs(PluginArgs, frozen=True):
@@ -90,7 +90,13 @@ class NodeAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin):
 
     def may_help(self, pod: PodFacts, *, change: Change) -> bool:
         """Wait for a node that passes and did not before."""
-        return begins_to_pass(self, pod=pod, change=change)
+        return begins_to_pass(change, passes=lambda node: self._passes(pod, node))
+
+    def _passes(self, pod: PodFacts, node: NodeFacts) -> bool:
+        alone = Snapshot()
+        alone.set_node(node)
+        found = self.filter(CycleState(), pod=pod, snapshot=alone)
+        return found is None or int(found.codes[0]) == Code.SUCCESS
 
     def pre_score(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn

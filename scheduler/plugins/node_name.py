@@ -34,4 +34,4 @@ class NodeName(FilterPlugin):
 
     def may_help(self, pod: PodFacts, *, change: Change) -> bool:
         """Wait for the node that it names."""
-        return begins_to_pass(self, pod=pod, change=change)
+        return begins_to_pass(change, passes=lambda node: node.name == pod.node_name)

@@ -5,7 +5,6 @@ from typing import ClassVar
 import numpy as np
 
 from scheduler.framework.cycle import CycleState
-from scheduler.framework.hints import passes_empty
 from scheduler.framework.interface import (
     Change,
     ClusterEvent,
@@ -81,7 +80,7 @@ class NodeResourcesFit(FilterPlugin, ScorePlugin):
         before, after = change.before, change.after
         if isinstance(after, NodeFacts):
             has_grown = not isinstance(before, NodeFacts) or _grew(before, after, pod=pod)
-            return has_grown and passes_empty(self, pod=pod, node=after)
+            return has_grown and self._fits(pod, after)
         if isinstance(before, PodFacts) and isinstance(after, PodFacts):
             asked = before.requests if after.uid == pod.uid else pod.requests
             return before.node_name != after.node_name or any(
@@ -90,6 +89,13 @@ class NodeResourcesFit(FilterPlugin, ScorePlugin):
                 if amount
             )
         return True
+
+    def _fits(self, pod: PodFacts, node: NodeFacts) -> bool:
+        """Whether the node is large enough for the pod, if nothing else were on it."""
+        return node.allocatable.get(PODS, 0) > 0 and all(
+            amount <= node.allocatable.get(resource, 0) or self._is_ignored(resource)
+            for resource, amount in pod.requests.items()
+        )
 
     def _is_ignored(self, resource: str) -> bool:
         if not _is_extended(resource):

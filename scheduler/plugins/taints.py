@@ -13,7 +13,13 @@ from scheduler.framework.interface import (
     ScorePlugin,
     default_normalize,
 )
-from scheduler.framework.matching import NO_SCHEDULE, PREFER_NO_SCHEDULE, repelling, tolerates
+from scheduler.framework.matching import (
+    NO_SCHEDULE,
+    PREFER_NO_SCHEDULE,
+    repelling,
+    repels,
+    tolerates,
+)
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
     Code,
@@ -47,7 +53,8 @@ class NodeUnschedulable(FilterPlugin):
 
     def may_help(self, pod: PodFacts, *, change: Change) -> bool:
         """Wait for a node that passes and did not before."""
-        return begins_to_pass(self, pod=pod, change=change)
+        tolerated = tolerates(pod.tolerations, taint=_CORDON)
+        return begins_to_pass(change, passes=lambda node: tolerated or not node.is_unschedulable)
 
 
 class TaintToleration(FilterPlugin, ScorePlugin):
@@ -72,7 +79,12 @@ class TaintToleration(FilterPlugin, ScorePlugin):
 
     def may_help(self, pod: PodFacts, *, change: Change) -> bool:
         """Wait for a node that passes and did not before."""
-        return begins_to_pass(self, pod=pod, change=change)
+        return begins_to_pass(
+            change,
+            passes=lambda node: (
+                not any(repels(taint, tolerations=pod.tolerations) for taint in node.taints)
+            ),
+        )
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Count each node's untolerated ``PreferNoSchedule`` taints."""
