@@ -13,11 +13,11 @@ from scheduler.plugins.default_binder import DefaultBinder
 from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.plugins.image_locality import ImageLocality
 from scheduler.plugins.inter_pod_affinity import InterPodAffinity
-from scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
 from scheduler.plugins.node_resources import NodeResourcesFit
+from scheduler.plugins.pod_topology_spread import PodTopologySpread
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.plugins.queue_order import PrioritySort, SchedulingGates
 from scheduler.plugins.taints import NodeUnschedulable, TaintToleration
@@ -40,7 +40,7 @@ def built_in_registry() -> Registry:
             (NodeAffinity, 2),
             (NodePorts, 0),
             (NodeResourcesFit, 1),
-            (InterPodAffinity, 2),
+            (PodTopologySpread, 2),
             (InterPodAffinity, 2),
             (DefaultPreemption, 0),
             (NodeResourcesBalancedAllocation, 1),

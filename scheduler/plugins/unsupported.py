@@ -25,7 +25,6 @@ class UnsupportedRules(PreFilterPlugin):
 
 def _asked(pod: PodFacts) -> dict[str, bool]:
     return {
-        "spec.topologySpreadConstraints": any(each.is_hard for each in pod.spread),
         "spec.volumes": any(volume.image is None for volume in pod.volumes),
         "spec.resourceClaims": pod.has_resource_claims,
     }

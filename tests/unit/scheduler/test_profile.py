@@ -22,6 +22,7 @@ DEFAULT_SCORES = {
     "TaintToleration": 3,
     "NodeAffinity": 2,
     "NodeResourcesFit": 1,
+    "PodTopologySpread": 2,
     "InterPodAffinity": 2,
     "NodeResourcesBalancedAllocation": 1,
     "ImageLocality": 1,
@@ -50,6 +51,7 @@ def test_upstreams_defaults_hold_where_nothing_is_said(profiles):
         "NodeAffinity",
         "NodePorts",
         "NodeResourcesFit",
+        "PodTopologySpread",
         "InterPodAffinity",
     ]
     assert [plugin.name for plugin in profile.pre_enqueue] == ["SchedulingGates"]

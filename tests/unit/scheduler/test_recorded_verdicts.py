@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kube.objects import Namespace, Node, Pod
+from kube.objects import Namespace, Node, Pod, PodDisruptionBudget, Service
+from kube.storage import PersistentVolume, PersistentVolumeClaim, StorageClass
 from scheduler.cache import ClusterCache
 from scheduler.framework.configuration import Disabled, Plugins, PluginSet
 from scheduler.framework.cycle import CycleState
@@ -34,11 +35,20 @@ N_SCENARIOS = {
     "preemption": 150,
     "defaults": 150,
     "interpod": 150,
-    "spread": 115,
+    "spread": 150,
     "volumes": 22,
-    "mixed": 142,
+    "mixed": 150,
 }
 """In how many scenarios of each family no other plugin than ours refused a node."""
+
+OBJECTS = {
+    "namespaces": Namespace,
+    "services": Service,
+    "pvcs": PersistentVolumeClaim,
+    "pvs": PersistentVolume,
+    "storageClasses": StorageClass,
+    "pdbs": PodDisruptionBudget,
+}
 
 
 @cache
@@ -57,8 +67,9 @@ def world(scenario: Mapping[str, Any]) -> Snapshot:
         cache.set_node(NodeFacts.from_node(msgspec.convert(node, Node, strict=False)))
     for pod in scenario["pods"]:
         cache.add_pod(read_pod(pod))
-    for namespace in scenario.get("namespaces", ()):
-        cache.snapshot.objects.put(msgspec.convert(namespace, Namespace, strict=False))
+    for field, kind in OBJECTS.items():
+        for document in scenario.get(field, ()):
+            cache.snapshot.objects.put(msgspec.convert(document, kind, strict=False))
     return cache.snapshot
 
 
