@@ -22,7 +22,7 @@ KINDS = (
     *("ReplicaSet", "StatefulSet", "PodDisruptionBudget", "Lease", "PriorityClass", "CSIDriver"),
     *("CSINode", "CSIStorageCapacity", "StorageClass", "VolumeAttachment", "DeviceClass"),
     *("VolumeAttributesClass", "ResourceClaim", "ResourceClaimTemplate", "ResourceSlice"),
-    *("Binding", "Eviction", "DeleteOptions", "Scale"),
+    *("Binding", "Eviction", "DeleteOptions", "Scale", "CustomResourceDefinition"),
 )
 QUANTITIES = {
     "ResourceRequirements": ("limits", "requests"),
@@ -42,6 +42,13 @@ QUANTITIES = {
     "DeviceCapacity": ("value",),
     "CapacityRequirements": ("requests",),
     "Counter": ("value",),
+}
+# What the client's types do not tell, or tell otherwise than Go's.
+SCALARS = {
+    ("CustomResourceSubresources", "status"): "any",  # an empty object is not left out here
+    ("JSONSchemaProps", "maximum"): "float64",
+    ("JSONSchemaProps", "minimum"): "float64",
+    ("JSONSchemaProps", "multipleOf"): "float64",
 }
 INT64 = [
     "terminationGracePeriodSeconds",
@@ -164,6 +171,8 @@ class Tables:
     def kind(self, owner: str, key: str, annotation: object) -> str:
         """The type of one field, in the notation of schema.json."""
         origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+        if (owner, key) in SCALARS:
+            return SCALARS[owner, key]
         if key in QUANTITIES.get(owner, ()):
             return "{Quantity}" if origin is dict else "Quantity"
         if origin is list:

@@ -272,6 +272,15 @@ def _complete_priority_class(priority_class: Object) -> Object:
     return {"preemptionPolicy": "PreemptLowerPriority", "value": 0, **priority_class}
 
 
+def _complete_definition(definition: Object) -> Object:
+    given = definition.get("spec") or {}
+    names = given.get("names") or {}
+    kind = names.get("kind", "")
+    full = {"singular": kind.lower(), "listKind": f"{kind}List", **names}
+    spec = {"conversion": {"strategy": "None"}, **given, "names": full}
+    return {**definition, "spec": spec}
+
+
 def _complete_event(event: Object) -> Object:
     nothing: Object = {"deprecatedSource": {}, "deprecatedFirstTimestamp": None}
     return {**nothing, "deprecatedLastTimestamp": None, "eventTime": None, **event}
@@ -291,6 +300,7 @@ _COMPLETERS: dict[str, Callable[[Object], Object]] = {
     r.STORAGE_CLASSES.table: _complete_storage_class,
     r.PRIORITY_CLASSES.table: _complete_priority_class,
     r.EVENTS.table: _complete_event,
+    r.CUSTOM_RESOURCE_DEFINITIONS.table: _complete_definition,
 }
 
 

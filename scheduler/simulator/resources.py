@@ -6,7 +6,7 @@ insists on watching, are here too: they are stored and served like any other.
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
@@ -46,7 +46,9 @@ class Resource:
     counts_generations: bool = False
     """A change of ``spec`` raises ``metadata.generation``."""
     is_custom: bool = False
-    """Defined by a CustomResourceDefinition: no schema, no strategic merge."""
+    """Defined by a CustomResourceDefinition: no Go type, no strategic merge."""
+    schema: Object | None = field(default=None, compare=False)
+    """The ``openAPIV3Schema`` of a custom resource."""
     returns_deleted: bool = False
     """``DELETE`` answers with the object that was removed, not with a Status."""
 

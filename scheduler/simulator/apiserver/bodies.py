@@ -8,6 +8,7 @@ import msgspec
 import yaml
 
 from scheduler.simulator.apiserver import protobuf
+from scheduler.simulator.apiserver.custom_schema import read_custom
 from scheduler.simulator.apiserver.errors import (
     BadRequestError,
     FieldError,
@@ -193,7 +194,7 @@ def read_object_of(
         f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
     )
     try:
-        read, unknown = read_as("" if resource.is_custom else type_name(resource), obj)
+        read, unknown = _read(resource, obj)
     except DecodeError as error:
         raise BadRequestError(f"{intro}: {error}") from error
     problems = [f'unknown field "{path}"' for path in unknown]
@@ -206,6 +207,12 @@ def read_object_of(
         raise BadRequestError(f"{intro}: metadata must be an object")
     read = {**read, "metadata": read.get("metadata") or {}}
     return read, tuple(problems) if validation == "Warn" else ()
+
+
+def _read(resource: Resource, obj: Object) -> tuple[Object, list[str]]:
+    if not resource.is_custom:
+        return read_as(type_name(resource), obj)
+    return (obj, []) if resource.schema is None else read_custom(obj, resource.schema)
 
 
 class _Repeated(dict[str, Any]):

@@ -24,12 +24,16 @@ class Registry:
         }
 
     def add(self, resource: Resource) -> None:
-        """Serve a further resource."""
-        self._resources[resource.group, resource.version, resource.plural] = resource
+        """Serve a further resource, but none in the place of a built-in one."""
+        known = self._resources.get((resource.group, resource.version, resource.plural))
+        if known is None or known.is_custom:
+            self._resources[resource.group, resource.version, resource.plural] = resource
 
     def remove(self, resource: Resource) -> None:
-        """Serve it no longer."""
-        self._resources.pop((resource.group, resource.version, resource.plural), None)
+        """Serve it no longer, unless it is built in."""
+        known = self._resources.get((resource.group, resource.version, resource.plural))
+        if known is not None and known.is_custom:
+            del self._resources[resource.group, resource.version, resource.plural]
 
     def all(self) -> list[Resource]:
         """Every resource, in the order of discovery."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from scheduler.simulator import resources as r
 from scheduler.simulator.apiserver.affinity_validation import label_selector_errors
 from scheduler.simulator.apiserver.container_validation import NOT_NEGATIVE
+from scheduler.simulator.apiserver.custom_schema import custom_errors
+from scheduler.simulator.apiserver.definition_validation import definition_errors
 from scheduler.simulator.apiserver.errors import (
     FieldError,
     InvalidError,
@@ -64,9 +66,16 @@ def check_changed(resource: Resource, *, old: Object, new: Object) -> None:
         InvalidError: 422, naming every wrong field.
     """
     errors = [*_metadata_errors(resource, new)]
-    if resource is not r.PODS or old["spec"] != new["spec"]:
+    if not _keeps_body(resource, old=old, new=new):
         errors += _body_errors(resource, new)
     refuse_if_wrong(resource, new, [*errors, *_change_errors(resource, old, new)])
+
+
+def _keeps_body(resource: Resource, *, old: Object, new: Object) -> bool:
+    """Tell whether what was let in once is left as it is."""
+    if resource is r.PODS:
+        return bool(old["spec"] == new["spec"])
+    return resource.is_custom and {**old, "metadata": None} == {**new, "metadata": None}
 
 
 def refuse_if_wrong(resource: Resource, obj: Object, errors: list[FieldError]) -> None:
@@ -139,6 +148,8 @@ def _body_errors(resource: Resource, obj: Object) -> Iterator[FieldError]:
     check = _BODY_CHECKS.get(resource.table)
     if check is not None:
         yield from check(obj)
+    elif resource.schema is not None:
+        yield from custom_errors(obj, resource.schema)
 
 
 def _pod_errors(pod: Object) -> Iterator[FieldError]:
@@ -255,6 +266,7 @@ _BODY_CHECKS: Mapping[str, Callable[[Object], Iterator[FieldError]]] = {
     r.REPLICASETS.table: _workload_errors,
     r.SERVICES.table: _service_errors,
     r.EVENTS.table: _event_errors,
+    r.CUSTOM_RESOURCE_DEFINITIONS.table: definition_errors,
 }
 
 
