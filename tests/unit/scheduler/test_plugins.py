@@ -11,35 +11,20 @@ from scheduler.errors import PluginError
 from scheduler.framework.checks import check_filter_plugin, check_score_plugin
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import FilterPlugin, ScorePlugin, default_normalize
-from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import Code, Verdicts
 from scheduler.model import PODS, HostPort
-from scheduler.plugins.balanced_allocation import (
-    BalancedResource,
-    NodeResourcesBalancedAllocation,
-    NodeResourcesBalancedAllocationArgs,
-)
 from scheduler.plugins.defaults import built_in_registry
 from scheduler.plugins.node_ports import conflict
 from scheduler.plugins.node_resources import NodeResourcesFit, NodeResourcesFitArgs
 from scheduler.plugins.prediction import NodePrediction, PredictedScores
 from scheduler.plugins.queue_order import SchedulingGates
-from tests.unit.scheduler.worlds import GI, make_facts, make_pending
+from tests.unit.scheduler.worlds import GI, make_facts, make_pending, make_snapshot
 
 PLUGINS = {plugin.name: plugin(plugin.args_type()) for plugin in built_in_registry()}
 
 
 def named(point):
     return sorted(name for name, plugin in PLUGINS.items() if isinstance(plugin, point))
-
-
-def world(*nodes, pods=()):
-    snapshot = Snapshot()
-    for node in nodes:
-        snapshot.set_node(node)
-    for pod, name in pods:
-        snapshot.add_pod(pod, node=name)
-    return snapshot
 
 
 @pytest.mark.parametrize("name", named(FilterPlugin))
@@ -95,44 +80,6 @@ def test_the_checker_catches_a_broken_score(kind, law):
         check_score_plugin(Broken(SimpleNamespace(kind=kind)))
 
 
-def test_least_allocated_follows_upstreams_example():
-    busy = make_pending("busy", cpu_milli=1000, memory_bytes=4 * GI)
-    snapshot = world(make_facts(memory_bytes=32 * GI), pods=[(busy, "n1")])
-    pod = make_pending(cpu_milli=500, memory_bytes=GI)
-
-    score = NodeResourcesFit(NodeResourcesFitArgs()).score(CycleState(), pod=pod, snapshot=snapshot)
-
-    assert score.tolist() == [73]
-
-
-@pytest.mark.parametrize(
-    ("used", "asked", "expected"),
-    [
-        pytest.param((1000, 4 * GI), (500, GI), 73, id="balance worsens a little"),
-        pytest.param((3000, 4 * GI), (0, 16 * GI), 87, id="balance improves"),
-    ],
-)
-def test_balanced_allocation_follows_upstreams_examples(used, asked, expected):
-    busy = make_pending("busy", cpu_milli=used[0], memory_bytes=used[1])
-    snapshot = world(make_facts(memory_bytes=32 * GI), pods=[(busy, "n1")])
-    pod = make_pending(cpu_milli=asked[0], memory_bytes=asked[1])
-    plugin = NodeResourcesBalancedAllocation(NodeResourcesBalancedAllocationArgs())
-
-    assert plugin.score(CycleState(), pod=pod, snapshot=snapshot).tolist() == [expected]
-
-
-def test_balance_over_three_resources_takes_the_deviation_of_all():
-    snapshot = world(make_facts(allocatable={"example.com/gpu": 4}))
-    pod = make_pending(cpu_milli=4000, memory_bytes=0, requests={"example.com/gpu": 4})
-    args = NodeResourcesBalancedAllocationArgs(
-        resources=tuple(BalancedResource(name=n) for n in ("cpu", "memory", "example.com/gpu"))
-    )
-
-    score = NodeResourcesBalancedAllocation(args).score(CycleState(), pod=pod, snapshot=snapshot)
-
-    assert score.tolist() == [50 + (50 + 52 - 100) // 2]
-
-
 @pytest.mark.parametrize(
     "ignored", [{"ignored_resources": ("a.b/c",)}, {"ignored_resource_groups": ("a.b",)}]
 )
@@ -140,7 +87,19 @@ def test_ignored_resources_are_not_looked_at(ignored):
     plugin = NodeResourcesFit(NodeResourcesFitArgs(**ignored))
     pod = make_pending(requests={"a.b/c": 1})
 
-    assert plugin.filter(CycleState(), pod=pod, snapshot=world(make_facts())) is None
+    assert plugin.filter(CycleState(), pod=pod, snapshot=make_snapshot(make_facts())) is None
+
+
+def test_only_extended_resources_can_be_ignored():
+    names = ("memory", "hugepages-2Mi", "kubernetes.io/x")
+    plugin = NodeResourcesFit(
+        NodeResourcesFitArgs(ignored_resources=names, ignored_resource_groups=("kubernetes.io",))
+    )
+    pod = make_pending(memory_bytes=99 * GI, requests=dict.fromkeys(names[1:], 1))
+
+    found = plugin.filter(CycleState(), pod=pod, snapshot=make_snapshot(make_facts()))
+
+    assert [reason for reason, _ in found.reasons] == [f"Insufficient {name}" for name in names]
 
 
 @pytest.mark.parametrize(("scores", "expected"), [([0, 1, 2], [100, 50, 0]), ([0, 0], [100, 100])])
@@ -175,7 +134,7 @@ def predicted(scores, unseen):
 
 
 def test_a_node_without_a_prediction_gets_the_middle_score():
-    snapshot = world(make_facts("n1"), make_facts("n2"))
+    snapshot = make_snapshot(make_facts("n1"), make_facts("n2"))
     state = predicted([90.0, np.nan], [0.0, 0.0])
 
     scores = PLUGINS[NodePrediction.name].score(state, pod=make_pending(), snapshot=snapshot)
@@ -184,7 +143,7 @@ def test_a_node_without_a_prediction_gets_the_middle_score():
 
 
 def test_what_was_placed_since_lowers_the_predicted_score():
-    snapshot = world(make_facts("n1"), make_facts("n2"))
+    snapshot = make_snapshot(make_facts("n1"), make_facts("n2"))
     state = predicted([90.0, 85.0], [0.25, 0.0])
 
     scores = PLUGINS[NodePrediction.name].score(state, pod=make_pending(), snapshot=snapshot)
@@ -193,7 +152,7 @@ def test_what_was_placed_since_lowers_the_predicted_score():
 
 
 def test_prediction_stands_aside_where_nothing_is_known():
-    snapshot = world(make_facts("n1"))
+    snapshot = make_snapshot(make_facts("n1"))
     feasible = np.array([True])
     plugin, pod = PLUGINS[NodePrediction.name], make_pending()
 

@@ -14,6 +14,7 @@ from scheduler.framework.configuration import (
     ProfileConfiguration,
 )
 from scheduler.framework.profile import Profile, make_profiles
+from scheduler.framework.snapshot import Snapshot
 from scheduler.model import PODS, NodeFacts, PodFacts, Shape
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
 from scheduler.predictions import PredictionAnswer
@@ -42,6 +43,16 @@ def make_pending(
         "workload": "default/Deployment/web",
     }
     return PodFacts(**{**fields, **more})
+
+
+def make_snapshot(*nodes: NodeFacts, pods: Iterable[tuple[PodFacts, str]] = ()) -> Snapshot:
+    """Make a snapshot of *nodes* with *pods*, each with its node's name."""
+    snapshot = Snapshot()
+    for node in nodes:
+        snapshot.set_node(node)
+    for pod, name in pods:
+        snapshot.add_pod(pod, node=name)
+    return snapshot
 
 
 def make_profile(
