@@ -257,7 +257,6 @@ ELSEWHERE = {
     ("", "pods", "delete"),
     ("", "persistentvolumeclaims", "patch"),
     ("", "persistentvolumes", "patch"),
-    ("scheduling.x-k8s.io", "podgroups", "watch"),
 }
 """What only volumes, preemption and gangs need, which are not here."""
 
