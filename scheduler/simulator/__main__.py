@@ -85,6 +85,15 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="virtual time to start at, RFC 3339 (now; a week ago if the speed is not 1)",
     )
+    add(
+        "--manifests",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="create their objects at the start; folders are read whole",
+    )
     add("--token-file", type=Path, metavar="FILE", help=f"bearer token (or {TOKEN_VARIABLE})")
     add("--write-token", type=Path, metavar="FILE", help="make a token if none is there or given")
     add("--write-kubeconfig", type=Path, metavar="FILE", help="write one that leads here")
@@ -135,6 +144,7 @@ def _serve(options: argparse.Namespace) -> int:
         start_s=start_s,
         seed=options.seed,
         token=token,
+        manifests=tuple(options.manifests),
         faults=Faults(
             latency_s=options.fault_latency,
             p_throttled=options.fault_throttled,

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import uvicorn
@@ -20,6 +21,7 @@ from scheduler.simulator.clock import VirtualClock
 from scheduler.simulator.cluster import Cluster
 from scheduler.simulator.defaults import bootstrap_objects
 from scheduler.simulator.hardware import draw_nodes
+from scheduler.simulator.manifests import load_manifests
 from scheduler.simulator.store import Store
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class ServeOptions:
     seed: int
     token: str | None
     faults: Faults
+    manifests: tuple[Path, ...] = ()
+    """Files whose objects are created at the start."""
 
 
 def listen(host: str, *, port: int) -> socket.socket:
@@ -71,6 +75,8 @@ async def serve(
     options: ServeOptions, *, sock: socket.socket, on_ready: Callable[[], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    A manifest that the server refuses stops it before it begins, by a ``SettingsError``.
 
     Args:
         options: The cluster's shape and pace.
@@ -103,6 +109,7 @@ async def serve(
         faults=options.faults,
     )
     app = make_app(store, settings=settings, metrics_source=cluster.metrics)
+    load_manifests(options.manifests, dispatcher=app.dispatcher)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -1,14 +1,16 @@
 """The simulated cluster as a program: over real HTTP, from its start to its end."""
 
 import signal
+import subprocess
 import time
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import pytest
 import requests
 import yaml
 
-from tests.simulator_program import serving, wait_for
+from tests.simulator_program import command, serving, wait_for
 from tests.simulator_world import deployment_manifest, with_image
 
 pytestmark = pytest.mark.integration
@@ -136,6 +138,98 @@ def test_who_has_no_token_is_kept_out(tmp_path):
     assert (without, wrong, allowed, open_to_all) == (401, 401, 200, 200)
     assert config["clusters"][0]["cluster"]["server"] == "http://cluster:8001"
     assert config["users"][0]["user"]["token"] == token.read_text().strip()
+
+
+DEFINITIONS = Path(__file__).parents[2] / "config" / "crds"
+CLUSTER = """
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: urgent}
+value: 1000
+---
+apiVersion: scheduling.x-k8s.io/v1alpha1
+kind: PodGroup
+metadata: {name: gang}
+spec: {minMember: 2}
+"""
+
+
+def test_objects_of_files_are_there_from_the_start(tmp_path):
+    manifest = tmp_path / "cluster.yaml"
+    manifest.write_text(CLUSTER)
+    with serving("--nodes=0", "--manifests", str(DEFINITIONS), str(manifest)) as program:
+        priority = program.get("/apis/scheduling.k8s.io/v1/priorityclasses/urgent").json()
+        groups = program.items("/apis/scheduling.x-k8s.io/v1alpha1/podgroups")
+
+    assert priority["value"] == 1000
+    assert [each["spec"] for each in groups] == [{"minMember": 2}]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param("{a", "is no YAML", id="no YAML"),
+        pytest.param("[1]", "a document is no object", id="no object"),
+        pytest.param(CLUSTER, 'no kind "PodGroup" is served in version', id="unknown kind"),
+        pytest.param(
+            "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {container: []}}",
+            'unknown field "spec.container"',
+            id="unknown field",
+        ),
+        pytest.param(None, "cannot read", id="missing"),
+    ],
+)
+def test_a_file_that_makes_no_sense_stops_the_start(tmp_path, text, why):
+    manifest = tmp_path / "wrong.yaml"
+    if text is not None:
+        manifest.write_text(text)
+
+    done = subprocess.run(
+        command("serve", "--port=0", "--nodes=0", f"--manifests={manifest}"),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert str(manifest) in done.stderr
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_budget_refuses_evictions_until_it_allows_them():
+    pods = "/api/v1/namespaces/default/pods"
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    with serving("--speed=60", "--nodes=1") as program:
+        deployments = "/apis/apps/v1/namespaces/default/deployments"
+        program.post(deployments, deployment_manifest(replicas=2)).raise_for_status()
+        selector = {"matchLabels": {"app": "web"}}
+        budget = {"metadata": {"name": "web"}, "spec": {"minAvailable": 2, "selector": selector}}
+        program.post(budgets, budget).raise_for_status()
+        for pod in wait_for(lambda: len(program.items(pods)) == 2 and program.items(pods)):
+            bind(program, pod, "n1")
+
+        def has(**wanted):
+            status = program.get(f"{budgets}/web").json()["status"]
+            return wanted.items() <= status.items()
+
+        def evict():
+            name = program.items(pods)[0]["metadata"]["name"]
+            return program.post(f"{pods}/{name}/eviction", {"metadata": {"name": name}})
+
+        wait_for(lambda: has(currentHealthy=2, desiredHealthy=2, disruptionsAllowed=0))
+        refused = evict()
+        patch = {"spec": {"minAvailable": 1}}
+        kind = {"Content-Type": "application/merge-patch+json"}
+        url = f"{program.url}{budgets}/web"
+        requests.patch(url, json=patch, headers=kind, timeout=10).raise_for_status()
+        wait_for(lambda: has(disruptionsAllowed=1, expectedPods=2, observedGeneration=2))
+        allowed = evict()
+
+    assert (refused.status_code, refused.json()["reason"]) == (429, "TooManyRequests")
+    assert refused.json()["details"]["causes"][0]["reason"] == "DisruptionBudget"
+    assert allowed.status_code == 201
 
 
 def test_faults_can_be_injected():

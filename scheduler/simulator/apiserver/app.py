@@ -50,7 +50,7 @@ class ApiServer:
         self._metrics_source = metrics_source
         self._telemetry = Telemetry()
         self._faults = FaultInjector(settings.faults, on_strike=self._telemetry.failed_on_purpose)
-        self._dispatcher = Dispatcher(
+        self.dispatcher = Dispatcher(
             store,
             settings=settings,
             metrics_source=metrics_source,
@@ -59,7 +59,7 @@ class ApiServer:
 
     def close(self) -> None:
         """End all watches, so that the server can stop at once."""
-        self._dispatcher.watches.close()
+        self.dispatcher.watches.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in the server's start and stop."""
@@ -83,7 +83,7 @@ class ApiServer:
         answer: Response | Stream
         try:
             request = await self._read(scope, receive)
-            target = self._dispatcher.target(request)
+            target = self.dispatcher.target(request)
             resource = target.resource.qualified_name if target else ""
             answer = await self._answer(request)
         except ApiError as error:
@@ -136,7 +136,7 @@ class ApiServer:
         if health is not None:
             return health
         if request.path == "/metrics":
-            n_watches = self._dispatcher.watches.n_open
+            n_watches = self.dispatcher.watches.n_open
             return self._telemetry.exposition(n_watches=n_watches, version=self._store.version)
         if request.path == "/metrics/cadvisor":
             text = self._metrics_source.exposition()
@@ -145,7 +145,7 @@ class ApiServer:
         if about_faults is not None:
             return about_faults
         await self._faults.before(request)
-        answer = self._dispatcher.answer(request)
+        answer = self.dispatcher.answer(request)
         self._faults.after(request)
         return answer
 

@@ -24,7 +24,7 @@ from scheduler.simulator.apiserver.scaling import read_scale, write_scale
 from scheduler.simulator.apiserver.settings import ApiServerSettings, MetricsSource
 from scheduler.simulator.apiserver.watching import Watches
 from scheduler.simulator.apiserver.writing import Writer, Written
-from scheduler.simulator.resources import Object
+from scheduler.simulator.resources import Object, Resource
 from scheduler.simulator.store import Store
 
 _NOT_FOUND_TEXT = b"404 page not found\n"
@@ -75,6 +75,15 @@ class Dispatcher:
             "delete": self._deleter.delete,
             "deletecollection": self._deleter.delete_collection,
         }
+
+    def resource_of(self, kind: str, *, api_version: str) -> Resource | None:
+        """The resource whose objects are of that kind; None when none is served."""
+        found = (
+            each
+            for each in self._registry.all()
+            if (each.kind, each.api_version) == (kind, api_version) and "create" in each.verbs
+        )
+        return next(found, None)
 
     def target(self, request: Request) -> Target | None:
         """What the request is about; None when it is about no resource."""
