@@ -329,6 +329,13 @@ SELF_SUBJECT_ACCESS_REVIEWS = _grouped(
     is_namespaced=False,
     verbs=_CREATE,
 )
+SUBJECT_ACCESS_REVIEWS = _grouped(
+    "authorization.k8s.io",
+    "subjectaccessreviews",
+    "SubjectAccessReview",
+    is_namespaced=False,
+    verbs=_CREATE,
+)
 
 NODE_METRICS = _grouped(
     "metrics.k8s.io",
@@ -343,7 +350,12 @@ POD_METRICS = _grouped(
     "metrics.k8s.io", "pods", "PodMetrics", version="v1beta1", singular="", verbs=("get", "list")
 )
 
-REVIEWS = (TOKEN_REVIEWS, SELF_SUBJECT_REVIEWS, SELF_SUBJECT_ACCESS_REVIEWS)
+REVIEWS = (
+    TOKEN_REVIEWS,
+    SELF_SUBJECT_REVIEWS,
+    SELF_SUBJECT_ACCESS_REVIEWS,
+    SUBJECT_ACCESS_REVIEWS,
+)
 """Questions that are answered and not stored."""
 
 BUILT_IN = (
@@ -373,6 +385,7 @@ BUILT_IN = (
     TOKEN_REVIEWS,
     SELF_SUBJECT_REVIEWS,
     SELF_SUBJECT_ACCESS_REVIEWS,
+    SUBJECT_ACCESS_REVIEWS,
     PDBS,
     CSI_DRIVERS,
     CSI_NODES,

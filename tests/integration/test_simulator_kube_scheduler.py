@@ -220,6 +220,46 @@ def test_holds_a_lease_binds_a_pod_and_says_so(program):
     wait_for(lambda: program.get(f"{pods}/chosen").json()["status"]["phase"] == "Running")
 
 
+def test_counts_a_repeated_event_by_a_patch(program):
+    events = f"{base('events.k8s.io')}/namespaces/default/events"
+    event = {
+        "metadata": {"name": "again.1", "namespace": "default"},
+        "eventTime": "2026-11-22T00:00:00.000000Z",
+        "reportingController": "default-scheduler",
+        "reportingInstance": "default-scheduler-host",
+        "action": "Scheduling",
+        "reason": "FailedScheduling",
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "again"},
+        "type": "Warning",
+    }
+    program.post(events, event).raise_for_status()
+    series = {"count": 2, "lastObservedTime": "2026-11-22T00:01:00.000000Z"}
+
+    patched, missing = (
+        requests.patch(
+            f"{program.url}{events}/{name}",
+            json={"series": series},
+            headers={"Content-Type": "application/strategic-merge-patch+json"},
+            timeout=10,
+        )
+        for name in ("again.1", "gone.1")
+    )
+
+    assert patched.json()["series"] == series
+    assert (missing.status_code, missing.json()["reason"]) == (404, "NotFound")
+
+
+def test_may_ask_who_may_read_its_metrics(program):
+    spec = {"user": "a", "nonResourceAttributes": {"path": "/metrics", "verb": "get"}}
+
+    answer = program.post(
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+        {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec},
+    )
+
+    assert (answer.status_code, answer.json()["status"]["allowed"]) == (201, True)
+
+
 def test_says_why_a_pod_waits_and_where_it_is_nominated(program):
     pods = "/api/v1/namespaces/default/pods"
     program.post(pods, pod_manifest("waiting"))
