@@ -1,6 +1,6 @@
 """Runs a profile's plugins for one pod: which nodes are feasible, and how good they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -77,9 +77,9 @@ class FilterRun:
             if not (result.status.is_success or result.status.is_skip):
                 return _refused(plugin.name, status=result.status, n_nodes=n_nodes)
             self._search.narrow(plugin.name, result=result)
-        if self._search.names is not None and not self._search.names:
-            status = unresolvable(f"{self._search.words} simultaneously")
-            return _refused("", status=status, n_nodes=n_nodes)
+            if self._search.is_empty:
+                refused = _refused("", status=self._search.refusal, n_nodes=n_nodes)
+                return replace(refused, rejectors=frozenset(self._search.narrowed_by))
         return self._filter(self._snapshot)
 
     def refilter(self, what_if: Snapshot) -> FilterResult:
@@ -133,8 +133,19 @@ class _Search:
             self.narrowed_by.append(plugin)
 
     @property
-    def words(self) -> str:
-        return f"node(s) didn't satisfy plugin(s) [{' '.join(self.narrowed_by)}]"
+    def is_empty(self) -> bool:
+        return self.names is not None and not self.names
+
+    @property
+    def refusal(self) -> Status:
+        """Of a search that is empty."""
+        if len(self.narrowed_by) == 1:
+            return unresolvable(f"node(s) didn't satisfy plugin {self.narrowed_by[0]}")
+        return unresolvable(f"{_unsatisfied(self.narrowed_by)} simultaneously")
+
+
+def _unsatisfied(plugins: Iterable[str]) -> str:
+    return f"node(s) didn't satisfy plugin(s) [{' '.join(plugins)}]"
 
 
 def _refused(plugin: str, *, status: Status, n_nodes: int) -> FilterResult:
@@ -159,7 +170,7 @@ class _Verdicts:
         outside = np.ones(snapshot.n_nodes, dtype=np.bool_)
         outside[[row for name in names if (row := snapshot.rows.get(name)) is not None]] = False
         self._codes[outside] = Code.UNSCHEDULABLE_AND_UNRESOLVABLE
-        self._rejections.append(Rejection("", search.words, outside))
+        self._rejections.append(Rejection("", _unsatisfied(sorted(search.narrowed_by)), outside))
         self._rejectors.update(search.narrowed_by)
 
     def add(self, plugin: str, *, codes: CodeColumn, reasons: list[tuple[str, BoolColumn]]) -> None:

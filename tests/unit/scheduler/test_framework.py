@@ -213,6 +213,26 @@ def test_plugins_that_leave_no_node_between_them_are_named():
         "0/2 nodes are available: "
         "node(s) didn't satisfy plugin(s) [NodeAffinity OnlyN2] simultaneously."
     )
+    assert found.rejectors == {"NodeAffinity", "OnlyN2"}
+
+
+class OnlyNowhere(PreFilterPlugin):
+    name = "OnlyNowhere"
+
+    def pre_filter(self, state, *, pod, snapshot):
+        return PreFilterResult(node_names=frozenset())
+
+
+def test_a_plugin_that_leaves_no_node_by_itself_is_named():
+    profile = with_pre_filter(OnlyNowhere)
+    profile = dataclasses.replace(profile, pre_filter=(*profile.pre_filter, Refuses(PluginArgs())))
+
+    found = run(make_pending(), make_facts("n1"), profile=profile)
+
+    assert found.message() == (
+        "0/1 nodes are available: node(s) didn't satisfy plugin OnlyNowhere."
+    )
+    assert found.rejectors == {"OnlyNowhere"}
 
 
 def test_a_pod_refused_before_filtering_is_refused_everywhere():
