@@ -96,7 +96,8 @@ class CarriedTerms:
 
     def remove_row(self, row: int) -> None:
         """Drop a row; the last one takes its place."""
-        self._amounts.remove_row(row)
+        for term in self._amounts.remove_row(row):
+            self._file(term, is_known=False)
 
 
 def carried_terms(pod: PodFacts) -> list[CarriedTerm]:

@@ -118,6 +118,20 @@ class Amounts(Generic[K]):
         if after == 0:
             self._thin_out(key)
 
+    def put(self, key: K, *, column: IntColumn) -> None:
+        """Replace a key's amounts by a copy of *column*, shape ``(n_rows,)``."""
+        self.drop(key)
+        self._columns[key] = _grown(column, capacity=self._capacity, fill=0)
+        self._n_used[key] = int(np.count_nonzero(column))
+        self._thin_out(key)
+
+    def drop(self, key: K) -> None:
+        """Set a key's amounts to zero."""
+        self._columns.pop(key, None)
+        self._n_used.pop(key, None)
+        self._few.pop(key, None)
+        self._borrowed.discard(key)
+
     def append_row(self) -> None:
         """Add a row of zeros at the end."""
         self.n_rows += 1
@@ -130,14 +144,20 @@ class Amounts(Generic[K]):
             self._columns[key] = _grown(column, capacity=self._capacity, fill=0)
             self._thin_out(key)
 
-    def remove_row(self, row: int) -> None:
-        """Drop a row; the last one takes its place."""
+    def remove_row(self, row: int) -> list[K]:
+        """Drop a row; the last one takes its place.
+
+        Returns:
+            The keys that no node has any more.
+        """
         last = self.n_rows - 1
-        for key in self.present():
+        few = [key for key, rows in self._few.items() if row in rows or last in rows]
+        for key in (changed := [*self._columns, *few]):
             moved = self.value(last, key=key)
             self.add(row, key=key, amount=moved - self.value(row, key=key))
             self.add(last, key=key, amount=-moved)
         self.n_rows = last
+        return [key for key in changed if key not in self]
 
     def _add_to_few(self, row: int, *, key: K, amount: int) -> None:
         few = self._few.get(key)

@@ -53,18 +53,26 @@ class SelectorIndex(Generic[K]):
                 yield from self._filed.get((where, label), ())
 
 
-def _places(namespaces: frozenset[str] | None, query: LabelQuery | None) -> Iterator[_Place]:
-    if query is None:
-        return
-    many = namespaces is None or len(namespaces) > _MAX_PLACES
+def demanded_labels(query: LabelQuery) -> list[tuple[str, str] | None]:
+    """List labels of which every pod that *query* matches has exactly one; ``[None]`` if unknown.
+
+    Of a query that no pod can match, none.
+    """
     demanded = min(
         (each for each in query.requirements if each.operator == "In"),
         key=lambda each: len(each.values),
         default=None,
     )
-    labels: list[tuple[str, str] | None] = [None]
-    if demanded is not None and len(demanded.values) <= _MAX_PLACES:
-        labels = [(demanded.key, value) for value in demanded.values]
-    for namespace in (None,) if many or namespaces is None else namespaces:
-        for label in labels:
+    if demanded is None or len(demanded.values) > _MAX_PLACES:
+        return [None]
+    return [(demanded.key, value) for value in demanded.values]
+
+
+def _places(namespaces: frozenset[str] | None, query: LabelQuery | None) -> Iterator[_Place]:
+    if query is None:
+        return
+    if namespaces is None or len(namespaces) > _MAX_PLACES:
+        namespaces = None
+    for namespace in (None,) if namespaces is None else namespaces:
+        for label in demanded_labels(query):
             yield namespace, label

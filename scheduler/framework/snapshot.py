@@ -118,9 +118,6 @@ class Snapshot:
         Returns:
             Shape ``(n_nodes,)``; a view that must not be written to.
         """
-        if query not in self._pod_counts:
-            pods = (on_node.values() for on_node in self._pods)
-            self._pod_counts.add_query(query, pods=pods)
         return self._pod_counts[query]
 
     def image(self, name: str) -> HeldImage:
