@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
+from kube.storage import SELECTED_NODE, WAIT_FOR_FIRST_CONSUMER
 from scheduler.simulator.resources import STORAGE_CLASSES, Object
 from scheduler.simulator.store import Store
 
-SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
-BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
-BOUND_BY_CONTROLLER: Final = "pv.kubernetes.io/bound-by-controller"
 _OLD_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
 
 
@@ -38,4 +36,4 @@ def is_delayed(claim: Object, store: Store) -> bool:
     if SELECTED_NODE in annotations_of(claim):
         return False
     found = store.find(STORAGE_CLASSES, None, class_name(claim))
-    return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
+    return found is not None and found.get("volumeBindingMode") == WAIT_FOR_FIRST_CONSUMER

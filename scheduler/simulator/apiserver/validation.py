@@ -27,6 +27,14 @@ from scheduler.simulator.apiserver.names import (
 from scheduler.simulator.apiserver.node_validation import node_change_errors, node_errors
 from scheduler.simulator.apiserver.pod_changes import pod_change_errors
 from scheduler.simulator.apiserver.pod_validation import label_errors, pod_spec_errors
+from scheduler.simulator.apiserver.storage_validation import (
+    claim_change_errors,
+    claim_errors,
+    class_change_errors,
+    class_errors,
+    volume_change_errors,
+    volume_errors,
+)
 from scheduler.simulator.defaults import SYSTEM_PRIORITIES
 from scheduler.simulator.resources import Object, Resource
 
@@ -267,21 +275,39 @@ _BODY_CHECKS: Mapping[str, Callable[[Object], Iterator[FieldError]]] = {
     r.SERVICES.table: _service_errors,
     r.EVENTS.table: _event_errors,
     r.CUSTOM_RESOURCE_DEFINITIONS.table: definition_errors,
+    r.PVS.table: volume_errors,
+    r.PVCS.table: claim_errors,
+    r.STORAGE_CLASSES.table: class_errors,
 }
 
 
 def _change_errors(resource: Resource, old: Object, new: Object) -> Iterator[FieldError]:
-    if resource is r.NODES:
-        yield from node_change_errors(old, new)
-    elif resource is r.PODS:
-        yield from pod_change_errors(old, new)
-    elif resource in (r.DEPLOYMENTS, r.REPLICASETS):
-        selector = new["spec"].get("selector")
-        if selector != old["spec"].get("selector"):
-            yield invalid_value("spec.selector", selector, "field is immutable")
-    elif resource is r.PRIORITY_CLASSES:
-        if new.get("value", 0) != old.get("value", 0):
-            yield forbidden_field("value", "may not be changed in an update.")
-        if new.get("preemptionPolicy") != old.get("preemptionPolicy"):
-            policy = new.get("preemptionPolicy")
-            yield invalid_value("preemptionPolicy", policy, "field is immutable")
+    check = _CHANGE_CHECKS.get(resource.table)
+    if check is not None:
+        yield from check(old, new)
+
+
+def _selector_change_errors(old: Object, new: Object) -> Iterator[FieldError]:
+    selector = new["spec"].get("selector")
+    if selector != old["spec"].get("selector"):
+        yield invalid_value("spec.selector", selector, "field is immutable")
+
+
+def _priority_class_change_errors(old: Object, new: Object) -> Iterator[FieldError]:
+    if new.get("value", 0) != old.get("value", 0):
+        yield forbidden_field("value", "may not be changed in an update.")
+    if new.get("preemptionPolicy") != old.get("preemptionPolicy"):
+        policy = new.get("preemptionPolicy")
+        yield invalid_value("preemptionPolicy", policy, "field is immutable")
+
+
+_CHANGE_CHECKS: Mapping[str, Callable[[Object, Object], Iterable[FieldError]]] = {
+    r.NODES.table: node_change_errors,
+    r.PODS.table: pod_change_errors,
+    r.DEPLOYMENTS.table: _selector_change_errors,
+    r.REPLICASETS.table: _selector_change_errors,
+    r.PRIORITY_CLASSES.table: _priority_class_change_errors,
+    r.PVS.table: volume_change_errors,
+    r.PVCS.table: claim_change_errors,
+    r.STORAGE_CLASSES.table: class_change_errors,
+}

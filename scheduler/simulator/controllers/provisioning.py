@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from scheduler.simulator.claims import SELECTED_NODE, annotations_of
+from kube.storage import SELECTED_NODE
+from scheduler.simulator.claims import annotations_of
 from scheduler.simulator.resources import CSI_NODES, NODES, Object
 from scheduler.simulator.store import Store
 
-NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
 PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
 
 

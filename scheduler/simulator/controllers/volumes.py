@@ -2,16 +2,9 @@
 
 from typing import Final
 
-from scheduler.simulator.claims import (
-    BIND_COMPLETED,
-    BOUND_BY_CONTROLLER,
-    SELECTED_NODE,
-    annotations_of,
-    class_name,
-    is_delayed,
-)
+from kube.storage import BIND_COMPLETED, BOUND_BY_CONTROLLER, NO_PROVISIONER, SELECTED_NODE
+from scheduler.simulator.claims import annotations_of, class_name, is_delayed
 from scheduler.simulator.controllers.provisioning import (
-    NO_PROVISIONER,
     PROVISIONED_BY,
     claim_reference,
     provisioned_volume,

@@ -2,8 +2,8 @@
 
 import pytest
 
+from kube.storage import BIND_COMPLETED, SELECTED_NODE
 from scheduler.simulator import resources as r
-from scheduler.simulator.claims import BIND_COMPLETED, SELECTED_NODE
 from tests.simulator_world import Simulation, condition, pod_manifest
 
 ZONE = "topology.kubernetes.io/zone"
