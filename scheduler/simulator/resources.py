@@ -49,6 +49,8 @@ class Resource:
     """Defined by a CustomResourceDefinition: no Go type, no strategic merge."""
     schema: Object | None = field(default=None, compare=False)
     """The ``openAPIV3Schema`` of a custom resource."""
+    columns: tuple[Object, ...] = field(default=(), compare=False)
+    """The ``additionalPrinterColumns`` of a custom resource."""
     returns_deleted: bool = False
     """``DELETE`` answers with the object that was removed, not with a Status."""
 

@@ -100,6 +100,7 @@ def resources_of(definition: Object) -> Iterator[Resource]:
             storage=f"{plural}.{group}",
             counts_generations=True,
             is_custom=True,
+            columns=tuple(version.get("additionalPrinterColumns") or ()),
             schema=(version.get("schema") or {}).get("openAPIV3Schema"),
         )
 

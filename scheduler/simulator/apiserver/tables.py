@@ -7,6 +7,7 @@ from typing import Any
 from scheduler.simulator import resources as r
 from scheduler.simulator.apiserver import table_columns as columns
 from scheduler.simulator.apiserver.conversion import from_stored
+from scheduler.simulator.apiserver.custom_columns import cells_of, columns_of
 from scheduler.simulator.apiserver.durations import since
 from scheduler.simulator.apiserver.pod_rows import pod_row
 from scheduler.simulator.apiserver.table_columns import Column
@@ -47,9 +48,7 @@ def table_of(
         include: How much of each object comes along: ``None``, ``Metadata`` or ``Object``.
         now_s: Virtual time, for ages.
     """
-    printer = _PRINTERS.get(resource.table)
-    if printer is None:
-        printer = _CUSTOM if resource.is_custom else _OTHER
+    printer = _printer_of(resource)
     rows: list[Object] = []
     for obj in objects:
         row: Object = {"cells": printer.row(obj, now_s)}
@@ -65,6 +64,18 @@ def table_of(
         "columnDefinitions": [column.definition() for column in printer.columns],
         "rows": rows,
     }
+
+
+def _printer_of(resource: Resource) -> _Printer:
+    if not resource.is_custom:
+        return _PRINTERS.get(resource.table, _OTHER)
+    wanted = resource.columns
+    if not wanted:
+        return _CUSTOM
+    return _Printer(
+        (columns.NAME, *columns_of(wanted)),
+        lambda obj, now_s: [_name(obj), *cells_of(obj, wanted, now_s=now_s)],
+    )
 
 
 def _name(obj: Object) -> str:

@@ -71,6 +71,42 @@ def test_a_pod_group_is_discovered(api):
     assert "scheduling.x-k8s.io" in {each["name"] for each in api("GET", "/apis")[1]["groups"]}
 
 
+def test_tables_have_the_columns_of_the_definition(api):
+    api.made(POD_GROUPS, pod_group(minMember=3))
+    api.clock.now_s += 90
+
+    table = api("GET", POD_GROUPS, accept="application/json;as=Table;v=v1;g=meta.k8s.io")[1]
+
+    names = [each["name"] for each in table["columnDefinitions"]]
+    assert names == ["Name", "Phase", "MinMember", "Running", "Succeeded", "Failed", "Age"]
+    [row] = table["rows"]
+    assert row["cells"] == ["g", None, 3, None, None, None, "90s"]
+
+
+@pytest.mark.parametrize(
+    ("path", "cell"),
+    [
+        (".spec.parts[1].name", "b"),
+        (".spec.parts[2].name", None),
+        ('.spec.parts[?(@.kind=="x")].name', "a"),
+        (".spec.parts[*].name", None),
+        (".spec.name.of", None),
+    ],
+)
+def test_columns_follow_paths(path, cell):
+    api, made = Api(), definition(**{"x-kubernetes-preserve-unknown-fields": True})
+    column = {"name": "Part", "type": "string", "jsonPath": path}
+    made["spec"]["versions"][0]["additionalPrinterColumns"] = [column]
+    api.made(DEFINITIONS, made)
+    things = "/apis/example.com/v1/namespaces/default/things"
+    parts = [{"name": "a", "kind": "x"}, {"name": "b", "kind": "y"}]
+    api.made(things, {"metadata": {"name": "t"}, "spec": {"parts": parts}})
+
+    table = api("GET", things, accept="application/json;as=Table;v=v1;g=meta.k8s.io")[1]
+
+    assert table["rows"][0]["cells"] == ["t", cell]
+
+
 def test_a_definition_says_when_it_is_served(api):
     found = api("GET", f"{DEFINITIONS}/podgroups.scheduling.x-k8s.io")[1]
 
