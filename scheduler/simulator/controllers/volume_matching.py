@@ -1,7 +1,8 @@
 """Which volume suits a claim best."""
 
-from collections.abc import Iterable
+from bisect import bisect_left, insort
 from decimal import Decimal
+from itertools import islice
 
 from kube.quantity import parse_quantity
 from scheduler.simulator.apiserver.label_selectors import from_label_selector, matches_all
@@ -29,12 +30,35 @@ def holds(volume: Object, claim: Object) -> bool:
     )
 
 
-def best_match(claim: Object, volumes: Iterable[Object]) -> Object | None:
-    """The smallest available volume that suits the claim; of equals, the first by name."""
-    suitable = [each for each in volumes if _is_available(each) and _suits(each, claim)]
-    return min(
-        suitable, key=lambda each: (capacity_of(each), each["metadata"]["name"]), default=None
-    )
+class FreeVolumes:
+    """The available volumes of each class, smallest first."""
+
+    def __init__(self) -> None:
+        self._volumes: dict[str, Object] = {}
+        self._by_class: dict[str, list[tuple[Decimal, str]]] = {}
+
+    def put(self, volume: Object) -> None:
+        """Take in the present state of a volume."""
+        name = volume["metadata"]["name"]
+        self.drop(name)
+        if _is_available(volume):
+            self._volumes[name] = volume
+            insort(self._by_class.setdefault(class_name(volume), []), (capacity_of(volume), name))
+
+    def drop(self, name: str) -> None:
+        """Forget a volume, if it was free."""
+        volume = self._volumes.pop(name, None)
+        if volume is not None:
+            free = self._by_class[class_name(volume)]
+            del free[bisect_left(free, (capacity_of(volume), name))]
+
+    def best_match(self, claim: Object) -> Object | None:
+        """The smallest volume that suits the claim; of equals, the first by name."""
+        free = self._by_class.get(class_name(claim), [])
+        for _, name in islice(free, bisect_left(free, (requested(claim), "")), None):
+            if _suits(self._volumes[name], claim):
+                return self._volumes[name]
+        return None
 
 
 def capacity_of(volume: Object) -> Decimal:
@@ -54,7 +78,7 @@ def _is_available(volume: Object) -> bool:
 
 
 def _suits(volume: Object, claim: Object) -> bool:
-    if class_name(volume) != class_name(claim) or not holds(volume, claim):
+    if not holds(volume, claim):
         return False
     offered = set(volume["spec"].get("accessModes") or ())
     if not offered >= set(claim["spec"].get("accessModes") or ()):

@@ -9,7 +9,7 @@ from scheduler.simulator.controllers.provisioning import (
     claim_reference,
     provisioned_volume,
 )
-from scheduler.simulator.controllers.volume_matching import best_match, holds, is_bound_to
+from scheduler.simulator.controllers.volume_matching import FreeVolumes, holds, is_bound_to
 from scheduler.simulator.recorder import EventType, Recorder, Source, reference_to
 from scheduler.simulator.resources import NODES, PVCS, PVS, STORAGE_CLASSES, Object
 from scheduler.simulator.store import Change, Store
@@ -41,6 +41,8 @@ class VolumeController:
         self._queue: WorkQueue[Key] = WorkQueue()
         self._pending: dict[Key, None] = {}
         self._set_aside: dict[tuple[str, str], dict[str, None]] = {}
+        self._free_volumes = FreeVolumes()
+        self._must_retry = False
         self._made_at_s: dict[str, float] = {}
         store.on_change(self._observe)
 
@@ -58,6 +60,10 @@ class VolumeController:
             if claim is not None:
                 self._sync_claim(claim, now_s=now_s)
 
+        if self._must_retry:
+            self._must_retry = False
+            for key in self._pending:
+                self._queue.add(key)
         return self._queue.work(now_s, handle)
 
     # --- what changed
@@ -68,7 +74,7 @@ class VolumeController:
         elif change.resource is PVS:
             self._observe_volume(change)
         elif change.resource is STORAGE_CLASSES:
-            self._retry_pending()
+            self._must_retry = True
 
     def _observe_claim(self, change: Change) -> None:
         meta = change.new["metadata"]
@@ -82,6 +88,10 @@ class VolumeController:
     def _observe_volume(self, change: Change) -> None:
         name = change.new["metadata"]["name"]
         self._queue.add((PVS.table, "", name))
+        if change.type == "DELETED":
+            self._free_volumes.drop(name)
+        else:
+            self._free_volumes.put(change.new)
         for obj, is_current in ((change.old, False), (change.new, change.type != "DELETED")):
             ref = obj["spec"].get("claimRef") if obj else None
             if not ref:
@@ -92,10 +102,6 @@ class VolumeController:
             else:
                 self._set_aside.get(claim, {}).pop(name, None)
             self._queue.add((PVCS.table, *claim))
-
-    def _retry_pending(self) -> None:
-        for key in self._pending:
-            self._queue.add(key)
 
     # --- claims
 
@@ -124,7 +130,7 @@ class VolumeController:
         # The scheduler asks for a new volume where no other one can be reached.
         if SELECTED_NODE in annotations_of(claim) or is_delayed(claim, self._store):
             return None
-        return best_match(claim, self._store.list(PVS))
+        return self._free_volumes.best_match(claim)
 
     def _keep_bound(self, claim: Object) -> None:
         volume = self._store.find(PVS, None, claim["spec"].get("volumeName") or "")
@@ -222,7 +228,7 @@ class VolumeController:
         if not ref.get("uid"):
             if volume["status"].get("phase") != "Available":
                 self._set_phase(volume, "Available")
-                self._retry_pending()
+                self._must_retry = True
             return
         claim = self._store.find(PVCS, ref.get("namespace"), ref.get("name", ""))
         if claim is None or claim["metadata"]["uid"] != ref["uid"]:
