@@ -119,7 +119,9 @@ class World:
             cache.set_node(node)
         pods = _parsed(scenario.pods, PodFacts.from_pod, field="pods")
         for pod in pods:
-            if pod.node_name and not pod.is_finished:
+            if pod.is_finished:
+                continue
+            if pod.node_name:
                 cache.add_pod(pod)
             elif pod.nominated_node_name:
                 nominations.put(pod, node=pod.nominated_node_name)

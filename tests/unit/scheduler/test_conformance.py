@@ -141,6 +141,25 @@ def test_any_of_the_equally_good_nodes_may_be_emptied(check, chosen):
     assert code == AGREES
 
 
+@pytest.mark.parametrize(
+    ("phase", "nominated", "status"),
+    [
+        pytest.param("Pending", "a", FULL, id="a nominated pod is left room"),
+        pytest.param("Pending", "", SUCCESS, id="one that waits is not"),
+        pytest.param("Failed", "a", SUCCESS, id="nor one that is over"),
+    ],
+)
+def test_pods_without_a_node_count_where_they_were_promised_one(check, phase, nominated, status):
+    waiting = pod("waiting", cpu="2", priority=100)
+    waiting["status"] = {"phase": phase, "nominatedNodeName": nominated}
+    scenario = placed(pods=[*placed()["pods"], waiting])
+    scenario["expected"]["statuses"] = {"a": status, "b": SUCCESS}
+
+    _, text = check(scenario)
+
+    assert "a: ('" not in text
+
+
 def without(field):
     return {key: value for key, value in placed().items() if key != field}
 
