@@ -73,22 +73,22 @@ class CarriedTerms:
     def count(self, row: int, pod: PodFacts, *, sign: int) -> None:
         """Count the terms of a pod that came to a row, or went (``sign`` -1)."""
         for term in carried_terms(pod):
-            was_known = term in self._amounts
+            if sign > 0 and term not in self._amounts:
+                self._file(term)
             self._amounts.add(row, key=term, amount=sign)
-            is_known = term in self._amounts
-            if was_known != is_known:
-                self._file(term, is_known=is_known)
+            if sign < 0 and term not in self._amounts:
+                self._unfile(term)
 
-    def _file(self, term: CarriedTerm, *, is_known: bool) -> None:
-        pods = term.term.pods
-        namespaces = pods.namespaces if pods.namespace_query is None else None
-        if self._origin is not None:
-            if term not in self._origin:
-                self._new[term] = None
-        elif is_known:
-            self._index.add(term, namespaces=namespaces, query=pods.query)
-        else:
-            self._index.remove(term, namespaces=namespaces, query=pods.query)
+    def _file(self, term: CarriedTerm) -> None:
+        if self._origin is None:
+            self._index.add(term, namespaces=_reach(term), query=term.term.pods.query)
+        elif term not in self._origin:
+            self._new[term] = None
+
+    def _unfile(self, term: CarriedTerm) -> None:
+        # What a fork was made from does not change, so its index serves both.
+        if self._origin is None:
+            self._index.remove(term, namespaces=_reach(term), query=term.term.pods.query)
 
     def append_row(self) -> None:
         """Add a row of zeros at the end."""
@@ -97,7 +97,12 @@ class CarriedTerms:
     def remove_row(self, row: int) -> None:
         """Drop a row; the last one takes its place."""
         for term in self._amounts.remove_row(row):
-            self._file(term, is_known=False)
+            self._unfile(term)
+
+
+def _reach(term: CarriedTerm) -> frozenset[str] | None:
+    pods = term.term.pods
+    return pods.namespaces if pods.namespace_query is None else None
 
 
 def carried_terms(pod: PodFacts) -> list[CarriedTerm]:

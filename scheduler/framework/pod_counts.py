@@ -80,13 +80,11 @@ class PodCounts:
     def count(self, row: int, pod: PodFacts, *, sign: int) -> None:
         """Count a pod that came to a row, or went (``sign`` -1)."""
         traits = PodTraits.of(pod)
-        was_known = traits in self._by_traits
-        self._by_traits.add(row, key=traits, amount=sign)
-        is_known = traits in self._by_traits
-        if is_known and not was_known:
+        if sign > 0 and traits not in self._by_traits:
             for place in (None, *traits.pairs):
                 self._filed.setdefault(place, {})[traits] = None
-        elif was_known and not is_known:
+        self._by_traits.add(row, key=traits, amount=sign)
+        if sign < 0 and traits not in self._by_traits:
             self._unfile(traits)
         for query in self._index.candidates(pod.namespace, labels=pod.labels):
             if query.matches(pod):

@@ -38,6 +38,7 @@ from scheduler.framework.status import (
 )
 from scheduler.framework.topology import Domains, Nearby
 from scheduler.model import AffinityTerm, NodeFacts, PodFacts, PodTerm
+from scheduler.plugins.affinity_hints import pods_may_help
 
 _TOO_FAR: Final = "node(s) didn't match pod affinity rules"
 _TOO_NEAR: Final = "node(s) didn't match pod anti-affinity rules"
@@ -101,7 +102,9 @@ class InterPodAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugi
             keys = {term.topology_key for term in pod.pod_affinity}
             return not keys or not keys.isdisjoint(after.labels)
         if isinstance(before, PodFacts | None) and isinstance(after, PodFacts | None):
-            return change.event == ClusterEvent.POD_UPDATE or _pods_may_help(pod, before, after)
+            return change.event == ClusterEvent.POD_UPDATE or pods_may_help(
+                pod, before=before, after=after
+            )
         return True
 
     def pre_filter(
@@ -283,33 +286,3 @@ def _any_near(near: Iterable[IntColumn], snapshot: Snapshot) -> BoolColumn:
     for each in near:
         found |= each > 0
     return found
-
-
-# ------------------------------------------------------------------------------------------- hints
-
-
-def _pods_may_help(pod: PodFacts, before: PodFacts | None, after: PodFacts | None) -> bool:
-    """Tell whether it may help that a running pod came, went or changed."""
-    was_near, is_near = (_may_join(pod, other) for other in (before, after))
-    if is_near and not was_near:
-        return True
-    if was_near and not is_near and _may_join(pod, pod):
-        # It may have been the last: then the pod may be the first.
-        return True
-    gone = before.pod_anti_affinity if before is not None and after is None else ()
-    return any(_may_match(term.pods, pod) for term in gone) or any(
-        _may_match(term.pods, before) and not _may_match(term.pods, after)
-        for term in pod.pod_anti_affinity
-    )
-
-
-def _may_join(pod: PodFacts, other: PodFacts | None) -> bool:
-    terms = pod.pod_affinity
-    return bool(terms) and all(_may_match(term.pods, other) for term in terms)
-
-
-def _may_match(term: PodTerm, pod: PodFacts | None) -> bool:
-    """Match labels and, as far as it is known without asking about namespaces, the namespace."""
-    if pod is None or term.query is None or not term.query.matches(pod.labels):
-        return False
-    return term.namespace_query is not None or pod.namespace in term.namespaces
