@@ -212,6 +212,24 @@ class RbdVolumeSource(Struct, frozen=True):
     read_only: bool = False
 
 
+class AzureDiskVolumeSource(Struct, frozen=True):
+    """A disk of Azure."""
+
+    disk_uri: str = msgspec.field(name="diskURI", default="")
+
+
+class CinderVolumeSource(Struct, frozen=True):
+    """A volume of OpenStack."""
+
+    volume_id: str = msgspec.field(name="volumeID", default="")
+
+
+class PortworxVolumeSource(Struct, frozen=True):
+    """A volume of Portworx."""
+
+    volume_id: str = msgspec.field(name="volumeID", default="")
+
+
 class ImageVolumeSource(Struct, frozen=True):
     """An image as a volume."""
 
@@ -228,6 +246,9 @@ class Volume(Struct, frozen=True):
     gce_persistent_disk: GceVolumeSource | None = None
     iscsi: IscsiVolumeSource | None = None
     rbd: RbdVolumeSource | None = None
+    azure_disk: AzureDiskVolumeSource | None = None
+    cinder: CinderVolumeSource | None = None
+    portworx_volume: PortworxVolumeSource | None = None
     image: ImageVolumeSource | None = None
 
 

@@ -22,6 +22,10 @@ from scheduler.plugins.prediction import NodePrediction
 from scheduler.plugins.queue_order import PrioritySort, SchedulingGates
 from scheduler.plugins.taints import NodeUnschedulable, TaintToleration
 from scheduler.plugins.unsupported import UnsupportedRules
+from scheduler.plugins.volumes.binding import VolumeBinding
+from scheduler.plugins.volumes.limits import NodeVolumeLimits
+from scheduler.plugins.volumes.restrictions import VolumeRestrictions
+from scheduler.plugins.volumes.zone import VolumeZone
 
 SCHEDULER_NAME = "ai-scheduler"
 PREDICTION_WEIGHT = 3
@@ -40,6 +44,10 @@ def built_in_registry() -> Registry:
             (NodeAffinity, 2),
             (NodePorts, 0),
             (NodeResourcesFit, 1),
+            (VolumeRestrictions, 0),
+            (NodeVolumeLimits, 0),
+            (VolumeBinding, 0),
+            (VolumeZone, 0),
             (PodTopologySpread, 2),
             (InterPodAffinity, 2),
             (DefaultPreemption, 0),

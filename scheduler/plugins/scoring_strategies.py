@@ -92,7 +92,7 @@ class StrategyScore:
         self._type = strategy.type
         self._weights = {each.name: each.effective_weight for each in strategy.resources}
         ratio = strategy.requested_to_capacity_ratio
-        self._worth = _worth(ratio.shape if ratio is not None else ())
+        self._worth = worth_by_percent(ratio.shape if ratio is not None else ())
 
     def rate(self, pod: PodFacts, *, snapshot: Snapshot) -> ScoreColumn:
         """Rate every node, as if the pod were on it.
@@ -128,8 +128,8 @@ class StrategyScore:
         return used_percent if self._type == "MostAllocated" else self._worth[used_percent]
 
 
-def _worth(shape: tuple[UtilizationShapePoint, ...]) -> IntColumn:
-    """Tabulate the score of every utilization, shape ``(101,)``."""
+def worth_by_percent(shape: tuple[UtilizationShapePoint, ...]) -> IntColumn:
+    """Tabulate the score (0 to 100) of every utilization in percent, shape ``(101,)``."""
     worth = np.zeros(_FULL + 1, dtype=np.int64)
     points = [
         (point.utilization, point.score * MAX_NODE_SCORE // _MAX_SHAPE_SCORE) for point in shape

@@ -25,6 +25,5 @@ class UnsupportedRules(PreFilterPlugin):
 
 def _asked(pod: PodFacts) -> dict[str, bool]:
     return {
-        "spec.volumes": any(volume.image is None for volume in pod.volumes),
         "spec.resourceClaims": pod.has_resource_claims,
     }

@@ -36,7 +36,7 @@ N_SCENARIOS = {
     "defaults": 150,
     "interpod": 150,
     "spread": 150,
-    "volumes": 22,
+    "volumes": 150,
     "mixed": 150,
 }
 """In how many scenarios of each family no other plugin than ours refused a node."""
