@@ -66,6 +66,18 @@ class Cli:
         assert (done.returncode != 0) is fails, done.stderr + done.stdout
         return done.stderr if fails else done.stdout
 
+    def streaming_lists(self, *arguments):
+        """Run it as newer clients are by default; return what it tells of its requests."""
+        done = subprocess.run(
+            [*self._base, *arguments, "-v=8"],
+            env={**self._env, "KUBE_FEATURE_WatchListClient": "true"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return done.stderr
+
     def json(self, *arguments):
         return json.loads(self(*arguments, "-o", "json"))
 
@@ -213,6 +225,13 @@ def test_serves_custom_resources(kubectl):
     assert kubectl.json("get", "widgets")["items"][0]["spec"] == {"size": 2}
     kubectl("delete", "crd", "widgets.example.com")
     assert "could not find" in kubectl("get", "widgets", fails=True)
+
+
+def test_streams_the_list_that_a_watch_begins_with(kubectl, web):
+    told = kubectl.streaming_lists("wait", "pod/web", "--for=condition=Ready", "--timeout=30s")
+
+    assert "sendInitialEvents=true" in told
+    assert "falling back to" not in told.lower()
 
 
 def test_empties_a_namespace_that_is_deleted(kubectl):

@@ -283,6 +283,43 @@ def test_says_why_a_pod_waits_and_where_it_is_nominated(program):
     assert [each["reason"] for each in status["conditions"]] == ["Unschedulable"]
 
 
+def test_has_a_volume_made_where_its_pod_is_to_run(program):
+    storage_class = {
+        "metadata": {"name": "late"},
+        "provisioner": "disks.example",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    program.post("/api/v1/namespaces", {"metadata": {"name": "stored"}}).raise_for_status()
+    program.post(f"{base('storage.k8s.io')}/storageclasses", storage_class).raise_for_status()
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim = {"metadata": {"name": "data"}, "spec": {**spec, "storageClassName": "late"}}
+    claims = "/api/v1/namespaces/stored/persistentvolumeclaims"
+    program.post(claims, claim).raise_for_status()
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": "data"}}
+    pod = pod_manifest("stored", volumes=[volume])
+    pod["metadata"]["namespace"] = "stored"
+    pods = "/api/v1/namespaces/stored/pods"
+    program.post(pods, pod).raise_for_status()
+
+    selected = {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n1"}}}
+    requests.patch(
+        f"{program.url}{claims}/data",
+        json=selected,
+        headers={"Content-Type": "application/merge-patch+json"},
+        timeout=10,
+    ).raise_for_status()
+    wait_for(lambda: program.get(f"{claims}/data").json()["status"]["phase"] == "Bound")
+    binding = {"metadata": {"name": "stored"}, "target": {"kind": "Node", "name": "n1"}}
+    program.post(f"{pods}/stored/binding", binding).raise_for_status()
+    wait_for(lambda: program.get(f"{pods}/stored").json()["status"]["phase"] == "Running")
+    [made] = program.items("/api/v1/persistentvolumes")
+    requests.delete(f"{program.url}/api/v1/namespaces/stored", timeout=10).raise_for_status()
+    wait_for(lambda: program.get("/api/v1/namespaces/stored").status_code == 404)
+
+    assert made["spec"]["claimRef"]["name"] == "data"
+    wait_for(lambda: program.items("/api/v1/persistentvolumes") == [])
+
+
 def test_writes_about_volumes_and_devices_are_kept(program):
     claims = "/api/v1/namespaces/default/persistentvolumeclaims"
     asked = {"storage": "1Gi"}
