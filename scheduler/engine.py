@@ -11,8 +11,8 @@ All nodes are looked at for every pod, so ``percentageOfNodesToScore`` has no ef
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from scheduler.attempts import Attempts, Desk
 from scheduler.cache import ClusterCache, pod_change
-from scheduler.errors import PluginError
 from scheduler.events import (
     Action,
     AskPrediction,
@@ -29,24 +29,20 @@ from scheduler.events import (
     PodSeen,
     Predicted,
     PredictionFailed,
-    Record,
-    ReportFailure,
     Tick,
     WriteFailed,
     Written,
 )
-from scheduler.framework.interface import Change, ClusterEvent, FailedSearch, PostFilterResult
+from scheduler.framework.interface import Change, ClusterEvent
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
-from scheduler.framework.runtime import run_post_filters
 from scheduler.framework.snapshot import Snapshot
+from scheduler.gangs import GATE, Gang, GangBook
 from scheduler.model import PodFacts, Shape
-from scheduler.placing import Placer, Stage
-from scheduler.plugins.default_preemption import DefaultPreemption
+from scheduler.placing import Placer
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.predictions import PredictionBook, PredictionSettings
 from scheduler.queue import Pool, QueuedPod, QueueSettings, SchedulingQueue
-from scheduler.selection import Cycle, Outcome, run_cycle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +85,11 @@ class Engine:
         self._evicting: set[str] = set()
         """Pods that we have asked to go, and that are still there."""
         self._asking: set[Shape] = set()
+        self._gangs = GangBook(self._cache.snapshot.objects)
         # All profiles have the same queueSort plugin, for there is one queue.
-        order = next(iter(profiles.values())).queue_sort
+        self._order = next(iter(profiles.values())).queue_sort
         self._queue = SchedulingQueue(
-            order=order, gate=self._gate, hint=self._may_help, settings=settings.queue
+            rank=self._rank, gate=self._gate, hint=self._may_help, settings=settings.queue
         )
         self._placer = Placer(
             profiles,
@@ -100,6 +97,23 @@ class Engine:
             book=self._book,
             queue=self._queue,
             events_for=self._events_for,
+            on_taken_back=self._gangs.take_back,
+        )
+        self._attempts = Attempts(
+            Desk(
+                profiles=profiles,
+                cache=self._cache,
+                book=self._book,
+                queue=self._queue,
+                placer=self._placer,
+                nominations=self._nominations,
+                gangs=self._gangs,
+                evicting=self._evicting,
+                events_for=self._events_for,
+                seed=settings.seed,
+                n_recorded_nodes=settings.n_recorded_nodes,
+                max_evicting=settings.max_evicting,
+            )
         )
 
     @property
@@ -189,8 +203,10 @@ class Engine:
                 self._on_pod_gone(key, uid, now_s)
             case ObjectSeen(found):
                 self._queue.wake(self._cache.set_object(found), now_s=now_s)
+                self._on_gang(self._gangs.named(found.metadata.key), now_s)
             case ObjectGone(kind, key):
                 self._queue.wake(self._cache.remove_object(kind, key), now_s=now_s)
+                self._on_gang(self._gangs.named(key), now_s)
             case EvictFailed(uid):
                 self._on_evict_failed(uid, now_s)
 
@@ -208,6 +224,7 @@ class Engine:
         elif pod.is_terminating or pod.scheduler_name not in self._profiles:
             self._queue.remove(pod.key)
             self._nominations.remove(pod.uid)
+            self._on_gang(self._gangs.forget(pod.uid), now_s)
         else:
             self._on_pending(pod, now_s)
 
@@ -218,7 +235,19 @@ class Engine:
             self._nominations.put(pod, node=pod.nominated_node_name)
         elif is_promised:
             self._nominations.put(pod, node=self._nominations.node_of(pod.uid))
+        gang = self._gangs.see(pod, now_s=now_s)
+        is_news = gang is not None and self._gangs.refresh(gang)
         self._queue.put(pod, now_s=now_s)
+        if gang is not None and is_news:
+            self._reconsider(gang, now_s)
+
+    def _on_gang(self, gang: Gang | None, now_s: float) -> None:
+        """Take in that something about a gang changed."""
+        if gang is not None and self._gangs.refresh(gang):
+            self._reconsider(gang, now_s)
+
+    def _reconsider(self, gang: Gang, now_s: float) -> None:
+        self._queue.reconsider([pod.key for pod in gang.pending.values()], now_s=now_s)
 
     def _on_assigned(self, pod: PodFacts, now_s: float) -> None:
         before = self._cache.pod(pod.uid)
@@ -228,6 +257,8 @@ class Engine:
             # What the watch shows may be from before we asked it to go.
             pod = replace(pod, is_terminating=True, is_preempted=True)
         self._cache.add_pod(pod)
+        if pod.scheduler_name in self._profiles:
+            self._on_gang(self._gangs.see(pod, now_s=now_s), now_s)
         if before is not None and before.node_name != pod.node_name:
             # Someone else bound it; what we held for it is free again.
             self._book.note_placed(pod, node=before.node_name, now_s=now_s, sign=-1)
@@ -238,6 +269,7 @@ class Engine:
         self._nominations.remove(uid)
         self._placer.on_gone(uid)
         self._evicting.discard(uid)
+        self._on_gang(self._gangs.forget(uid), now_s)
         gone = self._cache.pod(uid)
         if self._cache.remove_pod(uid):
             self._queue.wake(Change(ClusterEvent.ASSIGNED_POD_DELETE, before=gone), now_s=now_s)
@@ -254,7 +286,7 @@ class Engine:
 
     def _tick(self, now_s: float) -> list[Action]:
         self._queue.flush(now_s=now_s)
-        actions = self._placer.advance(now_s=now_s)
+        actions = [*self._placer.advance(now_s=now_s), *self._disband(now_s)]
         for _ in range(self._settings.max_cycles_per_tick):
             queued = self._queue.peek()
             if queued is None or self.n_binding >= self._settings.max_binding:
@@ -262,8 +294,25 @@ class Engine:
             if self._wants_prediction(queued.pod, now_s):
                 actions += self._ask(now_s)
                 break
-            self._queue.pop()
-            actions += self._schedule(queued, now_s)
+            actions += self._attempt(queued, now_s)
+        return actions
+
+    def _attempt(self, queued: QueuedPod, now_s: float) -> list[Action]:
+        gang = self._gangs.find(queued.pod)
+        if gang is not None and self._gangs.n_missing(gang):
+            return self._attempts.attempt_gang(gang, now_s=now_s)
+        self._queue.pop()
+        return self._attempts.attempt(queued, now_s=now_s)
+
+    def _disband(self, now_s: float) -> list[Action]:
+        """Take gangs off their nodes that did not become whole in time."""
+        actions: list[Action] = []
+        for gang in self._gangs.overdue(now_s=now_s):
+            for member in gang.placed.values():
+                if member.uid not in self._evicting:
+                    self._evicting.add(member.uid)
+                    self._cache.mark_preempted(member.uid, is_preempted=True)
+                    actions.append(Evict.incomplete(member, gang=gang.key))
         return actions
 
     def _wants_prediction(self, pod: PodFacts, now_s: float) -> bool:
@@ -287,129 +336,18 @@ class Engine:
         self._asking.update(shapes)
         return [AskPrediction(shapes)] if shapes else []
 
-    def _schedule(self, queued: QueuedPod, now_s: float) -> list[Action]:
-        pod = queued.pod
-        cycle = Cycle(
-            profile=self._profiles[pod.scheduler_name],
-            book=self._book,
-            snapshot=self.snapshot,
-            nominations=self._nominations,
-            seed=self._settings.seed,
-            n_recorded_nodes=self._settings.n_recorded_nodes,
-        )
-        try:
-            outcome = run_cycle(cycle, queued=queued, now_s=now_s)
-            if outcome.decision.node is None:
-                return self._make_room(queued, outcome, now_s)
-            return self._place(queued, outcome, node=outcome.decision.node, now_s=now_s)
-        except PluginError as error:
-            self._queue.retry(queued, now_s=now_s)
-            return [ReportFailure(pod, "SchedulerError", str(error))]
-
-    def _place(
-        self, queued: QueuedPod, outcome: Outcome, *, node: str, now_s: float
-    ) -> list[Action]:
-        """Assume the pod on its node, and see whether it may be bound."""
-        pod, decision = queued.pod, outcome.decision
-        refused = self._placer.assume(
-            queued,
-            node=node,
-            state=outcome.state,
-            prediction_id=decision.prediction.prediction_id,
-            now_s=now_s,
-        )
-        if refused is not None:
-            plugin, status = refused
-            message = ", ".join(status.reasons)
-            decision = replace(decision, node=None, message=message)
-            self._put_back(queued, frozenset({plugin}), now_s)
-            return [Record(decision), ReportFailure(pod, "Unschedulable", message)]
-        self._nominations.remove(pod.uid)
-        placing = self._placer.find(pod.uid)
-        actions: list[Action] = [Record(decision)]
-        return actions if placing is None else actions + self._placer.go_on(placing, now_s=now_s)
-
-    def _make_room(self, queued: QueuedPod, outcome: Outcome, now_s: float) -> list[Action]:
-        """Ask the PostFilter plugins, and say what came of it."""
-        pod, decision = queued.pod, outcome.decision
-        rejectors, nominated, evictions = outcome.found.rejectors, None, list[Action]()
-        result = self._post_filter(pod, outcome, now_s)
-        if result is not None:
-            nominated = result.node
-            if result.status.is_success:
-                rejectors |= {DefaultPreemption.name}
-                evictions = self._preempt(pod, result, now_s)
-            words = " ".join((decision.message, *result.status.reasons))
-            decision = replace(
-                decision,
-                message=words,
-                nominated_node=nominated or "",
-                victims=tuple(victim.key for victim in result.victims),
-            )
-        self._nominate(pod, nominated)
-        self._put_back(queued, rejectors, now_s)
-        is_news = nominated is not None and nominated != pod.nominated_node_name
-        report = ReportFailure(
-            pod, "Unschedulable", decision.message, nominated_node=nominated if is_news else None
-        )
-        return [Record(decision), *evictions, report]
-
-    def _post_filter(
-        self, pod: PodFacts, outcome: Outcome, now_s: float
-    ) -> PostFilterResult | None:
-        if len(self._evicting) >= self._settings.max_evicting:
-            return None
-        search = FailedSearch(
-            snapshot=self.snapshot,
-            found=outcome.found,
-            refilter=outcome.refilter,
-            nominations=self._nominations,
-            now_s=now_s,
-        )
-        profile = self._profiles[pod.scheduler_name]
-        return run_post_filters(profile, state=outcome.state, pod=pod, search=search)
-
-    def _preempt(self, pod: PodFacts, result: PostFilterResult, now_s: float) -> list[Action]:
-        """Ask the victims to go, and those of less priority who were promised the same node."""
-        actions: list[Action] = []
-        for other in self._nominations.on_node(result.node or ""):
-            if other.priority < pod.priority:
-                self._nominations.remove(other.uid)
-        for victim in result.victims:
-            if victim.uid in self._evicting:
-                continue
-            waiting = self._placer.find(victim.uid)
-            if waiting is not None and waiting.stage is not Stage.BINDING:
-                # Not at the API server yet: it need not be deleted.
-                actions += self._placer.reject(
-                    victim.uid, plugin=DefaultPreemption.name, reason="preempted", now_s=now_s
-                )
-                continue
-            self._evicting.add(victim.uid)
-            self._cache.mark_preempted(victim.uid, is_preempted=True)
-            actions.append(Evict(victim, pod, result.node or ""))
-        return actions
-
-    def _nominate(self, pod: PodFacts, node: str | None) -> None:
-        if node:
-            self._nominations.put(pod, node=node)
-        elif node is not None:
-            self._nominations.remove(pod.uid)
-
-    def _put_back(self, queued: QueuedPod, rejectors: frozenset[str], now_s: float) -> None:
-        events = self._events_for(queued.pod, rejectors)
-        self._queue.put_back(queued, wakes_on=events, rejectors=rejectors, now_s=now_s)
-
     def _events_for(self, pod: PodFacts, rejectors: frozenset[str]) -> ClusterEvent:
         events = ClusterEvent(0) if self.snapshot.n_nodes else ClusterEvent.NODE_ADD
         for name in rejectors:
-            events |= self._plugins[pod.scheduler_name, name].wakes_on
+            plugin = self._plugins.get((pod.scheduler_name, name))
+            events |= ClusterEvent(0) if plugin is None else plugin.wakes_on
         return events
 
     def _may_help(self, queued: QueuedPod, change: Change) -> bool:
         """Ask the plugins that refused a pod; without any, every change of its kinds may help."""
         scheduler = queued.pod.scheduler_name
-        refused_by = [self._plugins[scheduler, name] for name in queued.rejectors]
+        plugins = (self._plugins.get((scheduler, name)) for name in queued.rejectors)
+        refused_by = [plugin for plugin in plugins if plugin is not None]
         return not refused_by or any(
             change.event & plugin.wakes_on and plugin.may_help(queued.pod, change=change)
             for plugin in refused_by
@@ -419,4 +357,14 @@ class Engine:
         for plugin in self._profiles[pod.scheduler_name].pre_enqueue:
             if not plugin.pre_enqueue(pod).is_success:
                 return plugin.name
-        return None
+        gang = self._gangs.find(pod)
+        return None if gang is None or self._gangs.has_quorum(gang) else GATE
+
+    def _rank(self, queued: QueuedPod) -> tuple[float, ...]:
+        """Give a pod's place in the queue; a gang's members share theirs."""
+        pod = queued.pod
+        gang = self._gangs.find(pod)
+        priority, size, _ = (pod.priority, 1, True) if gang is None else gang.standing
+        return self._order.sort_key(
+            pod, priority=priority, size=size, queued_at_s=queued.queued_at_s
+        )

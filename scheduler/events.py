@@ -157,12 +157,34 @@ class WriteFirst:
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Delete a pod to make room, saying so on it; ``EvictFailed`` must follow if it cannot be."""
+    """Delete a pod, saying so on it; ``EvictFailed`` must follow if it cannot be."""
 
     victim: PodFacts
-    preemptor: PodFacts
-    node: str
-    """Where the preemptor wants to go."""
+    cause: Literal["Preempted", "GangIncomplete"]
+    """The reason of the event."""
+    reason: str
+    """Of the condition ``DisruptionTarget``."""
+    message: str
+    """The condition's."""
+    note: str
+    """The event's."""
+
+    @classmethod
+    def preempted(cls, victim: PodFacts, *, by: PodFacts, node: str) -> "Evict":
+        """Make room for a pod on *node*."""
+        return cls(
+            victim,
+            "Preempted",
+            "PreemptionByScheduler",
+            f"{by.scheduler_name}: preempting to accommodate a higher priority pod",
+            f"Preempted by pod {by.uid} on node {node}",
+        )
+
+    @classmethod
+    def incomplete(cls, victim: PodFacts, *, gang: str) -> "Evict":
+        """Take a gang off its nodes that could not be placed whole in time."""
+        text = f"gang {gang} could not be placed whole in time"
+        return cls(victim, "GangIncomplete", "TerminationByScheduler", text, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class Placer:
         book: Is told what was given away, and taken back.
         queue: Where pods go that must try again.
         events_for: What wakes a pod that some plugins refused.
+        on_taken_back: Told of every pod (by uid) that is no longer on its way.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class Placer:
         book: PredictionBook,
         queue: SchedulingQueue,
         events_for: Callable[[PodFacts, frozenset[str]], ClusterEvent],
+        on_taken_back: Callable[[str], None],
     ) -> None:
         self._profiles = profiles
         self._cache = cache
         self._book = book
         self._queue = queue
         self._events_for = events_for
+        self._on_taken_back = on_taken_back
         self._placing: dict[str, Placing] = {}
 
     def __len__(self) -> int:
@@ -122,6 +125,7 @@ class Placer:
         if placing is None:
             return None
         self._unreserve(placing)
+        self._on_taken_back(uid)
         pod = placing.queued.pod
         if self._cache.forget(uid):
             self._book.note_placed(pod, node=placing.node, now_s=now_s, sign=-1)

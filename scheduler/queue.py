@@ -6,16 +6,17 @@ kube-scheduler, except that backoff is always waited for: an idle scheduler does
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from scheduler.framework.interface import Change, ClusterEvent, QueueSortPlugin
+from scheduler.framework.interface import Change, ClusterEvent
 from scheduler.model import PodFacts, Shape
 
 Gate = Callable[[PodFacts], str | None]
 Hint = Callable[["QueuedPod", Change], bool]
+Rank = Callable[["QueuedPod"], tuple[float, ...]]
 
 _STALE_SLACK: Final = 64
 
@@ -99,19 +100,17 @@ class _LazyHeap:
 
 
 class SchedulingQueue:
-    """Pending pods, ordered by the QueueSort plugin.
+    """Pending pods, the active ones in order.
 
     Args:
-        order: The order of the active queue.
+        rank: Gives what the active queue is sorted by.
         gate: Names the PreEnqueue plugin that keeps a pod away; ``None`` admits it.
         hint: Says whether a change, of a kind that the pod waits for, may help it.
         settings: Waiting times.
     """
 
-    def __init__(
-        self, *, order: QueueSortPlugin, gate: Gate, hint: Hint, settings: QueueSettings
-    ) -> None:
-        self._order = order
+    def __init__(self, *, rank: Rank, gate: Gate, hint: Hint, settings: QueueSettings) -> None:
+        self._rank = rank
         self._gate = gate
         self._hint = hint
         self._settings = settings
@@ -206,6 +205,30 @@ class SchedulingQueue:
         queued.attempts += 1
         return queued
 
+    def take(self, keys: Iterable[str]) -> list[QueuedPod]:
+        """Take pods out for an attempt together, wherever they wait; gated ones stay."""
+        taken = []
+        for key in keys:
+            queued = self._pods.get(key)
+            if queued is not None and queued.pool is not Pool.GATED:
+                self.remove(key)
+                queued.attempts += 1
+                taken.append(queued)
+        return taken
+
+    def reconsider(self, keys: Iterable[str], *, now_s: float) -> None:
+        """Look anew at pods whose rank, or whose gate, may have changed with that of others."""
+        for key in keys:
+            queued = self._pods.get(key)
+            if queued is None:
+                continue
+            if queued.pool is Pool.GATED:
+                self._leave_pool(queued)
+                self._admit(queued, now_s=now_s)
+            elif queued.pool is Pool.ACTIVE:
+                self._leave_pool(queued)
+                self._enter(queued, Pool.ACTIVE)
+
     def wake(self, change: Change, *, now_s: float) -> None:
         """Give every pod another try that was refused by a plugin which *change* may sway."""
         for mask in [mask for mask in self._refused if mask & change.event]:
@@ -266,8 +289,7 @@ class SchedulingQueue:
         self._serial += 1
         queued.serial = self._serial
         if pool is Pool.ACTIVE:
-            order = self._order.sort_key(queued.pod, queued_at_s=queued.queued_at_s)
-            self._active.push(queued, order=order)
+            self._active.push(queued, order=self._rank(queued))
             self._shapes[queued.pod.shape] += 1
         elif pool is Pool.BACKOFF:
             self._backoff.push(queued, order=(queued.backoff_until_s,))

@@ -79,9 +79,8 @@ class Evictor:
         condition = {
             "type": "DisruptionTarget",
             "status": "True",
-            "reason": "PreemptionByScheduler",
-            "message": f"{action.preemptor.scheduler_name}: preempting to accommodate a higher "
-            "priority pod",
+            "reason": action.reason,
+            "message": action.message,
             "lastTransitionTime": rfc3339(self._client.now_s()),
         }
         # The uid is a precondition: a pod that took the name meanwhile is none of ours.

@@ -91,15 +91,10 @@ class Recorder:
 
     def report_eviction(self, action: Evict) -> None:
         """Log a pod that is asked to go."""
+        victim = action.victim
         log.info(
-            "pod preempted",
-            extra=facts(
-                pod=action.victim.key,
-                by=action.preemptor.key,
-                node=action.node,
-                priority=action.victim.priority,
-                by_priority=action.preemptor.priority,
-            ),
+            "pod evicted",
+            extra=facts(pod=victim.key, priority=victim.priority, why=action.note),
         )
 
     def show(self, engine: Engine) -> None:

@@ -30,6 +30,7 @@ _ACTIONS: Final = {
     "Scheduled": "Binding",
     "FailedScheduling": "Scheduling",
     "Preempted": "Preempting",
+    "GangIncomplete": "Evicting",
 }
 _MAX_ATTEMPTS: Final = 3
 _MAX_SERIES: Final = 4096
@@ -91,9 +92,9 @@ class Reporter:
         self._write_condition(report)
 
     def report_eviction(self, action: Evict) -> None:
-        """Write the event ``Preempted`` on the victim."""
-        note = f"Preempted by pod {action.preemptor.uid} on node {action.node}"
-        self._write_event(action.victim, kind="Normal", reason="Preempted", note=note)
+        """Write an event on the victim."""
+        cause, note = action.cause, action.note
+        self._write_event(action.victim, kind="Normal", reason=cause, note=note)
 
     def _write_event(self, pod: PodFacts, *, kind: str, reason: str, note: str) -> None:
         now = rfc3339_micro(self._client.now_s())

@@ -102,8 +102,17 @@ class QueueSortPlugin(Plugin):
     """Orders the active queue; a profile has exactly one."""
 
     @abstractmethod
-    def sort_key(self, pod: PodFacts, *, queued_at_s: float) -> tuple[float, ...]:
-        """Return a key; the pod with the smallest is scheduled first."""
+    def sort_key(
+        self, pod: PodFacts, *, priority: int, size: int, queued_at_s: float
+    ) -> tuple[float, ...]:
+        """Return a key; the pod with the smallest is scheduled first.
+
+        Args:
+            pod: The pod.
+            priority: The pod's; of a gang's member, the gang's.
+            size: How many pods are placed together; 1 outside gangs.
+            queued_at_s: When it was queued, Unix seconds.
+        """
 
 
 class PreEnqueuePlugin(Plugin):

@@ -21,10 +21,12 @@ class SchedulingGates(PreEnqueuePlugin):
 
 
 class PrioritySort(QueueSortPlugin):
-    """Higher priority first; among equals, who has queued longer."""
+    """Higher priority first; among equals smaller gangs, and then who has queued longer."""
 
     name = "PrioritySort"
 
-    def sort_key(self, pod: PodFacts, *, queued_at_s: float) -> tuple[float, ...]:
-        """Order by priority, then by when the pod was queued."""
-        return (-pod.priority, queued_at_s)
+    def sort_key(
+        self, pod: PodFacts, *, priority: int, size: int, queued_at_s: float
+    ) -> tuple[float, ...]:
+        """Order by priority, then by size, then by when the pod was queued."""
+        return (-priority, size, queued_at_s)

@@ -10,7 +10,9 @@ from tests.unit.scheduler.worlds import make_pending
 
 def make_queue():
     return SchedulingQueue(
-        order=PrioritySort(PluginArgs()),
+        rank=lambda queued: PrioritySort(PluginArgs()).sort_key(
+            queued.pod, priority=queued.pod.priority, size=1, queued_at_s=queued.queued_at_s
+        ),
         gate=lambda pod: "SchedulingGates" if pod.scheduling_gates else None,
         hint=lambda queued, change: True,
         settings=QueueSettings(),

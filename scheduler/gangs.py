@@ -1,0 +1,192 @@
+"""Gangs: pods that are worth running only together.
+
+A gang is the pods of one namespace that name the same group, by annotation ``pod-group`` or by the
+label of a ``PodGroup`` of ``scheduling.x-k8s.io/v1alpha1``. Once it has run whole, a member that
+dies is replaced, and one that comes late joins, like any other pod.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from kube.objects import PodGroup
+from scheduler.framework.objects import ClusterObjects
+from scheduler.model import PodFacts
+
+DEFAULT_TIMEOUT_S: Final = 60.0
+GATE: Final = "Coscheduling"
+"""What keeps a pod out of the queue while too few of its gang are known."""
+
+
+@dataclass(slots=True)
+class Gang:
+    """What is known of one gang."""
+
+    key: str
+    pending: dict[str, PodFacts] = field(default_factory=dict)
+    """Members without a node, by uid."""
+    placed: dict[str, PodFacts] = field(default_factory=dict)
+    """Members that the API server says are on a node, by uid."""
+    coming: set[str] = field(default_factory=set)
+    """Members that were given nodes together and are not all known to be bound yet."""
+    n_coming: int = 0
+    """How many they were."""
+    deadline_s: float | None = None
+    """By when they must be; ``None``: nothing is under way."""
+    standing: tuple[int, int, bool] = (0, 1, False)
+    """Priority, size and quorum, as ``GangBook.refresh`` found them last."""
+    has_run: bool = False
+    """It was whole once: what is left of it is not a subset that should not be."""
+
+    @property
+    def members(self) -> Iterable[PodFacts]:
+        """All that are known."""
+        return [*self.placed.values(), *self.pending.values()]
+
+    @property
+    def priority(self) -> int:
+        """The least of its members'."""
+        return min(member.priority for member in self.members)
+
+
+class GangBook:
+    """All gangs with members that are pending or placed; as large as those are many.
+
+    Args:
+        objects: Where PodGroups are found.
+    """
+
+    def __init__(self, objects: ClusterObjects) -> None:
+        self._objects = objects
+        self._gangs: dict[str, Gang] = {}
+        self._group_of: dict[str, str] = {}
+        self._timed: set[str] = set()
+        """Gangs with a deadline."""
+
+    def find(self, pod: PodFacts) -> Gang | None:
+        """Return the gang that a pod is a known member of, if any."""
+        return self._gangs.get(self._group_of.get(pod.uid, ""))
+
+    def see(self, pod: PodFacts, *, now_s: float) -> Gang | None:
+        """Take in a pod that is pending, or on a node; gives its gang, if it has one."""
+        if self._group_of.get(pod.uid, pod.group_key) != pod.group_key:
+            self.forget(pod.uid)
+        if not pod.pod_group:
+            return None
+        gang = self._gangs.setdefault(pod.group_key, Gang(pod.group_key))
+        self._group_of[pod.uid] = gang.key
+        if not pod.node_name:
+            gang.pending[pod.uid] = pod
+            return gang
+        gang.pending.pop(pod.uid, None)
+        gang.placed[pod.uid] = pod
+        gang.coming.discard(pod.uid)
+        self._settle(gang, pod, now_s=now_s)
+        return gang
+
+    def forget(self, uid: str) -> Gang | None:
+        """Take in that a pod is gone; gives the gang it leaves behind, if any is left."""
+        gang = self._gangs.get(self._group_of.pop(uid, ""))
+        if gang is None:
+            return None
+        gang.pending.pop(uid, None)
+        gang.placed.pop(uid, None)
+        if uid in gang.coming:
+            gang.coming.discard(uid)
+            gang.n_coming -= 1
+        if not gang.placed and not gang.coming:
+            # Nothing of it is left on nodes: what comes next must be whole again.
+            gang.has_run, gang.n_coming, gang.deadline_s = False, 0, None
+            self._timed.discard(gang.key)
+        if not gang.pending and not gang.placed:
+            del self._gangs[gang.key]
+            self._timed.discard(gang.key)
+            return None
+        if gang.deadline_s is not None and not gang.coming and self.n_missing(gang) == 0:
+            self._done(gang)
+        return gang
+
+    def min_members(self, gang: Gang) -> int:
+        """Tell how many members must run together: all that are known, if nobody says."""
+        group = self._objects.find(PodGroup, gang.key)
+        if group is not None:
+            return group.spec.min_member
+        sizes = [m.pod_group_size for m in gang.members if m.pod_group_size is not None]
+        if sizes:
+            return max(sizes)
+        return gang.n_coming or len(gang.placed) + len(gang.pending)
+
+    def n_missing(self, gang: Gang) -> int:
+        """Tell how many more members must be placed together; 0 if each may go alone."""
+        if gang.has_run:
+            return 0
+        return max(0, self.min_members(gang) - len(gang.placed) - len(gang.coming))
+
+    def has_quorum(self, gang: Gang) -> bool:
+        """Tell whether enough members are known for an attempt."""
+        return len(gang.pending) - len(gang.coming) >= self.n_missing(gang)
+
+    def refresh(self, gang: Gang) -> bool:
+        """Find out anew what its members' places in the queue depend on; tell if that changed."""
+        standing = (gang.priority, max(1, self.n_missing(gang)), self.has_quorum(gang))
+        is_news = standing != gang.standing
+        gang.standing = standing
+        return is_news
+
+    def named(self, key: str) -> Gang | None:
+        """Return a gang by its key."""
+        return self._gangs.get(key)
+
+    def begin(self, gang: Gang, uids: Iterable[str], *, now_s: float) -> None:
+        """Take in that members were given nodes together, and are to be bound."""
+        gang.coming |= set(uids)
+        gang.n_coming = len(gang.coming) + len(gang.placed)
+        self._set_deadline(gang, from_s=now_s)
+
+    def take_back(self, uid: str) -> None:
+        """Take in that a member could not be bound: it is merely pending again."""
+        gang = self._gangs.get(self._group_of.get(uid, ""))
+        if gang is not None:
+            gang.coming.discard(uid)
+
+    def overdue(self, *, now_s: float) -> list[Gang]:
+        """List the gangs that have been in part on nodes for too long; each is told once."""
+        late = [
+            gang
+            for key in sorted(self._timed)
+            if (gang := self._gangs[key]).deadline_s is not None and gang.deadline_s <= now_s
+        ]
+        for gang in late:
+            gang.deadline_s = None
+            self._timed.discard(gang.key)
+        return [gang for gang in late if gang.placed]
+
+    def _settle(self, gang: Gang, pod: PodFacts, *, now_s: float) -> None:
+        """See whether a gang is whole, now that a member is on a node."""
+        if gang.has_run:
+            return
+        if not gang.coming and self.n_missing(gang) == 0:
+            self._done(gang)
+        elif gang.deadline_s is None:
+            # Found in part on nodes, as after a restart of ours. Had it never been whole, its
+            # members would not be there for longer than its timeout.
+            began_s = pod.start_time_s or now_s
+            if now_s - began_s > self._timeout_s(gang):
+                self._done(gang)
+            else:
+                self._set_deadline(gang, from_s=began_s)
+
+    def _done(self, gang: Gang) -> None:
+        gang.has_run = True
+        gang.coming.clear()
+        gang.deadline_s = None
+        self._timed.discard(gang.key)
+
+    def _set_deadline(self, gang: Gang, *, from_s: float) -> None:
+        gang.deadline_s = from_s + self._timeout_s(gang)
+        self._timed.add(gang.key)
+
+    def _timeout_s(self, gang: Gang) -> float:
+        group = self._objects.find(PodGroup, gang.key)
+        seconds = group.spec.schedule_timeout_seconds if group is not None else None
+        return DEFAULT_TIMEOUT_S if seconds is None else float(seconds)
