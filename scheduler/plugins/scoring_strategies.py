@@ -101,19 +101,21 @@ class StrategyScore:
             Shape ``(n_nodes,)``, 0 to 100.
         """
         total = np.zeros(snapshot.n_nodes, dtype=np.int64)
-        weights = np.zeros(snapshot.n_nodes, dtype=np.int64)
+        weights: IntColumn | int = 0
         is_shaped = self._type == "RequestedToCapacityRatio"
         for resource, weight in self._weights.items():
             if resource not in NATIVE and not pod.requests.get(resource):
                 continue
             allocatable, requested = _columns(pod, snapshot=snapshot, resource=resource)
             rated = self._rate_one(requested, allocatable=allocatable)
-            counts = allocatable != 0
+            counts = np.not_equal(allocatable, 0)
             if is_shaped:
                 # What is worth nothing does not lower the mean, either: as upstream.
                 counts &= rated > 0
-            total += weight * (rated * counts)
-            weights += weight * counts
+            # Nearly always it counts everywhere, and then the weights are one number.
+            share: IntColumn | int = weight if counts.all() else weight * counts
+            total += share * rated
+            weights = weights + share
         if is_shaped:
             # Rounded half up, which is away from zero here.
             return (2 * total + weights) // np.maximum(2 * weights, 1)
