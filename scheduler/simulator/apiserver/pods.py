@@ -97,6 +97,7 @@ class PodActions:
             if merged:
                 meta[field] = merged
         status = _with_condition(pod["status"], {"type": "PodScheduled"}, self._store.now_s())
+        status.pop("nominatedNodeName", None)
         return {
             **pod,
             "metadata": meta,

@@ -409,6 +409,18 @@ def test_the_name_must_be_the_pods(api, subresource, kind):
     assert answer["message"] == f"name in URL does not match name in {kind} object"
 
 
+def test_a_binding_ends_the_nomination(api):
+    api.made(PODS_PATH, pod())
+    nomination = {"status": {"nominatedNodeName": "n2"}}
+    api("PATCH", f"{PODS_PATH}/web/status", nomination, content_type=MERGE)
+
+    api.made(f"{PODS_PATH}/web/binding", BINDING)
+
+    bound = api("GET", f"{PODS_PATH}/web")[1]
+    assert bound["spec"]["nodeName"] == "n1"
+    assert "nominatedNodeName" not in bound["status"]
+
+
 def test_an_eviction_spends_the_budget(api):
     running_with_budget(api, allowed=1)
 
