@@ -11,6 +11,7 @@ from scheduler.framework.registry import Registry
 from scheduler.plugins.balanced_allocation import NodeResourcesBalancedAllocation
 from scheduler.plugins.default_binder import DefaultBinder
 from scheduler.plugins.default_preemption import DefaultPreemption
+from scheduler.plugins.dynamic_resources import DynamicResources
 from scheduler.plugins.image_locality import ImageLocality
 from scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from scheduler.plugins.node_affinity import NodeAffinity
@@ -21,7 +22,6 @@ from scheduler.plugins.pod_topology_spread import PodTopologySpread
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.plugins.queue_order import PrioritySort, SchedulingGates
 from scheduler.plugins.taints import NodeUnschedulable, TaintToleration
-from scheduler.plugins.unsupported import UnsupportedRules
 from scheduler.plugins.volumes.binding import VolumeBinding
 from scheduler.plugins.volumes.limits import NodeVolumeLimits
 from scheduler.plugins.volumes.restrictions import VolumeRestrictions
@@ -37,7 +37,6 @@ def built_in_registry() -> Registry:
         [
             (SchedulingGates, 0),
             (PrioritySort, 0),
-            (UnsupportedRules, 0),
             (NodeUnschedulable, 0),
             (NodeName, 0),
             (TaintToleration, 3),
@@ -50,6 +49,7 @@ def built_in_registry() -> Registry:
             (VolumeZone, 0),
             (PodTopologySpread, 2),
             (InterPodAffinity, 2),
+            (DynamicResources, 0),
             (DefaultPreemption, 0),
             (NodeResourcesBalancedAllocation, 1),
             (ImageLocality, 1),

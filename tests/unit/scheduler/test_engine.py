@@ -93,17 +93,16 @@ def test_says_that_there_are_no_nodes():
     assert placements(woken) == {"web-1": "n1"}
 
 
-def test_refuses_a_pod_whose_rules_it_cannot_keep_instead_of_breaking_them():
+def test_refuses_a_pod_that_asks_for_devices_instead_of_placing_it_without():
     engine = make_engine("n1", "n2")
-    spread = make_pending(has_resource_claims=True)
 
-    refused = feed(engine, seen(spread))
+    refused = feed(engine, seen(make_pending(has_resource_claims=True)))
     woken = feed(engine, [NodeSeen(make_facts("n3"))], now_s=100.0)
 
     [failure] = failures(refused)
     assert failure.message == (
-        "0/2 nodes are available: pod uses spec.resourceClaims, "
-        "which this scheduler does not support yet. "
+        "0/2 nodes are available: pod asks for devices (spec.resourceClaims), "
+        "which this scheduler does not allocate. "
         "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
     )
     assert woken == []

@@ -1,4 +1,4 @@
-"""Every built-in plugin keeps its contract; single rules are in test_recorded_verdicts."""
+"""Every built-in plugin keeps its contract; single rules are in tests/conformance."""
 
 import re
 from pathlib import Path
