@@ -1,0 +1,259 @@
+"""Gangs: whole or not at all, through the engine."""
+
+import pytest
+
+from kube.objects import ObjectMeta, PodGroup, PodGroupSpec
+from scheduler.events import (
+    BindFailed,
+    BindSucceeded,
+    Evict,
+    NodeSeen,
+    ObjectSeen,
+    PodGone,
+    PodSeen,
+    ReportFailure,
+)
+from scheduler.queue import Pool
+from tests.unit.scheduler.worlds import (
+    decide,
+    feed,
+    make_engine,
+    make_facts,
+    make_pending,
+    placements,
+)
+
+
+def make_members(n, *, gang="train", size=None, cpu_milli=1500, start=1, **more):
+    return [
+        make_pending(
+            f"{gang}-{i}", pod_group=gang, pod_group_size=size, cpu_milli=cpu_milli, **more
+        )
+        for i in range(start, start + n)
+    ]
+
+
+def seen(*pods):
+    return [PodSeen(pod) for pod in pods]
+
+
+def bound(engine, actions, *, now_s=1.0):
+    """Let the API server have all bindings, and the watch show them."""
+    for action in actions:
+        if type(action).__name__ == "Bind":
+            engine.handle(BindSucceeded(action.pod.uid), now_s=now_s)
+            engine.handle(PodSeen(on_node(action.pod, action.node)), now_s=now_s)
+
+
+def on_node(pod, node, **more):
+    fields = {name: getattr(pod, name) for name in pod.__slots__}
+    return type(pod)(**{**fields, "node_name": node, **more})
+
+
+def evicted(actions):
+    return sorted(action.victim.name for action in actions if isinstance(action, Evict))
+
+
+def nominated(actions):
+    return {
+        action.pod.name: action.nominated_node
+        for action in actions
+        if isinstance(action, ReportFailure) and action.nominated_node
+    }
+
+
+def test_a_gang_that_fits_is_placed_whole():
+    engine = make_engine("n1", "n2")
+
+    actions = feed(engine, seen(*make_members(4, size=4)))
+
+    assert set(placements(actions)) == {"train-1", "train-2", "train-3", "train-4"}
+
+
+def test_a_gang_that_does_not_fit_leaves_no_trace():
+    engine = make_engine("n1", "n2")
+
+    actions = feed(engine, seen(*make_members(5, size=5)))
+    later = feed(engine, seen(make_pending("web-1", cpu_milli=4000)))
+
+    assert placements(actions) == {}
+    assert {a.message.split(";")[0] for a in actions if isinstance(a, ReportFailure)} == {
+        "gang default/train: 4 of 5 members fit"
+    }
+    assert set(placements(later)) == {"web-1"}
+
+
+def test_a_gang_waits_until_enough_of_it_are_known():
+    engine = make_engine("n1", "n2")
+
+    first = feed(engine, seen(*make_members(3, size=4)))
+    n_gated = engine.n_pending(Pool.GATED)
+    last = feed(engine, seen(*make_members(1, size=4, start=4)))
+
+    assert (placements(first), n_gated) == ({}, 3)
+    assert len(placements(last)) == 4
+
+
+def test_a_pod_group_says_how_many_are_needed():
+    engine = make_engine("n1")
+    group = PodGroup(
+        metadata=ObjectMeta(name="train", namespace="default"), spec=PodGroupSpec(min_member=2)
+    )
+
+    alone = feed(engine, [ObjectSeen(group), *seen(*make_members(1))])
+    all_three = feed(engine, seen(*make_members(2, start=2)))
+
+    assert placements(alone) == {}
+    # Two fit on the node and are enough; the third waits.
+    assert len(placements(all_three)) == 2
+    assert engine.n_pending(Pool.UNSCHEDULABLE) == 1
+
+
+def test_without_a_size_all_that_are_known_go_together():
+    engine = make_engine("n1")
+
+    too_many = feed(engine, seen(*make_members(3)))
+    woken = feed(engine, [NodeSeen(make_facts("n2"))], now_s=20.0)
+
+    assert placements(too_many) == {}
+    assert len(placements(woken)) == 3
+
+
+def test_two_gangs_never_hold_half_of_the_room_each():
+    engine = make_engine("n1", "n2")
+    one, two = make_members(3, gang="one", size=3), make_members(3, gang="two", size=3)
+
+    actions = feed(engine, seen(*(pod for pair in zip(one, two, strict=True) for pod in pair)))
+
+    assert len(placements(actions)) == 3
+    assert len({name.split("-")[0] for name in placements(actions)}) == 1
+
+
+def test_at_equal_priority_the_smaller_gang_goes_first():
+    engine = make_engine("n1")
+    large = make_members(3, gang="large", size=3, cpu_milli=1000)
+    small = make_members(2, gang="small", size=2, cpu_milli=1000)
+
+    actions = feed(engine, seen(*large, *small))
+
+    assert set(placements(actions)) == {"small-1", "small-2"}
+
+
+def test_a_gangs_priority_is_that_of_its_least_member():
+    engine = make_engine("n1")
+    gang = [*make_members(1, size=2, priority=100), *make_members(1, size=2, start=2, priority=1)]
+    other = make_pending("other", priority=50, cpu_milli=2000)
+
+    actions = feed(engine, seen(*gang, other))
+
+    assert set(placements(actions)) == {"other"}
+
+
+def test_a_member_whose_binding_failed_is_tried_again_alone():
+    engine = make_engine("n1", "n2")
+    actions = feed(engine, seen(*make_members(2, size=2)))
+    [failed, done] = [a for a in actions if type(a).__name__ == "Bind"]
+    bound(engine, [done])
+
+    engine.handle(BindFailed(failed.pod.uid, "the server is busy"), now_s=1.0)
+    again = decide(engine, now_s=3.0)
+
+    assert set(placements(again)) == {failed.pod.name}
+
+
+def test_a_gang_that_stays_incomplete_is_taken_off_its_nodes_in_time():
+    engine = make_engine("n1", "n2")
+    actions = feed(engine, seen(*make_members(2, size=2)))
+    [failed, done] = [a for a in actions if type(a).__name__ == "Bind"]
+    bound(engine, [done])
+    engine.handle(PodGone(failed.pod.key, failed.pod.uid), now_s=1.0)
+
+    assert evicted(decide(engine, now_s=59.0)) == []
+    assert evicted(decide(engine, now_s=61.0)) == [done.pod.name]
+    assert evicted(decide(engine, now_s=200.0)) == []
+
+
+def test_a_member_that_dies_is_replaced_and_the_rest_stays():
+    engine = make_engine("n1", "n2")
+    actions = feed(engine, seen(*make_members(2, size=2)))
+    bound(engine, actions)
+    [dead, _] = [a.pod for a in actions if type(a).__name__ == "Bind"]
+
+    engine.handle(PodGone(dead.key, dead.uid), now_s=100.0)
+    replaced = feed(engine, seen(*make_members(1, size=2, start=3)), now_s=100.0)
+
+    assert set(placements(replaced)) == {"train-3"}
+    assert evicted(decide(engine, now_s=1000.0)) == []
+
+
+def test_a_late_member_joins():
+    engine = make_engine("n1", "n2")
+    bound(engine, feed(engine, seen(*make_members(2, size=2))))
+
+    late = feed(engine, seen(*make_members(1, size=2, start=3)), now_s=100.0)
+
+    assert set(placements(late)) == {"train-3"}
+
+
+@pytest.mark.parametrize(
+    ("started_s", "is_half"), [(990.0, True), (100.0, False)], ids=["fresh", "old"]
+)
+def test_what_a_restart_finds_half_placed_is_completed_or_taken_away(started_s, is_half):
+    engine = make_engine("n1")
+    [first, second] = make_members(2, size=2, cpu_milli=3000)
+    there = on_node(first, "n1", start_time_s=started_s)
+
+    feed(engine, seen(there, second), now_s=1000.0)
+
+    # Had it never been whole, it would not have been there for long.
+    assert evicted(decide(engine, now_s=1100.0)) == (["train-1"] if is_half else [])
+
+
+def test_a_gang_preempts_as_a_unit():
+    engine = make_engine("n1", "n2")
+    low = [on_node(make_pending(f"low-{i}", cpu_milli=3000), f"n{i}") for i in (1, 2)]
+    feed(engine, seen(*low))
+
+    actions = feed(engine, seen(*make_members(2, size=2, cpu_milli=3000, priority=10)))
+
+    assert placements(actions) == {}
+    assert evicted(actions) == ["low-1", "low-2"]
+    assert sorted(nominated(actions).values()) == ["n1", "n2"]
+    for pod in low:
+        engine.handle(PodGone(pod.key, pod.uid), now_s=20.0)
+    assert placements(decide(engine, now_s=20.0)) == nominated(actions)
+
+
+def test_a_gang_that_would_not_fit_all_the_same_evicts_nobody():
+    engine = make_engine("n1", "n2")
+    low = on_node(make_pending("low", cpu_milli=3000), "n1")
+    high = on_node(make_pending("high", cpu_milli=3000, priority=100), "n2")
+    feed(engine, seen(low, high))
+
+    actions = feed(engine, seen(*make_members(2, size=2, cpu_milli=3000, priority=10)))
+    room = feed(engine, seen(make_pending("small", cpu_milli=1000, priority=20)))
+
+    assert (evicted(actions), nominated(actions)) == ([], {})
+    assert len(placements(room)) == 1
+
+
+def test_a_victims_gang_goes_with_it():
+    engine = make_engine("n1", "n2")
+    bound(engine, feed(engine, seen(*make_members(2, size=2, cpu_milli=3000))))
+
+    actions = feed(engine, seen(make_pending("urgent", cpu_milli=3000, priority=10)))
+
+    assert evicted(actions) == ["train-1", "train-2"]
+
+
+def test_a_gang_with_a_member_that_must_stay_is_spared():
+    engine = make_engine("n1", "n2")
+    members = [
+        *make_members(1, size=2, cpu_milli=3000, priority=100),
+        *make_members(1, size=2, cpu_milli=3000, start=2),
+    ]
+    bound(engine, feed(engine, seen(*members)))
+
+    actions = feed(engine, seen(make_pending("urgent", cpu_milli=3000, priority=10)))
+
+    assert evicted(actions) == []
