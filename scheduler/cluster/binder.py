@@ -73,32 +73,36 @@ class Binder:
         """Try once; the second value is how long to wait at least before trying again."""
         uid = action.pod.uid
         try:
-            self._client.post(f"{_path(action.pod)}/binding", body=_binding(action))
+            return self._write(action), None
         except NotFoundError as error:
             return BindFailed(uid, str(error), is_lost_race=True), None
-        except ConflictError as error:
-            return self._resolve(action, error), None
         except ThrottledError as error:
             return BindFailed(uid, str(error)), error.retry_after_s
-        except UnavailableError as error:
+        except (UnavailableError, ConflictError) as error:
             return BindFailed(uid, str(error)), 0.0
         except KubeError as error:
             return BindFailed(uid, str(error)), None
-        return BindSucceeded(uid), None
 
-    def _resolve(self, action: Bind, conflict: ConflictError) -> Event:
-        """Find out whether the pod is already where it should be."""
+    def _write(self, action: Bind) -> Event:
+        """Write the binding; of a conflict, find out who was faster.
+
+        Raises:
+            ConflictError: Nobody was, so that another attempt may do better.
+            KubeError: See ``kube.errors``.
+        """
         uid = action.pod.uid
         try:
+            self._client.post(f"{_path(action.pod)}/binding", body=_binding(action))
+        except ConflictError as conflict:
             pod = self._client.get_object(_path(action.pod), Pod)
-        except NotFoundError as error:
-            return BindFailed(uid, str(error), is_lost_race=True)
-        except KubeError as error:
-            return BindFailed(uid, str(error))
-        is_other = pod.metadata.uid != uid
-        if pod.spec.node_name == action.node and not is_other:
-            return BindSucceeded(uid)
-        return BindFailed(uid, str(conflict), is_lost_race=is_other or bool(pod.spec.node_name))
+            is_ours = pod.metadata.uid == uid
+            if is_ours and not pod.spec.node_name:
+                if pod.metadata.deletion_timestamp is not None:
+                    return BindFailed(uid, str(conflict))
+                raise
+            if not is_ours or pod.spec.node_name != action.node:
+                return BindFailed(uid, str(conflict), is_lost_race=True)
+        return BindSucceeded(uid)
 
 
 def _path(pod: PodFacts) -> str:

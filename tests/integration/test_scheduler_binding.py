@@ -9,7 +9,7 @@ from kube.client import Client
 from scheduler.cluster.binder import MAX_ATTEMPTS, Binder
 from scheduler.events import Bind, BindFailed, BindSucceeded
 from scheduler.model import PodFacts
-from tests.builders import make_pod
+from tests.builders import at, make_pod
 from tests.fakes import Answer, FakeApiServer, refusal
 
 PODS = "/api/v1/pods"
@@ -64,8 +64,19 @@ def test_a_conflict_with_someone_else_drops_the_decision(server, binder, results
     assert (failure.uid, failure.is_lost_race) == (pod.uid, True)
 
 
-def test_a_conflict_over_a_pod_that_nobody_has_bound_is_reported(server, binder, results):
+def test_a_conflict_over_a_pod_that_nobody_has_bound_is_tried_again(server, binder, results):
     pod = facts(server)
+    modified = refusal(409, "the object has been modified; please try again", reason="Conflict")
+    server.fail_next(modified, method="POST", times=2)
+
+    binder.bind(Bind(pod, "n1", ""))
+
+    assert results == [BindSucceeded(pod.uid)]
+    assert server.objects(PODS)["default/web-1"]["spec"]["nodeName"] == "n1"
+
+
+def test_a_conflict_over_a_pod_that_is_being_deleted_is_reported(server, binder, results):
+    pod = facts(server, deleted_at=at(0))
     server.fail_next(refusal(409, "is being deleted", reason="Conflict"), method="POST")
 
     binder.bind(Bind(pod, "n1", ""))
@@ -73,6 +84,7 @@ def test_a_conflict_over_a_pod_that_nobody_has_bound_is_reported(server, binder,
     [failure] = results
     assert not failure.is_lost_race
     assert "is being deleted" in failure.message
+    assert sum(r.method == "POST" for r in server.requests) == 1
 
 
 def test_a_pod_that_is_gone_is_forgotten(binder, results):
@@ -96,10 +108,32 @@ def test_a_server_that_stays_away_is_given_up_after_some_attempts(server, binder
     assert sum(r.method == "POST" for r in server.requests) == MAX_ATTEMPTS
 
 
-def test_a_conflict_that_cannot_be_looked_into_is_tried_again_later(server, binder, results):
+@pytest.mark.parametrize("times", [2, MAX_ATTEMPTS])
+def test_a_conflict_that_cannot_be_looked_into_is_looked_into_later(server, binder, results, times):
     pod = facts(server, node="n1")
-    server.fail_next(refusal(500, "no"), method="GET", times=3)
+    server.fail_next(refusal(429, "wait", retry_after="0"), method="GET", times=times)
 
     binder.bind(Bind(pod, "n1", ""))
 
-    assert [r.is_lost_race for r in results] == [False]
+    [result] = results
+    assert isinstance(result, BindSucceeded) == (times < MAX_ATTEMPTS)
+
+
+def test_who_is_not_leader_any_more_writes_nothing(server, results):
+    pod = facts(server)
+    leads = [True, False]
+    server.fail_next(refusal(503, "busy"), method="POST")
+    with Client.for_url(server.url) as client:
+        binder = Binder(
+            client,
+            deliver=results.append,
+            is_leader=lambda: leads.pop(0),
+            stop=threading.Event(),
+            rng=random.Random(1),
+        )
+        binder.bind(Bind(pod, "n1", ""))
+
+    [failure] = results
+    assert failure.is_lost_race
+    assert sum(r.method == "POST" for r in server.requests) == 1
+    assert not server.objects(PODS)["default/web-1"]["spec"]["nodeName"]

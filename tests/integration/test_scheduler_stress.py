@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import signal
 import subprocess
@@ -72,8 +73,9 @@ def metric(port, name):
     return 0.0
 
 
-def create_all(url):
+def create_all(url, numbers=range(N_PODS), every_s=0.0):
     def create(i):
+        time.sleep(every_s)
         pod = to_wire(make_pod(f"p{i}", requests={"cpu": "150m", "memory": "8Mi"}))
         for key in ("uid", "resourceVersion", "creationTimestamp"):
             pod["metadata"].pop(key, None)
@@ -82,7 +84,7 @@ def create_all(url):
             insist(lambda: client.post(PODS, body=body))
 
     with Client.for_url(url) as client, ThreadPoolExecutor(4) as threads:
-        list(threads.map(create, range(N_PODS)))
+        list(threads.map(create, numbers))
 
 
 class Observer:
@@ -130,22 +132,36 @@ def compete(client, stop):
             names.append(name)
 
 
+@contextlib.contextmanager
+def faulty_cluster(folder, port):
+    """Give its URL, an observer of it, and the environment of a scheduler for it."""
+    kubeconfig = folder / "kubeconfig"
+    serve = ("scheduler.simulator", "serve", "--port=0", *CLUSTER)
+    with program(*serve, f"--write-kubeconfig={kubeconfig}") as simulator:
+        url = re.search(r"http://\S+", simulator.stdout.readline())[0]
+        env = {
+            "KUBECONFIG": str(kubeconfig),
+            "SCHEDULER__SERVER__PORT": str(port),
+            "SCHEDULER__PREDICTOR__URL": "http://127.0.0.1:9",
+        }
+        with Client.for_url(url) as client:
+            yield url, Observer(client), env
+
+
+def wait_until_all_is_told(port):
+    held = 'scheduler_cache_size{type="%s"}'
+    wait_until(lambda: metric(port, held % "pods") == N_PODS)
+    wait_until(lambda: metric(port, held % "assumed_pods") == 0)
+    wait_until(lambda: metric(port, "scheduler_binding_pods") == 0)
+
+
 def test_killed_and_stopped_on_a_cluster_full_of_faults_it_binds_every_pod_once(
     tmp_path, unused_port
 ):
-    kubeconfig = tmp_path / "kubeconfig"
-    env = {
-        "KUBECONFIG": str(kubeconfig),
-        "SCHEDULER__SERVER__PORT": str(unused_port),
-        "SCHEDULER__PREDICTOR__URL": "http://127.0.0.1:9",
-    }
     with contextlib.ExitStack() as stack:
-        serve = ("scheduler.simulator", "serve", "--port=0", *CLUSTER)
-        simulator = stack.enter_context(program(*serve, f"--write-kubeconfig={kubeconfig}"))
-        url = re.search(r"http://\S+", simulator.stdout.readline())[0]
-        client = stack.enter_context(Client.for_url(url))
-        observer, stop = Observer(client), threading.Event()
-        rival = threading.Thread(target=compete, args=(client, stop))
+        url, observer, env = stack.enter_context(faulty_cluster(tmp_path, unused_port))
+        stop = threading.Event()
+        rival = threading.Thread(target=compete, args=(observer.client, stop))
         stack.callback(rival.join)
         stack.callback(stop.set)
 
@@ -161,10 +177,30 @@ def test_killed_and_stopped_on_a_cluster_full_of_faults_it_binds_every_pod_once(
             code = second.wait(timeout=30)
         with program("scheduler", **env):
             observer.wait_for_bound(N_PODS)
-            held = 'scheduler_cache_size{type="%s"}'
-            wait_until(lambda: metric(unused_port, held % "pods") == N_PODS)
-            wait_until(lambda: metric(unused_port, held % "assumed_pods") == 0)
-            wait_until(lambda: metric(unused_port, "scheduler_binding_pods") == 0)
+            wait_until_all_is_told(unused_port)
 
         assert code == 0
+        assert observer.overcommitted() == []
+
+
+def test_killed_at_any_instant_again_and_again_it_loses_no_pod_and_moves_none(
+    tmp_path, unused_port
+):
+    rng = random.Random()  # any instant: whichever fails is a bug
+    with faulty_cluster(tmp_path, unused_port) as (url, observer, env):
+        for first in range(0, N_PODS, N_PODS // 5):
+            n_bound = observer.bound()[1]
+            numbers = range(first, first + N_PODS // 5)
+            stream = threading.Thread(target=create_all, args=(url, numbers, 0.02))
+            with program("scheduler", **env) as victim:
+                stream.start()
+                observer.wait_for_bound(n_bound + 1)
+                time.sleep(rng.uniform(0.0, 0.5))
+                victim.kill()
+                victim.wait()
+            stream.join()
+        with program("scheduler", **env):
+            observer.wait_for_bound(N_PODS)
+            wait_until_all_is_told(unused_port)
+
         assert observer.overcommitted() == []
