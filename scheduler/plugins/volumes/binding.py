@@ -35,6 +35,7 @@ from scheduler.framework.status import (
     SKIP,
     SUCCESS,
     BoolColumn,
+    Code,
     ScoreColumn,
     Status,
     Verdicts,
@@ -186,7 +187,7 @@ class VolumeBinding(
         status = progress(reservation, snapshot=snapshot)
         if status.is_success:
             self._assumed.drop(pod.uid)
-        writes = tuple(each.write for each in patches)
+        writes = () if status.code is Code.ERROR else tuple(each.write for each in patches)
         return PreBindResult(writes=writes, status=status, timeout_s=self._timeout_s)
 
     def may_help(self, pod: PodFacts, *, change: Change) -> bool:

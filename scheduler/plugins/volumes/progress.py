@@ -12,7 +12,7 @@ from kube.storage import (
 from scheduler.framework.interface import Write
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.snapshot import Snapshot
-from scheduler.framework.status import SUCCESS, Code, Status, unschedulable
+from scheduler.framework.status import SUCCESS, Code, Status
 from scheduler.plugins.volumes.assumed import Reservation, StaticBinding
 from scheduler.plugins.volumes.claims import claim_not_found
 from scheduler.plugins.volumes.topology import affinity_of, reach
@@ -41,7 +41,7 @@ def patches_of(reservation: Reservation, *, objects: ClusterObjects) -> list[Pat
     for key in reservation.provisions:
         claim = objects.find(PersistentVolumeClaim, key)
         if claim is None:
-            return _refusal(claim_not_found(_name(key)))
+            return _failure(claim_not_found(_name(key)))
         if claim.selected_node != reservation.node:
             patches.append(_select(claim, node=reservation.node))
     return patches
@@ -50,14 +50,14 @@ def patches_of(reservation: Reservation, *, objects: ClusterObjects) -> list[Pat
 def progress(reservation: Reservation, *, snapshot: Snapshot) -> Status:
     """Tell whether everything is bound: success, Wait, or why it will not be."""
     if reservation.node not in snapshot.rows:
-        return _refusal(f'failed to get node "{reservation.node}"')
+        return _failure(f'failed to get node "{reservation.node}"')
     steps = [
         *(_bound(each, reservation, snapshot) for each in reservation.bindings),
         *(_provisioned(key, reservation, snapshot) for key in reservation.provisions),
     ]
-    refusals = [step for step in steps if step.code is Code.UNSCHEDULABLE]
+    failures = [step for step in steps if step.code is Code.ERROR]
     waits = [step for step in steps if step.code is Code.WAIT]
-    return next(iter(refusals + waits), SUCCESS)
+    return next(iter(failures + waits), SUCCESS)
 
 
 def _give(volume: PersistentVolume, *, claim: PersistentVolumeClaim) -> Iterator[Patch]:
@@ -102,19 +102,19 @@ def _bound(binding: StaticBinding, reservation: Reservation, snapshot: Snapshot)
     if not _reaches(volume, node=reservation.node, snapshot=snapshot):
         return _elsewhere(volume, node=reservation.node)
     if volume.spec.claim_ref is None or not volume.spec.claim_ref.uid:
-        return _refusal(f'ClaimRef got reset for pv "{binding.volume}"')
+        return _failure(f'ClaimRef got reset for pv "{binding.volume}"')
     return _settled(claim)
 
 
 def _provisioned(key: str, reservation: Reservation, snapshot: Snapshot) -> Status:
     claim = snapshot.objects.find(PersistentVolumeClaim, key)
     if claim is None:
-        return _refusal(claim_not_found(_name(key)))
+        return _failure(claim_not_found(_name(key)))
     if reservation.versions.get(key) == claim.metadata.resource_version:
         return _WAIT  # as above
     if claim.selected_node != reservation.node:
         # A provisioner that fails takes the annotation away, to have another node chosen.
-        return _refusal(f'provisioning failed for PVC "{claim.metadata.name}"')
+        return _failure(f'provisioning failed for PVC "{claim.metadata.name}"')
     volume = snapshot.objects.find(PersistentVolume, claim.spec.volume_name)
     if volume is None:
         return _WAIT  # also where the claim names one: claims and volumes are watched apart
@@ -125,7 +125,7 @@ def _provisioned(key: str, reservation: Reservation, snapshot: Snapshot) -> Stat
 
 def _settled(claim: PersistentVolumeClaim) -> Status:
     if claim.status.phase == "Lost":
-        return _refusal(f'persistentvolumeclaim "{claim.metadata.name}" lost its volume')
+        return _failure(f'persistentvolumeclaim "{claim.metadata.name}" lost its volume')
     return SUCCESS if claim.is_fully_bound else _WAIT
 
 
@@ -135,18 +135,19 @@ def _reaches(volume: PersistentVolume, *, node: str, snapshot: Snapshot) -> bool
 
 def _elsewhere(volume: PersistentVolume, *, node: str) -> Status:
     name = volume.metadata.name
-    return _refusal(f'pv "{name}" node affinity doesn\'t match node "{node}"')
+    return _failure(f'pv "{name}" node affinity doesn\'t match node "{node}"')
 
 
 def _gone(binding: StaticBinding, *, claim: PersistentVolumeClaim | None) -> Status:
     if claim is None:
-        return _refusal(claim_not_found(_name(binding.claim)))
-    return _refusal(f'persistentvolume "{binding.volume}" not found')
+        return _failure(claim_not_found(_name(binding.claim)))
+    return _failure(f'persistentvolume "{binding.volume}" not found')
 
 
 def _name(key: str) -> str:
     return key.partition("/")[2]
 
 
-def _refusal(why: str) -> Status:
-    return unschedulable(f"binding volumes: {why}")
+def _failure(why: str) -> Status:
+    # An error, as upstream: the pod is tried again after back-off, whatever else happens.
+    return Status(Code.ERROR, (f"binding volumes: {why}",))
