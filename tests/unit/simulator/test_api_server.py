@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -129,6 +130,13 @@ def test_bindings_fail_before_or_after_they_are_carried_out(faults, code, bound)
 
         assert bind(live, "web") == code
         assert is_bound(live, "web") is bound
+
+
+def test_answers_can_be_slow():
+    with running(faults=Faults(latency_s=0.05)) as live:
+        began_s = time.monotonic()
+        assert live("GET", PODS_PATH)[0] == 200
+        assert time.monotonic() - began_s >= 0.05
 
 
 def test_who_is_spared_is_served_well():

@@ -1,6 +1,8 @@
 """Volumes and claims: binding, provisioning, reclaiming, and the pods that wait for them."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kube.storage import BIND_COMPLETED, SELECTED_NODE
 from scheduler.simulator import resources as r
@@ -236,6 +238,99 @@ def test_a_claim_without_its_volume_is_lost():
     simulation = make_simulation((r.PVCS, lost))
 
     assert claim(simulation)["status"]["phase"] == "Lost"
+
+
+def test_a_claim_may_name_its_volume():
+    simulation = make_simulation(
+        (r.PVCS, claim_manifest(volumeName="disk")), (r.PVS, volume_manifest("other"))
+    )
+    before = claim(simulation)["status"]["phase"]
+
+    simulation.create(r.PVS, volume_manifest("disk", size="9Gi"))
+    simulation.run(2)
+
+    assert before == "Pending"
+    assert claim(simulation)["status"]["capacity"] == {"storage": "9Gi"}
+
+
+def test_of_two_claims_to_one_volume_the_second_is_misbound():
+    second = claim_manifest("second", volumeName="disk")
+    second["metadata"]["annotations"] = {BIND_COMPLETED: "yes"}
+
+    simulation = make_simulation(
+        (r.PVS, volume_manifest("disk")), (r.PVCS, claim_manifest()), (r.PVCS, second)
+    )
+
+    assert claim(simulation)["status"]["phase"] == "Bound"
+    assert claim(simulation, "second")["status"]["phase"] == "Lost"
+    assert simulation.reasons("second") == ["ClaimMisbound"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "phases_left"),
+    [
+        pytest.param({"pv.kubernetes.io/bound-by-controller": "yes"}, ["Available"], id="freed"),
+        pytest.param({"pv.kubernetes.io/provisioned-by": "disks.example"}, [], id="removed"),
+    ],
+)
+def test_a_volume_whose_claim_took_another_is_let_go(annotations, phases_left):
+    simulation = make_simulation((r.PVS, volume_manifest("taken")), (r.PVCS, claim_manifest()))
+    ref = {"namespace": "default", "name": "data", "uid": claim(simulation)["metadata"]["uid"]}
+
+    late = volume_manifest("late", claimRef=ref, persistentVolumeReclaimPolicy="Delete")
+    late["metadata"]["annotations"] = annotations
+    simulation.create(r.PVS, late)
+    simulation.run(2)
+
+    left = [v for v in volumes(simulation) if v["metadata"]["name"] == "late"]
+    assert [each["status"]["phase"] for each in left] == phases_left
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("claim"), st.integers(0, 3), st.sampled_from(["1Gi", "3Gi"])),
+        st.tuples(st.just("volume"), st.integers(0, 3), st.sampled_from(["1Gi", "5Gi"])),
+        st.tuples(st.just("drop claim"), st.integers(0, 3), st.just("")),
+        st.tuples(st.just("drop volume"), st.integers(0, 3), st.just("")),
+        st.tuples(st.just("wait"), st.just(0), st.just("")),
+    ),
+    max_size=25,
+)
+
+
+def take_step(simulation, step, number, size):
+    store, name = simulation.store, f"x{number}"
+    resource, namespace = (r.PVCS, "default") if "claim" in step else (r.PVS, None)
+    if step == "wait":
+        simulation.run(1)
+    elif step.startswith("drop"):
+        if store.find(resource, namespace, name) is not None:
+            store.delete(resource, namespace, name)
+    elif store.find(resource, namespace, name) is None:
+        make = claim_manifest if step == "claim" else volume_manifest
+        simulation.create(resource, make(name, size=size))
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, provisions=st.booleans())
+def test_whatever_happens_claims_and_volumes_are_bound_in_pairs(steps, provisions):
+    simulation = make_simulation(*([(r.STORAGE_CLASSES, storage_class())] if provisions else []))
+
+    for step in steps:
+        take_step(simulation, *step)
+    simulation.run(5)
+
+    by_uid = {each["metadata"]["uid"]: each for each in simulation.store.list(r.PVCS)}
+    for each in by_uid.values():
+        if each["status"]["phase"] == "Bound":
+            held = volume(simulation, each["spec"]["volumeName"])
+            assert held["spec"]["claimRef"]["uid"] == each["metadata"]["uid"]
+    for each in volumes(simulation):
+        if each["status"]["phase"] == "Bound":
+            owner = by_uid[each["spec"]["claimRef"]["uid"]]
+            assert owner["spec"]["volumeName"] == each["metadata"]["name"]
+    if provisions:
+        assert {each["status"]["phase"] for each in by_uid.values()} <= {"Bound", "Lost"}
 
 
 def test_a_claim_without_a_class_gets_the_default_one():
