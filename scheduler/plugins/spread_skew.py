@@ -116,8 +116,9 @@ class _Skew:
         rows = np.flatnonzero(changes)
         ids = self.domains.ids[rows]
         here = self.by_domain[ids] + changes[rows]
+        # Should this domain become the lowest itself, it is not uneven by either measure.
         elsewhere = np.where(ids == domain, others, lowest)
-        uneven[rows] = here - np.minimum(here, elsewhere) > allowed
+        uneven[rows] = here - elsewhere > allowed
         return uneven
 
 
