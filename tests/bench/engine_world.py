@@ -4,17 +4,21 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import msgspec
 
-from kube.objects import Node, Pod
+from kube.objects import Namespace, Node, Pod
 from scheduler.decision import Decision
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import (
     Action,
     Bind,
     BindSucceeded,
+    Evict,
     NodeSeen,
+    ObjectSeen,
+    PodGone,
     PodSeen,
     Record,
     ReportFailure,
@@ -26,6 +30,8 @@ from scheduler.model import NodeFacts, PodFacts
 from scheduler.plugins.defaults import SCHEDULER_NAME, built_in_registry
 from tests.bench.templates import Json
 
+T = TypeVar("T")
+
 _START_S = 1_790_000_000.0
 _PATIENCE_S = 30.0
 """How long the engine may do nothing, on its own clock, before its pods count as refused."""
@@ -35,6 +41,10 @@ _KEPT_DECISIONS = 10_000
 
 class NotScheduledError(Exception):
     """Not all pods were scheduled, so there is no figure to print."""
+
+
+class WrongVictimError(Exception):
+    """A pod was to be evicted that is as important as the one that wants its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +95,11 @@ class EngineWorld:
         self._placed: dict[str, str] = {}
         self._decisions: deque[Decision] = deque(maxlen=_KEPT_DECISIONS)
         self._now_s = _START_S
+        self._untimed_s = 0.0
         self._refusal = "without a reason"
+        for namespace in namespaces:
+            found = ObjectSeen(_decode(namespace, Namespace))
+            self.engine.handle(found, now_s=self._now_s)
         for node in self.nodes.values():
             facts = NodeFacts.from_node(_decode(node, Node))
             self.engine.handle(NodeSeen(facts), now_s=self._now_s)
@@ -111,10 +125,15 @@ class EngineWorld:
         """
         facts = self._read(pods)
         n_pods = len(self._waiting)
+        self._untimed_s = 0.0
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         self._hand_in(facts)
         self._drain()
-        cost = Cost(n_pods, time.process_time() - cpu_s, time.perf_counter() - wall_s)
+        cost = Cost(
+            n_pods,
+            time.process_time() - cpu_s - self._untimed_s,
+            time.perf_counter() - wall_s - self._untimed_s,
+        )
         if self._waiting:
             raise NotScheduledError(
                 f"{len(self._waiting)} of {n_pods} pods not scheduled: {self._refusal}"
@@ -149,12 +168,15 @@ class EngineWorld:
                 self._now_s += 1.0
 
     def _perform(self, actions: list[Action]) -> bool:
-        """Answer everything that the engine asks for; tell whether anything was bound."""
+        """Answer all that the engine asks for; tell whether anything was bound or evicted."""
         is_progress = False
         for action in actions:
             match action:
                 case Bind():
                     self._bind(action)
+                    is_progress = True
+                case Evict():
+                    self._evict(action)
                     is_progress = True
                 case Record(decision):
                     self._decisions.append(decision)
@@ -168,9 +190,19 @@ class EngineWorld:
         self._placed[action.pod.uid] = action.node
         self._waiting.discard(action.pod.uid)
         self.engine.handle(BindSucceeded(action.pod.uid), now_s=self._now_s)
+        # What the watch would bring, ready made.
+        began_s = time.perf_counter()
         confirmed = replace(action.pod, node_name=action.node)
+        self._untimed_s += time.perf_counter() - began_s
         self.engine.handle(PodSeen(confirmed), now_s=self._now_s)
 
+    def _evict(self, action: Evict) -> None:
+        victim = self._pods[action.victim.uid]["spec"].get("priority", 0)
+        if victim >= self._pods[action.preemptor.uid]["spec"].get("priority", 0):
+            raise WrongVictimError(action.victim.key)
+        del self._placed[action.victim.uid]
+        self.engine.handle(PodGone(action.victim.key, action.victim.uid), now_s=self._now_s)
 
-def _decode(wire: Json, kind: type) -> object:
+
+def _decode(wire: Json, kind: type[T]) -> T:
     return msgspec.json.decode(msgspec.json.encode(wire), type=kind)

@@ -23,7 +23,7 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 from tests.bench import rules, templates
-from tests.bench.engine_world import Cost, EngineWorld, NotScheduledError
+from tests.bench.engine_world import Cost, EngineWorld, NotScheduledError, WrongVictimError
 from tests.bench.machine import describe
 from tests.bench.processes import rss_bytes
 from tests.bench.rules import Rule
@@ -41,6 +41,9 @@ MAX_MEMORY_BYTES = 2**30
 
 class BrokenRuleError(Exception):
     """The placements break a rule, so there is no figure to print."""
+
+
+NO_FIGURE = (NotScheduledError, WrongVictimError, BrokenRuleError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +243,7 @@ def show_case(case: Case) -> None:
     floors = f"floor {case.floor:,}, kube-scheduler's {upstream}"
     try:
         cost = in_own_process(partial(run, case))
-    except (NotScheduledError, BrokenRuleError) as error:
+    except NO_FIGURE as error:
         print(f"{case.name}: no figure ({floors}): {error}", flush=True)
         return
     verdict = "met" if cost.pods_per_cpu_s >= case.floor else "MISSED"
@@ -254,7 +257,7 @@ def show_case(case: Case) -> None:
 def show_gang() -> None:
     try:
         cost = in_own_process(partial(run, GANG))
-    except (NotScheduledError, BrokenRuleError) as error:
+    except NO_FIGURE as error:
         print(f"{GANG.name}: no figure (at most {MAX_GANG_MS} ms): {error}", flush=True)
         return
     verdict = "met" if cost.cpu_s * 1e3 <= MAX_GANG_MS else "MISSED"
@@ -282,7 +285,7 @@ def show_growth(case: Case) -> None:
     for n_nodes in GROWTH_NODES:
         try:
             cost = in_own_process(partial(run, case.resized(n_nodes)))
-        except (NotScheduledError, BrokenRuleError) as error:
+        except NO_FIGURE as error:
             words.append(f"{n_nodes:,}: no figure: {error}")
             break
         first_us = first_us or cost.cpu_us_per_pod
