@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -61,9 +62,17 @@ class FilterResult:
 
     def statuses(self, names: list[str], *, limit: int) -> dict[str, tuple[str, Status]]:
         """Spell out the first *limit* refused nodes: plugin and status by node name."""
+        rows = np.flatnonzero(self.codes)[:limit]
+        held = zip(*(each.nodes[rows].tolist() for each in self.rejections), strict=True)
+        # Most nodes are refused for the same few reasons.
+        spelled_out: dict[tuple[int, tuple[bool, ...]], tuple[str, Status]] = {}
         found: dict[str, tuple[str, Status]] = {}
-        for row in np.flatnonzero(self.codes)[:limit].tolist():
-            why = [each for each in self.rejections if each.nodes[row]]
-            status = Status(Code(int(self.codes[row])), tuple(each.reason for each in why))
-            found[names[row]] = (why[0].plugin, status)
+        for row, code, holds in zip(rows.tolist(), self.codes[rows].tolist(), held, strict=True):
+            if (code, holds) not in spelled_out:
+                spelled_out[code, holds] = self._spell_out(code, holds)
+            found[names[row]] = spelled_out[code, holds]
         return found
+
+    def _spell_out(self, code: int, holds: tuple[bool, ...]) -> tuple[str, Status]:
+        why = list(compress(self.rejections, holds))
+        return why[0].plugin, Status(Code(code), tuple(each.reason for each in why))

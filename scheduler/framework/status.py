@@ -34,7 +34,10 @@ class Code(IntEnum):
     @property
     def word(self) -> str:
         """The name that kube-scheduler prints."""
-        return "".join(part.capitalize() for part in self.name.split("_"))
+        return _WORDS[self]
+
+
+_WORDS: Final = {code: "".join(part.capitalize() for part in code.name.split("_")) for code in Code}
 
 
 @dataclass(frozen=True, slots=True)
