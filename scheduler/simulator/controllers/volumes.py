@@ -92,16 +92,24 @@ class VolumeController:
             self._free_volumes.drop(name)
         else:
             self._free_volumes.put(change.new)
-        for obj, is_current in ((change.old, False), (change.new, change.type != "DELETED")):
-            ref = obj["spec"].get("claimRef") if obj else None
-            if not ref:
-                continue
-            claim = (ref.get("namespace", ""), ref.get("name", ""))
-            if is_current:
-                self._set_aside.setdefault(claim, {})[name] = None
-            else:
-                self._set_aside.get(claim, {}).pop(name, None)
-            self._queue.add((PVCS.table, *claim))
+        self._index(change.old, is_current=False)
+        self._index(change.new, is_current=change.type != "DELETED")
+
+    def _index(self, volume: Object | None, *, is_current: bool) -> None:
+        """Note for which claim a volume is, or was, set aside; and look at that claim."""
+        ref = volume["spec"].get("claimRef") if volume else None
+        if volume is None or not ref:
+            return
+        name = volume["metadata"]["name"]
+        claim = (ref.get("namespace", ""), ref.get("name", ""))
+        set_aside = self._set_aside.setdefault(claim, {})
+        if is_current:
+            set_aside[name] = None
+        else:
+            set_aside.pop(name, None)
+        if not set_aside:
+            del self._set_aside[claim]
+        self._queue.add((PVCS.table, *claim))
 
     # --- claims
 
