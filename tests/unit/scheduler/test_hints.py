@@ -1,10 +1,17 @@
 """A refused pod is tried again when something happened that may help it, and only then."""
 
+import random
+from dataclasses import replace
+
 import pytest
 
 from kube.objects import NodeAffinity as Affinity
 from kube.objects import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Toleration
-from scheduler.framework.interface import Change, ClusterEvent
+from scheduler.cache import ClusterCache, pod_change
+from scheduler.framework.checks import _node as random_node
+from scheduler.framework.checks import _pod as random_pod
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import Change, ClusterEvent, PreFilterPlugin
 from scheduler.model import HostPort, Taint
 from scheduler.plugins.defaults import built_in_registry
 from scheduler.plugins.node_affinity import NodeAffinity, NodeAffinityArgs
@@ -194,3 +201,69 @@ def test_no_hint_stands_against_a_change_of_the_pod_itself(name):
     after = make_pending(tolerations=TOLERATED, requests={"cpu": 1})
 
     assert may_help(name, after, before=before, after=after, event=ClusterEvent.POD_UPDATE)
+
+
+def passing(plugin, pod, cache):
+    """Find the nodes that a filter lets a pod onto."""
+    state, snapshot = CycleState(), cache.snapshot
+    if isinstance(plugin, PreFilterPlugin):
+        plugin.pre_filter(state, pod=pod, snapshot=snapshot)
+    found = plugin.filter(state, pod=pod, snapshot=snapshot)
+    if found is None:
+        return set(snapshot.names)
+    return {name for name, row in snapshot.rows.items() if not found.codes[row]}
+
+
+def some_change(rng, cache, pods):
+    """Change a node or a pod, or add or remove one; tell as the engine would tell the queue."""
+    kind = rng.choice(("node", "new node", "gone", "shrunk"))
+    if kind in ("node", "new node") or not pods:
+        name = "new" if kind == "new node" else rng.choice(cache.snapshot.names)
+        return cache.set_node(random_node(rng, name))
+    before = rng.choice(pods)
+    if kind == "gone":
+        cache.remove_pod(before.uid)
+        return Change(ClusterEvent.ASSIGNED_POD_DELETE, before=before)
+    halved = {resource: amount // 2 for resource, amount in before.requests.items()}
+    after = replace(before, requests=halved)
+    cache.add_pod(after)
+    return pod_change(before, after)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NodeUnschedulable",
+        "NodeName",
+        "TaintToleration",
+        "NodeAffinity",
+        "NodePorts",
+        "NodeResourcesFit",
+    ],
+)
+def test_whatever_lets_a_refused_pod_in_is_hinted_at(name):
+    rng = random.Random(name)
+    kind = built_in_registry()[name]
+    plugin = kind(kind.args_type())
+    n_let_in = 0
+    for _ in range(1_500):
+        cache = ClusterCache()
+        for number in range(rng.randint(1, 3)):
+            cache.set_node(random_node(rng, f"n{number}"))
+        pods = [
+            random_pod(rng, f"p{number}", node=rng.choice(cache.snapshot.names))
+            for number in range(rng.randint(0, 5))
+        ]
+        for each in pods:
+            cache.add_pod(each)
+        wanted = {"node_name": rng.choice(("n0", "new"))} if name == "NodeName" else {}
+        pod = replace(random_pod(rng, "waiting"), **wanted)
+        before = passing(plugin, pod, cache)
+
+        change = some_change(rng, cache, pods)
+
+        if passing(plugin, pod, cache) - before:
+            n_let_in += 1
+            assert change.event & plugin.wakes_on
+            assert plugin.may_help(pod, change=change)
+    assert n_let_in > 20
