@@ -44,7 +44,7 @@ class NotScheduledError(Exception):
 
 
 class WrongVictimError(Exception):
-    """A pod was to be evicted that is as important as the one that wants its place."""
+    """A pod was to be evicted that is as important as any that wants its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +197,15 @@ class EngineWorld:
         self.engine.handle(PodSeen(confirmed), now_s=self._now_s)
 
     def _evict(self, action: Evict) -> None:
-        victim = self._pods[action.victim.uid]["spec"].get("priority", 0)
-        if victim >= self._pods[action.preemptor.uid]["spec"].get("priority", 0):
+        waiting = max(_priority(self._pods[uid]) for uid in self._waiting)
+        if _priority(self._pods[action.victim.uid]) >= waiting:
             raise WrongVictimError(action.victim.key)
         del self._placed[action.victim.uid]
         self.engine.handle(PodGone(action.victim.key, action.victim.uid), now_s=self._now_s)
+
+
+def _priority(pod: Json) -> int:
+    return int(pod["spec"].get("priority", 0))
 
 
 def _decode(wire: Json, kind: type[T]) -> T:
