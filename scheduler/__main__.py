@@ -29,6 +29,7 @@ from scheduler.engine import Engine, EngineSettings
 from scheduler.framework.configuration import KubeSchedulerConfiguration, load_configuration
 from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.framework.profile import make_profiles
+from scheduler.framework.registry import Registry
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
 from scheduler.predictions import PredictionSettings
 from scheduler.queue import QueueSettings
@@ -50,17 +51,19 @@ def main(arguments: Sequence[str], *, env: Mapping[str, str]) -> int:
 
 
 def _load_profiles(
-    settings: SchedulerSettings, *, beside: Path | None
+    settings: SchedulerSettings, *, beside: Path | None, registry: Registry
 ) -> KubeSchedulerConfiguration:
     if not settings.profile_path:
         return built_in_configuration()
     folder = beside.parent if beside is not None else Path()
-    return load_configuration(folder / settings.profile_path, registry=built_in_registry())
+    return load_configuration(folder / settings.profile_path, registry=registry)
 
 
 def _serve(start: Start[SchedulerSettings]) -> int:
     settings = start.settings
-    configuration = _load_profiles(settings, beside=start.path)
+    registry = built_in_registry()
+    registry.add_installed()
+    configuration = _load_profiles(settings, beside=start.path, registry=registry)
     cluster = load_cluster(
         kubeconfig=settings.kubernetes.kubeconfig_path or None,
         in_cluster=settings.kubernetes.in_cluster,
@@ -75,7 +78,7 @@ def _serve(start: Start[SchedulerSettings]) -> int:
     ):
 
         def make_shell() -> ClusterShell:
-            profiles = make_profiles(configuration, registry=built_in_registry())
+            profiles = make_profiles(configuration, registry=registry)
             return ClusterShell(
                 client,
                 engine=Engine(profiles, settings=engine_settings(settings, configuration)),

@@ -1,6 +1,6 @@
 """Upstream's ``KubeSchedulerConfiguration``, as far as this scheduler goes; strict beyond."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -75,6 +75,8 @@ class ProfileConfiguration(Settings, frozen=True, rename="camel"):
     """Accepted for upstream's files; all nodes are always looked at."""
     plugins: Plugins = Plugins()
     plugin_config: tuple[PluginConfig, ...] = ()
+    one_pod_per_node: bool = False
+    """Ours: no node gets a second pod of this profile (adds the plugin OnePodPerNode)."""
 
 
 class KubeSchedulerConfiguration(Settings, frozen=True, rename="camel"):
@@ -95,10 +97,45 @@ class KubeSchedulerConfiguration(Settings, frozen=True, rename="camel"):
 def load_configuration(path: Path, *, registry: Registry) -> KubeSchedulerConfiguration:
     """Read a ``KubeSchedulerConfiguration``, down to each plugin's own arguments.
 
+    Plugins that it names by path (``module:Class``) are added to *registry*.
+
     Raises:
         SettingsError: The file cannot be read, or a key or value is wrong; names file and line.
+        ConfigError: A path leads to no plugin.
     """
+    names = load_settings(_Names, path=path, env={}, prefix="")
+    for name in names.of_plugins():
+        if ":" in name:
+            registry.add_by_path(name)
     return load_settings(_configuration_type(registry), path=path, env={}, prefix="")
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """Something in a profile that says which plugin it is about."""
+
+    name: str = ""
+
+
+class _NamedProfile(msgspec.Struct, frozen=True, rename="camel"):
+    """As much of a profile as names plugins."""
+
+    plugins: dict[str, dict[str, tuple[_Named, ...]]] = {}
+    plugin_config: tuple[_Named, ...] = ()
+
+
+class _Names(msgspec.Struct, frozen=True):
+    """As much of the file as names plugins: they say what the rest of it may hold."""
+
+    profiles: tuple[_NamedProfile, ...] = ()
+
+    def of_plugins(self) -> Iterator[str]:
+        """Go through all names."""
+        for profile in self.profiles:
+            for point in profile.plugins.values():
+                for named in point.get("enabled", ()):
+                    yield named.name
+            for named in profile.plugin_config:
+                yield named.name
 
 
 def _configuration_type(registry: Registry) -> type[KubeSchedulerConfiguration]:
@@ -107,8 +144,8 @@ def _configuration_type(registry: Registry) -> type[KubeSchedulerConfiguration]:
     One decoding of the whole file can then name the line of whatever is wrong.
     """
     configs = [
-        _narrowed(PluginConfig, {"args": (plugin.args_type, plugin.args_type())}, tag=plugin.name)
-        for plugin in registry
+        _narrowed(PluginConfig, {"args": (plugin.args_type, plugin.args_type())}, tag=name)
+        for name, plugin in registry.items()
     ]
     profile = _narrowed(
         ProfileConfiguration, {"plugin_config": (_tuple_of(reduce(or_, configs)), ())}

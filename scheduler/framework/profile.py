@@ -6,7 +6,7 @@ outdoes the default; what is disabled there is left out, ``*`` leaves out all.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from scheduler.errors import ConfigError
 from scheduler.framework.configuration import (
@@ -31,6 +31,9 @@ from scheduler.framework.interface import (
     ScorePlugin,
 )
 from scheduler.framework.registry import Registry
+
+ONE_POD_PER_NODE: Final = "OnePodPerNode"
+"""The plugin behind the option of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +97,13 @@ def make_profiles(
 
 
 def _make_profile(configuration: ProfileConfiguration, registry: Registry) -> Profile:
-    arguments = {each.name: each.args for each in configuration.plugin_config}
+    arguments = {registry.name_of(c.name): c.args for c in configuration.plugin_config}
     if len(arguments) < len(configuration.plugin_config):
         raise ConfigError("pluginConfig holds one plugin twice")
     _check_names(configuration.plugins, registry)
-    multi_point = _merge(registry.default_weights, configuration.plugins.multi_point)
+    option = {ONE_POD_PER_NODE: 0} if configuration.one_pod_per_node else {}
+    defaults = {**registry.default_weights, **option}
+    multi_point = _merge(defaults, configuration.plugins.multi_point, registry)
     made: dict[str, Plugin] = {}
 
     def instance(name: str) -> Plugin:
@@ -109,7 +114,7 @@ def _make_profile(configuration: ProfileConfiguration, registry: Registry) -> Pr
 
     def at(point: type[Any], changes: PluginSet) -> tuple[Any, dict[str, int]]:
         inherited = {n: w for n, w in multi_point.items() if issubclass(registry[n], point)}
-        weights = _merge(inherited, changes)
+        weights = _merge(inherited, changes, registry)
         for name in weights:
             if not issubclass(registry[name], point):
                 raise ConfigError(f"{name} is no {point.__name__}")
@@ -138,12 +143,13 @@ def _make_profile(configuration: ProfileConfiguration, registry: Registry) -> Pr
     )
 
 
-def _merge(inherited: Mapping[str, int], changes: PluginSet) -> dict[str, int]:
+def _merge(inherited: Mapping[str, int], changes: PluginSet, registry: Registry) -> dict[str, int]:
     """Apply one set of changes; a plugin enabled anew keeps its place unless it was disabled."""
-    disabled = {each.name for each in changes.disabled}
+    disabled = {registry.name_of(each.name) for each in changes.disabled}
     kept = {} if "*" in disabled else {n: w for n, w in inherited.items() if n not in disabled}
     for each in changes.enabled:
-        kept[each.name] = each.weight or inherited.get(each.name, 0)
+        name = registry.name_of(each.name)
+        kept[name] = each.weight or inherited.get(name, 0)
     return kept
 
 
@@ -164,7 +170,7 @@ def _check_names(plugins: Plugins, registry: Registry) -> None:
         plugins.post_bind,
     )
     for changes in sets:
-        enabled = [each.name for each in changes.enabled]
+        enabled = [registry.name_of(each.name) for each in changes.enabled]
         if len(set(enabled)) < len(enabled):
             raise ConfigError(f"a plugin is enabled twice at one point: {', '.join(enabled)}")
         for name in [*enabled, *(each.name for each in changes.disabled if each.name != "*")]:

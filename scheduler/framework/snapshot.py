@@ -56,6 +56,8 @@ class Snapshot:
         """Non-zero where the node has the taint."""
         self.host_ports: Amounts[HostPort] = Amounts()
         """How many pods take the port."""
+        self.by_scheduler: Amounts[str] = Amounts()
+        """How many pods on the node have the scheduler name."""
         self.labels = Labels()
         self.claims: Uses[str] = Uses()
         """How many pods on the node use the claim (``namespace/name``)."""
@@ -227,6 +229,7 @@ class Snapshot:
         for resource, amount in pod.requests.items():
             self.requested.add(row, key=resource, amount=sign * amount)
         self.requested.add(row, key=PODS, amount=sign)
+        self.by_scheduler.add(row, key=pod.scheduler_name, amount=sign)
         for resource in (CPU, MEMORY):
             amount = pod.scored_requests.get(resource, 0)
             self.scored_requested.add(row, key=resource, amount=sign * amount)
@@ -256,6 +259,7 @@ _POD_COLUMNS = (
     "requested",
     "scored_requested",
     "host_ports",
+    "by_scheduler",
     "claims",
     "disks",
     "carried_terms",

@@ -18,6 +18,7 @@ from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
 from scheduler.plugins.node_resources import NodeResourcesFit
+from scheduler.plugins.one_pod_per_node import OnePodPerNode
 from scheduler.plugins.pod_topology_spread import PodTopologySpread
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.plugins.queue_order import PrioritySort, SchedulingGates
@@ -55,6 +56,7 @@ def built_in_registry() -> Registry:
             (ImageLocality, 1),
             (DefaultBinder, 0),
             (NodePrediction, None),
+            (OnePodPerNode, None),
         ]
     )
 

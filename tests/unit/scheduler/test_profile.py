@@ -4,15 +4,21 @@ import re
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kube.edge.settings import SettingsError
 from scheduler.errors import ConfigError
 from scheduler.framework.configuration import load_configuration
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import PluginArgs, ScorePlugin
 from scheduler.framework.profile import make_profiles
-from scheduler.framework.registry import Registry
+from scheduler.framework.registry import ENTRY_POINTS, Registry
+from scheduler.framework.runtime import FilterRun
+from scheduler.framework.status import unschedulable
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
 from scheduler.plugins.node_name import NodeName
+from tests.unit.scheduler.worlds import make_facts, make_pending, make_snapshot
 
 HEAD = """\
 apiVersion: kubescheduler.config.k8s.io/v1
@@ -35,10 +41,85 @@ def profiles(tmp_path):
     def load(text):
         path = tmp_path / "profile.yaml"
         path.write_text(HEAD + textwrap.dedent(text))
-        configuration = load_configuration(path, registry=built_in_registry())
-        return make_profiles(configuration, registry=built_in_registry())
+        registry = built_in_registry()
+        return make_profiles(load_configuration(path, registry=registry), registry=registry)
 
     return load
+
+
+class QuietArgs(PluginArgs, frozen=True):
+    """Arguments of a plugin that is not ours."""
+
+    loudness: int = 1
+
+
+class Quiet(ScorePlugin):
+    """A plugin that is not ours."""
+
+    name = "Quiet"
+    args_type = QuietArgs
+
+    def score(self, state, *, pod, snapshot):
+        return np.full(snapshot.n_nodes, self.args.loudness, dtype=np.int64)
+
+
+def test_a_plugin_by_its_path_runs_with_its_weight_and_arguments(profiles):
+    profile = profiles(f"""\
+        profiles:
+          - schedulerName: mine
+            plugins: {{multiPoint: {{enabled: [{{name: "{__name__}:Quiet", weight: 4}}]}}}}
+            pluginConfig: [{{name: "{__name__}:Quiet", args: {{loudness: 7}}}}]
+    """)["mine"]
+
+    [quiet] = [plugin for plugin in profile.score if plugin.name == "Quiet"]
+    assert (profile.weights["Quiet"], quiet.args.loudness) == (4, 7)
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("no.such.module:Quiet", "No module named"),
+        (f"{__name__}:Nothing", "'Nothing' in .* is no plugin"),
+        (f"{__name__}:HEAD", "'HEAD' in .* is no plugin"),
+        ("a b:c", "cannot be loaded"),
+    ],
+)
+def test_a_path_that_leads_to_no_plugin_is_refused(profiles, path, what):
+    with pytest.raises(ConfigError, match=what):
+        profiles(f'profiles: [{{plugins: {{score: {{enabled: [{{name: "{path}"}}]}}}}}}]')
+
+
+def test_installed_packages_offer_plugins_by_entry_point(tmp_path, monkeypatch):
+    package = tmp_path / "quiet-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: quiet\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\nQuiet = {__name__}:Quiet\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    registry = built_in_registry()
+    registry.add_installed()
+
+    assert registry["Quiet"] is Quiet
+    assert "Quiet" not in registry.default_weights
+
+
+def test_one_pod_per_node_is_an_option_of_a_profile(profiles):
+    [mine, other] = profiles(
+        "profiles: [{schedulerName: mine, onePodPerNode: true}, {schedulerName: other}]"
+    ).values()
+    pods = [(make_pending("a", scheduler_name="mine"), "n1")]
+    pods += [(make_pending("b", scheduler_name="other"), "n2")]
+    snapshot = make_snapshot(make_facts("n1"), make_facts("n2"), pods=pods)
+
+    def refused(profile):
+        pod = make_pending("c", scheduler_name=profile.scheduler_name)
+        found = FilterRun(profile, state=CycleState(), pod=pod, snapshot=snapshot).run()
+        return found.statuses(snapshot.names, limit=9)
+
+    assert refused(other) == {}
+    assert refused(mine) == {
+        "n1": ("OnePodPerNode", unschedulable("node(s) already run a pod of this profile"))
+    }
 
 
 def test_upstreams_defaults_hold_where_nothing_is_said(profiles):
