@@ -180,5 +180,5 @@ def _read(line: bytes, decoder: msgspec.json.Decoder[Scenario], *, place: str) -
     try:
         scenario = decoder.decode(line)
         return Recording(scenario.id, scenario.family, World.of(scenario), scenario.expected)
-    except (msgspec.DecodeError, RecursionError, ConformanceError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ConformanceError) as error:
         raise ConformanceError(f"{place}: no scenario: {error}") from error

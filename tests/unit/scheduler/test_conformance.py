@@ -198,12 +198,14 @@ def test_a_line_that_is_no_scenario_is_named(check, second, words):
     ("name", "words"),
     [
         pytest.param("absent.jsonl", "No such file or directory", id="no file"),
+        pytest.param("bytes.jsonl", "can't decode byte", id="no text"),
         pytest.param("empty.jsonl", "holds no scenario", id="empty"),
         pytest.param("plain.jsonl.gz", "Not a gzipped file", id="not compressed"),
         pytest.param("cut.jsonl.gz", "ended before the end", id="cut off"),
     ],
 )
 def test_a_file_that_is_none_is_named(tmp_path, name, words):
+    (tmp_path / "bytes.jsonl").write_bytes(b'{"id": "\xff"}')
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "plain.jsonl.gz").write_text("{}")
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(json.dumps(placed()).encode())[:-20])
@@ -212,5 +214,5 @@ def test_a_file_that_is_none_is_named(tmp_path, name, words):
     code = run([str(tmp_path / name)], out=io.StringIO(), err=err)
 
     assert code == UNUSABLE
-    assert f"{name}: " in err.getvalue()
+    assert f"{name}:" in err.getvalue()
     assert words in err.getvalue()
