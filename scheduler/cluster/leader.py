@@ -109,7 +109,7 @@ class LeaderElector:
         now = rfc3339_micro(self._lock.now_s())
         record = msgspec.structs.replace(
             self._lease.spec,
-            holder_identity="",
+            holder_identity=None,  # API servers of late refuse an empty one
             lease_duration_seconds=_RELEASED_FOR_S,
             acquire_time=now,
             renew_time=now,

@@ -13,7 +13,7 @@ class LeaseRecord(Struct, frozen=True, omit_defaults=True):
     """Who holds the lease. Its times are notes for people: nobody compares clocks."""
 
     holder_identity: str | None = None
-    """Empty if it was released."""
+    """Absent, or empty, if it was released."""
     lease_duration_seconds: int | None = None
     acquire_time: str | None = None
     renew_time: str | None = None

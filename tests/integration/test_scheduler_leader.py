@@ -9,6 +9,7 @@ from kube.client import Client
 from scheduler.cluster.leader import LeaderElector
 from scheduler.framework.leader_election import LeaderElectionConfiguration
 from tests.fakes import Answer, FakeApiServer, refusal
+from tests.simulator_program import serving
 
 LEASES = "/apis/coordination.k8s.io/v1/leases"
 KEY = "kube-system/ai-scheduler"
@@ -173,10 +174,40 @@ def test_a_released_lease_is_taken_at_once(server, candidate):
     released = record(server)
     two.attempt()
 
-    assert (released["holderIdentity"], released["leaseDurationSeconds"]) == ("", 1)
+    assert "holderIdentity" not in released
+    assert released["leaseDurationSeconds"] == 1
     assert not one.is_leader
     assert two.is_leader
     assert record(server)["leaseTransitions"] == 1
+
+
+@pytest.mark.parametrize("nobody", ["", None])
+def test_a_lease_that_others_released_is_taken_at_once(server, candidate, nobody):
+    held_by(server, nobody)
+    one = candidate("one")
+
+    one.attempt()
+
+    assert one.is_leader
+
+
+@pytest.mark.integration
+def test_a_cluster_that_checks_leases_takes_all_that_is_written(clock):
+    with serving("--nodes=1") as program, Client.for_url(program.url) as client:
+        one, two = (
+            LeaderElector(
+                client, settings=SETTINGS, rng=random.Random(1), identity=name, monotonic=clock
+            )
+            for name in ("one", "two")
+        )
+        one.attempt()
+        one.attempt()
+        two.attempt()
+        assert (one.is_leader, two.is_leader) == (True, False)
+
+        one.release()
+        two.attempt()
+        assert (one.is_leader, two.is_leader) == (False, True)
 
 
 def test_who_does_not_lead_releases_nothing(server, candidate):
