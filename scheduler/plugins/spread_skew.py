@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Final
 
 import numpy as np
@@ -147,7 +147,7 @@ class HardSpread:
     ) -> "HardSpread":
         """Count the pods of the actual snapshot; only nodes with all keys count."""
         domains = [Domains.of(snapshot, key=each.topology_key) for each in constraints]
-        candidates = np.logical_and.reduce([each.has_key for each in domains])
+        candidates = reduce(np.logical_and, (each.has_key for each in domains))
         inclusion = Inclusion(pod, snapshot=snapshot, candidates=candidates)
         return cls(
             [
