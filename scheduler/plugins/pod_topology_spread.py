@@ -36,7 +36,8 @@ class PodTopologySpread(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlug
     """Refuses nodes where hard constraints would be broken; rates by the soft ones.
 
     A terminating pod is not counted, and neither is any pod by an empty selector, as kube-scheduler
-    1.36 has it.
+    1.36 has it. When preemption is tried there, a terminating victim is subtracted all the same, so
+    that the pod may be sent where it does not fit; here what was not counted is not subtracted.
     """
 
     name = "PodTopologySpread"
