@@ -168,19 +168,17 @@ class InterPodAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugi
     def _pulls(self, pod: PodFacts, snapshot: Snapshot) -> Mapping[str, IntColumn]:
         """Weigh the pods on each node, by topology key."""
         found: dict[str, IntColumn] = {}
+        nothing = np.zeros(snapshot.n_nodes, dtype=np.int64)
         for weight, term in pod.preferred_terms:
             weights = weight * snapshot.count(_query((term,), snapshot))
-            known = found.get(term.topology_key)
-            found[term.topology_key] = weights if known is None else known + weights
+            found[term.topology_key] = found.get(term.topology_key, nothing) + weights
         worth: dict[str, dict[CarriedTerm, int]] = {}
         for carried in _speaking_of(pod, snapshot):
             weight = self._hard_weight if carried.kind == "affinity" else carried.weight
             if weight:
                 worth.setdefault(carried.term.topology_key, {})[carried] = weight
         for key, terms in worth.items():
-            weights = snapshot.carried_terms.total(terms)
-            known = found.get(key)
-            found[key] = weights if known is None else known + weights
+            found[key] = found.get(key, nothing) + snapshot.carried_terms.total(terms)
         return found
 
 
@@ -193,16 +191,16 @@ def _rules(pod: PodFacts, snapshot: Snapshot) -> _Rules:
             domains[key] = Domains.of(actual, key=key)
         return Nearby.of(amounts, domains=domains[key])
 
-    together = _query(pod.pod_affinity, actual) if pod.pod_affinity else None
+    together: PodQuery | None = None
+    together_near: tuple[Nearby, ...] = ()
+    if pod.pod_affinity:
+        together = _query(pod.pod_affinity, actual)
+        keys = dict.fromkeys(term.topology_key for term in pod.pod_affinity)
+        together_near = tuple(nearby(actual.count(together), key=key) for key in keys)
     apart = [(term.topology_key, _query((term,), actual)) for term in pod.pod_anti_affinity]
     return _Rules(
         together,
-        ()
-        if together is None
-        else tuple(
-            nearby(actual.count(together), key=key)
-            for key in dict.fromkeys(term.topology_key for term in pod.pod_affinity)
-        ),
+        together_near,
         tuple((query, nearby(actual.count(query), key=key)) for key, query in apart),
         {key: nearby(terms, key=key) for key, terms in _against(pod, actual).items()},
     )
