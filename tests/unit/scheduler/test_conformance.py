@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from scheduler.__main__ import main
 from scheduler.conformance.command import AGREES, DISAGREES, UNUSABLE, run
 
 SUCCESS = {"code": "Success"}
@@ -93,6 +94,16 @@ def test_counts_what_agrees_by_family(check, name):
 
     assert code == AGREES
     assert text == "placed: 2 of 2\nagree 2 of 2\n"
+
+
+def test_is_a_command_of_the_scheduler(tmp_path, capsys):
+    path = tmp_path / "recorded.jsonl"
+    path.write_text(json.dumps(placed()))
+
+    code = main(["conformance", str(path)], env={})
+
+    assert code == AGREES
+    assert capsys.readouterr().out.endswith("agree 1 of 1\n")
 
 
 def changed(**expected):

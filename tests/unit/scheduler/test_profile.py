@@ -188,6 +188,44 @@ def test_plugins_are_enabled_disabled_and_weighed(profiles, plugins, weights):
     assert "TaintToleration" in [plugin.name for plugin in profile.filter]
 
 
+def test_arguments_are_spelled_as_upstream_spells_them(profiles):
+    profile = profiles("""\
+        profiles:
+          - schedulerName: mine
+            pluginConfig:
+              - name: NodeResourcesFit
+                args:
+                  apiVersion: kubescheduler.config.k8s.io/v1
+                  kind: NodeResourcesFitArgs
+                  ignoredResourceGroups: [example.com]
+                  scoringStrategy:
+                    type: RequestedToCapacityRatio
+                    resources: [{name: cpu, weight: 0}]
+                    requestedToCapacityRatio:
+                      shape: [{utilization: 0, score: 0}, {utilization: 100, score: 10}]
+              - name: NodeResourcesBalancedAllocation
+                args:
+                  formula: v1.35
+                  resources: [{name: cpu, weight: 1}, {name: memory, weight: 1}]
+              - name: NodeAffinity
+                args:
+                  addedAffinity:
+                    requiredDuringSchedulingIgnoredDuringExecution:
+                      nodeSelectorTerms:
+                        - matchExpressions: [{key: pool, operator: In, values: [a]}]
+              - name: DynamicResources
+                args: {filterTimeout: 10s}
+        """)["mine"]
+
+    args = {name: plugin.args for name, plugin in profile.plugins().items()}
+    ratio = args["NodeResourcesFit"].scoring_strategy.requested_to_capacity_ratio
+    added = args["NodeAffinity"].added_affinity
+    assert [point.score for point in ratio.shape] == [0, 10]
+    assert args["NodeResourcesBalancedAllocation"].formula == "v1.35"
+    assert added.required_during_scheduling_ignored_during_execution is not None
+    assert args["DynamicResources"].filter_timeout == 10.0
+
+
 def test_arguments_reach_their_plugin(profiles):
     profile = profiles("""\
         profiles:
