@@ -3,6 +3,7 @@
 Amounts are integers: millicores for cpu, bytes for memory, whole units for the rest.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -135,8 +136,9 @@ class NodeFacts:
             labels=node.metadata.labels or {},
             taints=tuple(Taint(t.key, t.value or "", t.effect) for t in node.spec.taints or []),
             is_unschedulable=bool(node.spec.unschedulable),
+            # The same images are on many nodes, of which each brings their names anew.
             images={
-                name: image.size_bytes
+                sys.intern(name): image.size_bytes
                 for image in node.status.images or []
                 for name in image.names or []
             },
