@@ -12,12 +12,14 @@ from typing import Final, TypeVar
 import numpy as np
 
 from kube.objects import (
+    GceVolumeSource,
     NodeAffinity,
     NodeSelector,
     NodeSelectorRequirement,
     NodeSelectorTerm,
     PreferredSchedulingTerm,
     Toleration,
+    Volume,
 )
 from kube.quantity import CPU, MEMORY
 from kube.selectors import LabelQuery, labels_query
@@ -293,7 +295,13 @@ def _pod(rng: random.Random, name: str, *, node: str = "") -> PodFacts:
         spread=tuple(_spread(rng) for _ in range(rng.choice((0, 0, 1, 2)))),
         workload=f"default/Deployment/{rng.choice('abc')}",
         is_terminating=rng.random() < 0.1,
+        volumes=tuple(_disk(rng) for _ in range(rng.choice((0, 0, 1)))),
     )
+
+
+def _disk(rng: random.Random) -> Volume:
+    source = GceVolumeSource(pd_name=rng.choice("ab"), read_only=rng.random() < 0.5)
+    return Volume(name="disk", gce_persistent_disk=source)
 
 
 def _terms(rng: random.Random) -> tuple[AffinityTerm, ...]:
