@@ -1,5 +1,6 @@
 """The volumes that claims can still get."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -18,8 +19,8 @@ class Candidate:
 
     __slots__ = (
         "access_modes",
-        "attributes_class",
         "capacity_bytes",
+        "kind",
         "label",
         "name",
         "place",
@@ -32,19 +33,16 @@ class Candidate:
         self.name = volume.metadata.name
         self.capacity_bytes = volume.capacity_bytes
         self.access_modes = frozenset(volume.spec.access_modes or ())
-        self.attributes_class = volume.spec.volume_attributes_class_name or ""
+        self.kind = _kind(volume)
         self.terms: list[NodeSelectorTerm] | None = affinity_of(volume)
         self.label = label_of(self.terms)
         self.place = msgspec.json.encode(self.terms)
         """The same for volumes that reach the same nodes."""
 
-    def holds(self, claim: PersistentVolumeClaim, *, requested_bytes: int) -> bool:
-        """Tell whether it is large enough and of the kind that *claim* asks for."""
-        return (
-            self.capacity_bytes >= requested_bytes
-            and self.volume.volume_mode == claim.volume_mode
-            and self.attributes_class == (claim.spec.volume_attributes_class_name or "")
-        )
+
+def _kind(owner: PersistentVolume | PersistentVolumeClaim) -> tuple[str, str]:
+    """Return what must be the same of a claim and its volume."""
+    return owner.volume_mode, owner.spec.volume_attributes_class_name or ""
 
 
 class Inventory:
@@ -92,8 +90,8 @@ class Inventory:
             if each.volume.is_set_aside_for(claim)
         ]
         for each in given or ([promised] if promised is not None else []):
-            is_of_class = each.volume.class_name == claim.class_name
-            if is_of_class and each.holds(claim, requested_bytes=requested_bytes):
+            is_of_kind = each.kind == _kind(claim) and each.volume.class_name == claim.class_name
+            if is_of_kind and each.capacity_bytes >= requested_bytes:
                 return each
         return None
 
@@ -104,12 +102,14 @@ class Inventory:
 
         Each comes with its rank among all free volumes of its class.
         """
-        requested_bytes = claim.requested_bytes or 0
+        free, kind = self._free.get(claim.class_name, []), _kind(claim)
         asked_modes = frozenset(claim.spec.access_modes or ())
         query = label_query(claim.spec.selector)
-        for position, each in enumerate(self._free.get(claim.class_name, ())):
+        first = bisect_left(free, claim.requested_bytes or 0, key=lambda each: each.capacity_bytes)
+        for position in range(first, len(free)):
+            each = free[position]
             if (
-                each.holds(claim, requested_bytes=requested_bytes)
+                each.kind == kind
                 and asked_modes <= each.access_modes
                 and assumed.claim_of(each.name) is None
                 and (query is None or query.matches(each.volume.metadata.labels or {}))
