@@ -29,7 +29,7 @@ class Uses(Generic[K]):
     def fork(self) -> "Uses[K]":
         """Copy, at the cost of what changes; rows may be neither added nor removed."""
         fork: Uses[K] = Uses()
-        fork._by_key, fork._by_row = dict(self._by_key), list(self._by_row)
+        fork._by_key, fork._by_row = self._by_key, self._by_row
         fork._n_distinct = self._n_distinct.fork()
         fork._own = set(), set()
         return fork
@@ -84,6 +84,8 @@ class Uses(Generic[K]):
         if self._own is None:
             return
         keys, rows = self._own
+        if not keys:
+            self._by_key, self._by_row = dict(self._by_key), list(self._by_row)
         if key not in keys:
             keys.add(key)
             self._by_key[key] = dict(self._by_key.get(key, ()))
