@@ -12,7 +12,7 @@ import msgspec
 from kube.backoff import Backoff
 from kube.client import MERGE_PATCH, Client
 from kube.edge.logs import facts
-from kube.errors import ConflictError, KubeError, NotFoundError, ThrottledError, UnavailableError
+from kube.errors import KubeError, NotFoundError, ThrottledError, UnavailableError
 from kube.instants import rfc3339
 from scheduler.events import Event, Evict, EvictFailed, WriteFailed, WriteFirst, Written
 from scheduler.model import PodFacts
@@ -51,13 +51,14 @@ class Evictor:
     def evict(self, action: Evict) -> None:
         """Say on the pod why it has to go, and delete it.
 
-        A pod that is gone already, or was replaced by another of its name, is what was wanted.
+        A pod that is gone already is what was wanted. A conflict may mean that another took its
+        name, which the watch will say, or that nothing was deleted.
         """
         victim = action.victim
         try:
             self._attempt(lambda: self._say_why(action))
             self._attempt(lambda: self._delete(victim))
-        except (NotFoundError, ConflictError):
+        except NotFoundError:
             return
         except KubeError as error:
             log.warning("pod not evicted", extra=facts(pod=victim.key, error=str(error)))
