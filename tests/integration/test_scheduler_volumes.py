@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import requests
 from prometheus_client import CollectorRegistry
 
 from kube.client import Client
@@ -106,16 +107,24 @@ def test_a_claim_that_waits_for_its_pod_gets_its_volume_where_the_pod_goes(clust
     assert claim["status"]["phase"] == "Bound"
 
 
-def test_each_pod_gets_a_local_volume_of_its_own_and_its_node(cluster):
+FAULTS = {"p_conflict": 0.2, "p_answer_lost": 0.2, "p_watch_dropped": 0.1}
+
+
+@pytest.mark.parametrize("faults", [{}, FAULTS], ids=["calm", "faults"])
+def test_each_pod_gets_a_local_volume_of_its_own_and_its_node(cluster, faults):
+    spared = {"spared_user_agent": "python-requests"}
+    answer = requests.put(f"{cluster.url}/simulator/v1/faults", json=faults | spared, timeout=10)
+    assert answer.ok, answer.text
     create_class(cluster, provisioner="kubernetes.io/no-provisioner")
     nodes = [node["metadata"]["name"] for node in cluster.items("/api/v1/nodes")]
     for node in nodes:
         create_local_volume(cluster, f"disk-of-{node}", node=node)
     for index in range(len(nodes)):
         create_claim(cluster, f"data-{index}")
+    for index in range(len(nodes)):
         create_pod(cluster, f"web-{index}", claim=f"data-{index}")
 
-    found = {index: wait_for(lambda i=index: node_of(cluster, f"web-{i}")) for index in range(3)}
+    found = {i: wait_for(lambda i=i: node_of(cluster, f"web-{i}")) for i in range(3)}
 
     assert sorted(found.values()) == sorted(nodes)
     volumes = {each["metadata"]["name"]: each["spec"] for each in cluster.items(VOLUMES)}
