@@ -65,7 +65,7 @@ class Attempts:
     def attempt(self, queued: QueuedPod, *, now_s: float) -> list[Action]:
         """Try to place a pod that goes alone."""
         try:
-            outcome = self._cycle(queued, now_s=now_s)
+            outcome = self._run_cycle(queued, now_s=now_s)
             refused = self._assume(queued, outcome, now_s=now_s)
         except PluginError as error:
             return self._fail([queued], error, now_s=now_s)
@@ -76,17 +76,20 @@ class Attempts:
         self._desk.nominations.remove(queued.pod.uid)
         return [Record(outcome.decision), *self._go_on(queued, now_s=now_s)]
 
-    def _cycle(self, queued: QueuedPod, *, now_s: float) -> Outcome:
+    def cycle(self, scheduler_name: str) -> Cycle:
+        """Return what the next cycle of a profile will work with."""
         desk = self._desk
-        cycle = Cycle(
-            profile=desk.profiles[queued.pod.scheduler_name],
+        return Cycle(
+            profile=desk.profiles[scheduler_name],
             book=desk.book,
             snapshot=desk.cache.snapshot,
             nominations=desk.nominations,
             seed=desk.seed,
             n_recorded_nodes=desk.n_recorded_nodes,
         )
-        return run_cycle(cycle, queued=queued, now_s=now_s)
+
+    def _run_cycle(self, queued: QueuedPod, *, now_s: float) -> Outcome:
+        return run_cycle(self.cycle(queued.pod.scheduler_name), queued=queued, now_s=now_s)
 
     def _assume(
         self, queued: QueuedPod, outcome: Outcome, *, now_s: float
@@ -224,7 +227,7 @@ class Attempts:
         placed: list[tuple[QueuedPod, Outcome]] = []
         failed: list[tuple[QueuedPod, Outcome]] = []
         for queued in members:
-            outcome = self._cycle(queued, now_s=now_s)
+            outcome = self._run_cycle(queued, now_s=now_s)
             refused = self._assume(queued, outcome, now_s=now_s)
             if refused is not None:
                 decision = replace(outcome.decision, node=None, message=refused[1])
@@ -315,7 +318,7 @@ class Attempts:
         return rooms if any(room.victims for room in rooms) else []
 
     def _find_room(self, queued: QueuedPod, *, now_s: float) -> _Room | None:
-        outcome = self._cycle(queued, now_s=now_s)
+        outcome = self._run_cycle(queued, now_s=now_s)
         if outcome.decision.node is not None:
             return _Room(queued.pod, outcome.decision.node)
         result = self._post_filter(queued.pod, outcome, now_s=now_s)

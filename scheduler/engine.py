@@ -8,7 +8,7 @@ taken by priority.
 All nodes are looked at for every pod, so ``percentageOfNodesToScore`` has no effect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from scheduler.attempts import Attempts, Desk
@@ -29,6 +29,7 @@ from scheduler.events import (
     PodSeen,
     Predicted,
     PredictionFailed,
+    PredictionWanted,
     Tick,
     WriteFailed,
     Written,
@@ -43,6 +44,7 @@ from scheduler.placing import Placer
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.predictions import PredictionBook, PredictionSettings
 from scheduler.queue import Pool, QueuedPod, QueueSettings, SchedulingQueue
+from scheduler.selection import Cycle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,22 @@ class Engine:
         """How many pods wait in *pool*."""
         return self._queue.size(pool)
 
+    def cycle(self, profile: str) -> Cycle:
+        """Return what the next cycle of *profile* will work with, to be looked at until then.
+
+        Raises:
+            KeyError: There is no such profile.
+        """
+        return self._attempts.cycle(profile)
+
+    def wants_prediction(self, pod: PodFacts, *, profile: str, now_s: float) -> bool:
+        """Tell whether *profile* asks the predictor about a pod, and has not heard from it yet."""
+        return (
+            NodePrediction.name in self._profiles[profile].weights
+            and self.snapshot.n_nodes > 0
+            and not self._book.is_settled(pod.shape, now_s=now_s)
+        )
+
     def handle(self, event: Event, *, now_s: float) -> list[Action]:
         """Take in one event and say what to do about it.
 
@@ -161,6 +179,8 @@ class Engine:
                 return self._carry_on(event, now_s)
             case Predicted() | PredictionFailed():
                 self._take_prediction(event, now_s)
+            case PredictionWanted(shape):
+                return self._ask([shape], now_s)
             case _:
                 self._learn(event, now_s)
         return []
@@ -291,8 +311,11 @@ class Engine:
             queued = self._queue.peek()
             if queued is None or self.n_binding >= self._settings.max_binding:
                 break
-            if self._wants_prediction(queued.pod, now_s):
-                actions += self._ask(now_s)
+            pod = queued.pod
+            if self.wants_prediction(pod, profile=pod.scheduler_name, now_s=now_s):
+                # Of all active pods at once: each one's wait begins when it comes, not when its
+                # turn does.
+                actions += self._ask(self._queue.active_shapes(), now_s)
                 break
             actions += self._attempt(queued, now_s)
         return actions
@@ -315,22 +338,11 @@ class Engine:
                     actions.append(Evict.incomplete(member, gang=gang.key))
         return actions
 
-    def _wants_prediction(self, pod: PodFacts, now_s: float) -> bool:
-        profile = self._profiles[pod.scheduler_name]
-        return (
-            NodePrediction.name in profile.weights
-            and self.snapshot.n_nodes > 0
-            and not self._book.is_settled(pod.shape, now_s=now_s)
-        )
-
-    def _ask(self, now_s: float) -> list[Action]:
-        """Ask for the shapes of all active pods that are neither settled nor asked for.
-
-        Not for the head's alone: each pod's wait begins when it comes, not when its turn does.
-        """
+    def _ask(self, wanted: Iterable[Shape], now_s: float) -> list[Action]:
+        """Ask for the shapes that are neither settled nor asked for."""
         shapes = tuple(
             shape
-            for shape in self._queue.active_shapes()
+            for shape in wanted
             if shape not in self._asking and not self._book.is_settled(shape, now_s=now_s)
         )
         self._asking.update(shapes)

@@ -70,6 +70,13 @@ class PredictionFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictionWanted:
+    """Someone else would like to know what the predictor says of a shape."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class BindSucceeded:
     """The API server has the binding."""
 
@@ -122,6 +129,7 @@ Event = (
     | ObjectGone
     | Predicted
     | PredictionFailed
+    | PredictionWanted
     | BindSucceeded
     | BindFailed
     | Written

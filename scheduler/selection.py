@@ -14,7 +14,7 @@ from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.runtime import FilterRun, ScoreResult, run_scores
 from scheduler.framework.snapshot import Snapshot, stable_hash
-from scheduler.framework.status import Code
+from scheduler.framework.status import BoolColumn, Code
 from scheduler.model import PodFacts
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.predictions import Prediction, PredictionBook
@@ -68,12 +68,7 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
         # Nothing to choose, so nothing to rate: as upstream.
         node = snapshot.names[int(rows[0])]
     elif rows.size > 1:
-        prediction = cycle.book.get(pod.shape, now_s=now_s)
-        if prediction is not None:
-            state.write(cycle.book.scores(pod.shape, snapshot=snapshot))
-        result = run_scores(
-            cycle.profile, state=state, pod=pod, snapshot=snapshot, feasible=found.feasible
-        )
+        result = rate(cycle, state=state, pod=pod, feasible=found.feasible, now_s=now_s)
         table = _table(result, cycle=cycle, pod=pod)
         node = table.nodes[0]
     decision = Decision(
@@ -94,6 +89,21 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
         prediction=_note(cycle, pod=pod, table=table, now_s=now_s),
     )
     return Outcome(decision, state, found, run.refilter)
+
+
+def rate(
+    cycle: Cycle, *, state: CycleState, pod: PodFacts, feasible: BoolColumn, now_s: float
+) -> ScoreResult:
+    """Score the nodes that are *feasible* (shape ``(n_nodes,)``), by what was predicted, too.
+
+    Raises:
+        PluginError: A plugin broke its contract.
+    """
+    if cycle.book.get(pod.shape, now_s=now_s) is not None:
+        state.write(cycle.book.scores(pod.shape, snapshot=cycle.snapshot))
+    return run_scores(
+        cycle.profile, state=state, pod=pod, snapshot=cycle.snapshot, feasible=feasible
+    )
 
 
 def _table(result: ScoreResult, *, cycle: Cycle, pod: PodFacts) -> ScoreTable:
