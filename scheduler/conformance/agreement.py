@@ -11,6 +11,7 @@ from scheduler.framework.filter_result import FilterResult
 from scheduler.framework.interface import FailedSearch
 from scheduler.framework.profile import Profile, make_profiles
 from scheduler.framework.runtime import FilterRun, run_post_filters, run_scores
+from scheduler.framework.standing import Standings
 from scheduler.framework.status import Code
 from scheduler.model import PodFacts
 from scheduler.plugins.default_preemption import DefaultPreemption, equally_good
@@ -50,6 +51,7 @@ class _Cycle:
         self._world = world
         self._expected = expected
         self._state = CycleState()
+        self._standing = Standings(profile).of(world.pod, snapshot=world.snapshot)
 
     def disagreements(self) -> Iterator[str]:
         world = self._world
@@ -59,6 +61,7 @@ class _Cycle:
             pod=world.pod,
             snapshot=world.snapshot,
             nominations=world.nominations,
+            standing=self._standing,
         )
         found = run.run()
         yield from self._statuses(found)
@@ -88,6 +91,7 @@ class _Cycle:
             pod=world.pod,
             snapshot=world.snapshot,
             feasible=found.feasible,
+            standing=self._standing,
         )
         columns = {**result.by_plugin, "total": result.totals}
         ours: dict[str, Mapping[str, int]] = {

@@ -6,7 +6,7 @@ the same every time.
 
 import random
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from kube.objects import (
 from kube.quantity import CPU, MEMORY
 from kube.selectors import LabelQuery, labels_query
 from scheduler.errors import PluginError
+from scheduler.framework.columns import Rows
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import (
     FilterPlugin,
@@ -32,10 +33,12 @@ from scheduler.framework.interface import (
     PreScorePlugin,
     ScorePlugin,
 )
+from scheduler.framework.part import SnapshotPart
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
     MAX_NODE_SCORE,
     MIN_NODE_SCORE,
+    BoolColumn,
     Code,
     ScoreColumn,
     Verdicts,
@@ -62,6 +65,8 @@ _EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _ADDRESSES: Final = ("0.0.0.0", "10.0.0.1")  # noqa: S104 - values to compare, not to listen on
 _TOPOLOGY_KEYS: Final = ("zone", "name", "cores", "disk")
 _QUERIES: Final = (labels_query({"app": "a"}), labels_query({}), None)
+_ALONE: Final = "what is said of a node depends on that node alone, if the pod is signed"
+_UNREAD: Final = "pods change nothing, if they are not read"
 _REFUSALS: Final = (Code.UNSCHEDULABLE, Code.UNSCHEDULABLE_AND_UNRESOLVABLE)
 
 
@@ -121,6 +126,8 @@ def check_filter_plugin(plugin: FilterPlugin, *, seed: int = 0) -> None:
             "a verdict follows the node, whatever its row",
         )
         _check_what_if(plugin, case, snapshot)
+        if plugin.sign_pod(case.pod) is not None:
+            _check_part(plugin, first, case=case, snapshot=snapshot)
         _demand(plugin, _is_untouched(case, snapshot), "the snapshot is left as it was")
 
 
@@ -154,6 +161,8 @@ def check_score_plugin(plugin: ScorePlugin, *, seed: int = 0) -> None:
             mirrored is not None and np.array_equal(first, mirrored[::-1]),
             "a score follows the node, whatever its row",
         )
+        if plugin.sign_pod(case.pod) is not None:
+            _check_score_of_part(plugin, case=case, snapshot=snapshot)
         _demand(plugin, _is_untouched(case, snapshot), "the snapshot is left as it was")
 
 
@@ -201,13 +210,18 @@ def _at(found: Verdicts, row: int) -> tuple[int, set[str]]:
 
 
 def _score(plugin: ScorePlugin, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn | None:
+    raw = _raw_score(plugin, pod, snapshot)
+    return None if raw is None else plugin.normalize(raw)
+
+
+def _raw_score(plugin: ScorePlugin, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn | None:
     state = CycleState()
     if isinstance(plugin, PreScorePlugin):
         feasible = np.ones(snapshot.n_nodes, dtype=np.bool_)
         status = plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=feasible)
         if status.is_skip:
             return None
-    return plugin.normalize(plugin.score(state, pod=pod, snapshot=snapshot))
+    return plugin.score(state, pod=pod, snapshot=snapshot)
 
 
 def _check_verdicts(plugin: Plugin, found: Verdicts, *, n_nodes: int) -> None:
@@ -223,6 +237,43 @@ def _check_verdicts(plugin: Plugin, found: Verdicts, *, n_nodes: int) -> None:
         explained |= nodes
     _demand(plugin, bool((explained | ~refused).all()), "a refusal explains itself")
     _demand(plugin, bool((refused | ~explained).all()), "what has a reason is refused")
+
+
+def _check_part(plugin: FilterPlugin, whole: Verdicts, *, case: _Case, snapshot: Snapshot) -> None:
+    rows = np.arange(0, snapshot.n_nodes, 2)
+    found = _filter(plugin, case.pod, SnapshotPart(snapshot, rows=rows))
+    _demand(
+        plugin,
+        found is not None
+        and np.array_equal(found.codes, whole.codes[rows])
+        and _where(found) == _where(Verdicts(whole.codes[rows], _picked(whole, rows))),
+        _ALONE,
+    )
+    if not plugin.reads_pods:
+        empty = _filter(plugin, case.pod, replace(case, placed=()).snapshot())
+        _demand(plugin, empty is not None and np.array_equal(empty.codes, whole.codes), _UNREAD)
+
+
+def _picked(verdicts: Verdicts, rows: Rows) -> list[tuple[str, BoolColumn]]:
+    return [(reason, nodes[rows]) for reason, nodes in verdicts.reasons]
+
+
+def _where(verdicts: Verdicts) -> dict[str, list[bool]]:
+    return {reason: nodes.tolist() for reason, nodes in verdicts.reasons if nodes.any()}
+
+
+def _check_score_of_part(plugin: ScorePlugin, *, case: _Case, snapshot: Snapshot) -> None:
+    rows = np.arange(0, snapshot.n_nodes, 2)
+    whole = _raw_score(plugin, case.pod, snapshot)
+    part = _raw_score(plugin, case.pod, SnapshotPart(snapshot, rows=rows))
+    _demand(plugin, _same_scores(part, None if whole is None else whole[rows]), _ALONE)
+    if not plugin.reads_pods:
+        empty = _raw_score(plugin, case.pod, replace(case, placed=()).snapshot())
+        _demand(plugin, _same_scores(empty, whole), _UNREAD)
+
+
+def _same_scores(one: ScoreColumn | None, other: ScoreColumn | None) -> bool:
+    return one is not None and other is not None and np.array_equal(one, other)
 
 
 def _same(one: Verdicts, other: Verdicts) -> bool:

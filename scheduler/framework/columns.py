@@ -15,6 +15,8 @@ from scheduler.framework.status import BoolColumn
 K = TypeVar("K", bound=Hashable)
 
 IntColumn = NDArray[np.int64]
+Rows = NDArray[np.intp]
+"""Row numbers."""
 
 _FIRST_CAPACITY: Final = 16
 _MIN_ROWS_PER_USED: Final = 64
@@ -56,6 +58,10 @@ class Amounts(Generic[K]):
         fork._few = dict(self._few)
         fork._borrowed = {*self._columns, *self._few}
         return fork
+
+    def only(self, rows: Rows) -> "Amounts[K]":
+        """Show some of the rows, to be read before any amount changes."""
+        return _SomeAmounts(self, rows=rows)
 
     def present(self) -> list[K]:
         """Return the keys that some node has."""
@@ -196,6 +202,24 @@ class Amounts(Generic[K]):
         return column
 
 
+class _SomeAmounts(Amounts[K]):
+    """Some rows of other amounts, each key's picked when it is asked for; not to be written to."""
+
+    def __init__(self, whole: Amounts[K], *, rows: Rows) -> None:
+        self.n_rows = rows.size
+        self._whole = whole
+        self._picked = rows
+
+    def present(self) -> list[K]:
+        return self._whole.present()
+
+    def __getitem__(self, key: K) -> IntColumn:
+        return self._whole[key][self._picked]
+
+    def value(self, row: int, *, key: K) -> int:
+        return self._whole.value(int(self._picked[row]), key=key)
+
+
 class _LabelColumn:
     """The values of one label key, interned as numbers."""
 
@@ -224,15 +248,15 @@ class _LabelColumn:
         self.ids = renumbered[self.ids]
         self.values = {value: number for number, value in enumerate(kept)}
 
-    def as_integers(self) -> tuple[IntColumn, BoolColumn]:
-        """Read every value as an int64; the second column tells which ones are one."""
+    def as_integers(self, ids: IntColumn) -> tuple[IntColumn, BoolColumn]:
+        """Read the values numbered *ids* as int64; the second column tells which ones are one."""
         numbers = np.zeros(len(self.values) + 1, dtype=np.int64)
         valid = np.zeros(len(self.values) + 1, dtype=np.bool_)
         for value, number in self.values.items():
             parsed = parse_int64(value)
             if parsed is not None:
                 numbers[number], valid[number] = parsed, True
-        return numbers[self.ids], valid[self.ids]
+        return numbers[ids], valid[ids]
 
 
 class Labels:
@@ -243,12 +267,16 @@ class Labels:
         self._capacity = _FIRST_CAPACITY
         self._columns: dict[str, _LabelColumn] = {}
 
+    def only(self, rows: Rows) -> "Labels":
+        """Show some of the rows, to be read before any label changes."""
+        return _SomeLabels(self._columns, rows=rows)
+
     def has(self, key: str) -> BoolColumn:
         """Tell which nodes carry *key*."""
         column = self._columns.get(key)
         if column is None:
             return np.zeros(self.n_rows, dtype=np.bool_)
-        return np.not_equal(column.ids[: self.n_rows], _ABSENT)
+        return np.not_equal(self._ids(column), _ABSENT)
 
     def is_in(self, key: str, *, values: list[str]) -> BoolColumn:
         """Tell which nodes carry *key* with one of *values*."""
@@ -259,7 +287,7 @@ class Labels:
         for value in values:
             number = column.values.get(value)
             if number is not None:
-                found |= column.ids[: self.n_rows] == number
+                found |= self._ids(column) == number
         return found
 
     def ids(self, key: str) -> tuple[IntColumn, int]:
@@ -272,7 +300,7 @@ class Labels:
         column = self._columns.get(key)
         if column is None:
             return np.full(self.n_rows, _ABSENT, dtype=np.int64), 0
-        return column.ids[: self.n_rows], len(column.values)
+        return self._ids(column), len(column.values)
 
     def value_id(self, key: str, *, value: str) -> int:
         """Return the number of a value of *key*; -1 if no node has it."""
@@ -285,8 +313,7 @@ class Labels:
         if column is None:
             nowhere = np.zeros(self.n_rows, dtype=np.bool_)
             return nowhere, nowhere
-        numbers, valid = column.as_integers()
-        numbers, valid = numbers[: self.n_rows], valid[: self.n_rows]
+        numbers, valid = column.as_integers(self._ids(column))
         return valid & (numbers < limit), valid & (numbers > limit)
 
     def set(self, row: int, *, key: str, value: str | None) -> None:
@@ -297,6 +324,9 @@ class Labels:
         column.set(row, value=value)
         if column.n_used == 0:
             del self._columns[key]
+
+    def _ids(self, column: _LabelColumn) -> IntColumn:
+        return column.ids[: self.n_rows]
 
     def append_row(self) -> None:
         """Add a row without labels at the end."""
@@ -318,6 +348,18 @@ class Labels:
             if column.n_used == 0:
                 del self._columns[key]
         self.n_rows = last
+
+
+class _SomeLabels(Labels):
+    """Some rows of other labels; not to be written to."""
+
+    def __init__(self, columns: dict[str, _LabelColumn], *, rows: Rows) -> None:
+        self.n_rows = rows.size
+        self._columns = columns
+        self._picked = rows
+
+    def _ids(self, column: _LabelColumn) -> IntColumn:
+        return column.ids[self._picked]
 
 
 def parse_int64(text: str) -> int | None:

@@ -11,7 +11,7 @@ Bind and PostBind carry a choice out. What upstream's plugins do to the API serv
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import Any, ClassVar
@@ -87,8 +87,21 @@ class Plugin(ABC):
     args_type: ClassVar[type[PluginArgs]] = PluginArgs
     wakes_on: ClassVar[ClusterEvent] = ClusterEvent.POD_UPDATE
 
+    reads_pods: ClassVar[bool] = True
+    """Whether what Filter and Score say of a node depends on the pods on it. Of a plugin that signs
+    pods and does not read them, nothing is asked anew when pods come and go."""
+
     def __init__(self, args: PluginArgs) -> None:
         self.args = args
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Say what Filter and Score depend on, besides the node itself and the pods on it.
+
+        Of two pods with one signature the plugin says the same, and what it says of a node does not
+        depend on the other nodes, nor on anything but the snapshot's columns. Then the engine asks
+        again only about the nodes that changed. ``None``: it depends on more, ask every time.
+        """
+        return None
 
     def may_help(self, pod: PodFacts, *, change: Change) -> bool:
         """Say whether *change*, one of ``wakes_on``, may help a pod that this plugin refused.

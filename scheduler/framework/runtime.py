@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scheduler.errors import PluginError
+from scheduler.framework.columns import Rows
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult, Rejection
 from scheduler.framework.interface import (
@@ -17,9 +16,8 @@ from scheduler.framework.interface import (
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.standing import Standing
 from scheduler.framework.status import (
-    MAX_NODE_SCORE,
-    MIN_NODE_SCORE,
     BoolColumn,
     Code,
     CodeColumn,
@@ -27,6 +25,7 @@ from scheduler.framework.status import (
     Status,
     unresolvable,
 )
+from scheduler.framework.weighing import normalized
 from scheduler.model import PodFacts
 
 
@@ -34,12 +33,22 @@ from scheduler.model import PodFacts
 class ScoreResult:
     """The feasible nodes' scores."""
 
-    rows: NDArray[np.intp]
+    rows: Rows
     """Shape ``(n_feasible,)``; row numbers of the snapshot."""
     totals: ScoreColumn
     """Shape ``(n_feasible,)``; sum of the weighted scores."""
-    by_plugin: Mapping[str, ScoreColumn] = field(default_factory=dict)
-    """Weighted, shape ``(n_feasible,)`` each; plugins that skipped are left out."""
+    columns: Mapping[str, ScoreColumn] = field(default_factory=dict)
+    """By plugin, weighted, shape ``(n_nodes,)`` each; plugins that skipped are left out."""
+
+    @property
+    def by_plugin(self) -> Mapping[str, ScoreColumn]:
+        """As ``columns``, of shape ``(n_feasible,)``."""
+        return self.at(np.arange(self.rows.size))
+
+    def at(self, places: Rows) -> dict[str, ScoreColumn]:
+        """Return each plugin's scores of the nodes at some places of ``rows``."""
+        rows = self.rows[places]
+        return {name: column[rows] for name, column in self.columns.items()}
 
 
 class FilterRun:
@@ -61,6 +70,7 @@ class FilterRun:
         pod: PodFacts,
         snapshot: Snapshot,
         nominations: Nominations | None = None,
+        standing: Standing | None = None,
     ) -> None:
         self._profile = profile
         self._state = state
@@ -68,6 +78,7 @@ class FilterRun:
         self._snapshot = snapshot
         self._promised = [] if nominations is None else list(nominations.ahead_of(pod))
         self._search = _Search()
+        self._standing = standing
 
     def run(self) -> FilterResult:
         """Run PreFilter and Filter. The first plugin that refuses a node keeps the refusal."""
@@ -109,9 +120,13 @@ class FilterRun:
         return verdicts
 
     def _ask_filters(self, verdicts: "_Verdicts", snapshot: Snapshot) -> None:
+        standing = self._standing if snapshot is self._snapshot else None
         for plugin in self._profile.filter:
             if plugin.name not in self._search.skipped:
-                found = plugin.filter(self._state, pod=self._pod, snapshot=snapshot)
+                if standing is not None and plugin.name in standing.verdicts:
+                    found = standing.verdicts[plugin.name]
+                else:
+                    found = plugin.filter(self._state, pod=self._pod, snapshot=snapshot)
                 if found is not None:
                     verdicts.add(plugin.name, codes=found.codes, reasons=list(found.reasons))
 
@@ -194,6 +209,7 @@ def run_scores(
     pod: PodFacts,
     snapshot: Snapshot,
     feasible: BoolColumn,
+    standing: Standing | None = None,
 ) -> ScoreResult:
     """Run PreScore, Score and NormalizeScore, and weigh the scores.
 
@@ -206,19 +222,22 @@ def run_scores(
         for plugin in profile.pre_score
         if plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=feasible).is_skip
     }
-    totals = np.zeros(rows.size, dtype=np.int64)
-    by_plugin: dict[str, ScoreColumn] = {}
+    total: ScoreColumn = np.zeros(feasible.size, dtype=np.int64)
+    known: Mapping[str, ScoreColumn] = {}
+    if standing is not None:
+        total, known = standing.scores.weighed(feasible)
+    columns: dict[str, ScoreColumn] = {}
+    totals = total[rows]
     for plugin in profile.score:
-        if plugin.name in skipped:
-            continue
-        raw = plugin.score(state, pod=pod, snapshot=snapshot)
-        scores = plugin.normalize(raw if rows.size == raw.size else raw[rows])
-        # Seen as unsigned, a negative score is huge: one pass finds both.
-        if scores.view(np.uint64).max(initial=0) > MAX_NODE_SCORE:
-            raise PluginError(f"{plugin.name}: a score left {MIN_NODE_SCORE}..{MAX_NODE_SCORE}")
-        by_plugin[plugin.name] = scores * profile.weights[plugin.name]
-        totals += by_plugin[plugin.name]
-    return ScoreResult(rows, totals, by_plugin)
+        if plugin.name in known:
+            columns[plugin.name] = known[plugin.name]
+        elif plugin.name not in skipped:
+            raw = plugin.score(state, pod=pod, snapshot=snapshot)
+            weighted = normalized(plugin, raw[rows]) * profile.weights[plugin.name]
+            columns[plugin.name] = np.zeros_like(total)
+            columns[plugin.name][rows] = weighted
+            totals += weighted
+    return ScoreResult(rows, totals, columns)
 
 
 def run_post_filters(

@@ -10,6 +10,7 @@ import numpy as np
 
 from kube.quantity import CPU, MEMORY
 from scheduler.framework.carried_terms import CarriedTerms
+from scheduler.framework.changes import Changes
 from scheduler.framework.columns import Amounts, IntColumn, Labels
 from scheduler.framework.disks import Disk, disks_of
 from scheduler.framework.images import HeldImage, HeldImages
@@ -69,6 +70,10 @@ class Snapshot:
         self._gangs: dict[str, dict[str, PodFacts]] = {}
         self.actual: Snapshot = self
         """What is believed to be; of a what-if, what it departs from."""
+        self.changes: Changes[int] = Changes()
+        """Rows whose nodes, or the pods on them, changed."""
+        self.node_changes: Changes[int] = Changes()
+        """Rows whose nodes changed."""
         self._pod_counts = PodCounts()
         self._images = HeldImages()
         self._own_rows: set[int] | None = None
@@ -134,7 +139,7 @@ class Snapshot:
         the sums of ``actual`` and adds what changed on the row itself (``framework.topology``).
         """
         fork = copy.copy(self)
-        fork.actual = self.actual
+        fork.actual, fork.changes = self.actual, Changes()
         for name in _POD_COLUMNS:
             setattr(fork, name, getattr(self, name).fork())
         fork._pods, fork._own_rows = list(self._pods), set()  # noqa: SLF001 - another of us
@@ -173,6 +178,7 @@ class Snapshot:
         if row != last:
             self.rows[self.names[row]] = row
         self.generation += 1
+        self._forget_changes()
         return pods
 
     def add_pod(self, pod: PodFacts, *, node: str) -> None:
@@ -209,12 +215,19 @@ class Snapshot:
         for columns in self._columns():
             columns.append_row()
         self.generation += 1
+        self._forget_changes()
         return row
+
+    def _forget_changes(self) -> None:
+        self.changes.forget()
+        self.node_changes.forget()
 
     def _columns(self) -> Iterable[Amounts[str] | Labels | Uses[str] | PodCounts | HeldImages]:
         return [getattr(self, name) for name in (*_NODE_COLUMNS, *_POD_COLUMNS)]
 
     def _write_facts(self, row: int, facts: NodeFacts, *, sign: int) -> None:
+        self.changes.note(row)
+        self.node_changes.note(row)
         for resource, amount in facts.allocatable.items():
             self.allocatable.add(row, key=resource, amount=sign * amount)
         for taint in set(facts.taints):
@@ -226,6 +239,7 @@ class Snapshot:
         self._marks.add(row, key=_NAME_HASH, amount=sign * stable_hash(facts.name))
 
     def _count(self, row: int, pod: PodFacts, *, sign: int) -> None:
+        self.changes.note(row)
         for resource, amount in pod.requests.items():
             self.requested.add(row, key=resource, amount=sign * amount)
         self.requested.add(row, key=PODS, amount=sign)

@@ -1,6 +1,6 @@
 """NodeResourcesBalancedAllocation: nodes whose resources are used alike."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -60,6 +60,10 @@ class NodeResourcesBalancedAllocation(PreScorePlugin, ScorePlugin):
         super().__init__(args)
         self._resources = tuple(each.name for each in args.resources)
         self._rates_change = args.formula == "v1.36"
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign what is asked for."""
+        return tuple(pod.requests.items())
 
     def pre_score(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn

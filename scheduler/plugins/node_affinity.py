@@ -1,7 +1,9 @@
 """NodeAffinity: the nodes that a pod must, or would rather, run on."""
 
+from collections.abc import Hashable
 from typing import ClassVar
 
+import msgspec
 import numpy as np
 
 from kube.objects import NodeAffinity as Affinity
@@ -56,9 +58,19 @@ class NodeAffinity(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin):
         ClusterEvent.NODE_ADD | ClusterEvent.NODE_LABEL | ClusterEvent.POD_UPDATE
     )
 
+    reads_pods: ClassVar[bool] = False
+
     def __init__(self, args: NodeAffinityArgs) -> None:
         super().__init__(args)
         self._added = args.added_affinity
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign selector and affinity."""
+        affinity = pod.node_affinity
+        return (
+            tuple(pod.node_selector.items()),
+            None if affinity is None else msgspec.msgpack.encode(affinity),
+        )
 
     def pre_filter(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot

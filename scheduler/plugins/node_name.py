@@ -1,5 +1,6 @@
 """NodeName: a pod that names its node."""
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +18,12 @@ class NodeName(FilterPlugin):
 
     name = "NodeName"
     wakes_on: ClassVar[ClusterEvent] = ClusterEvent.NODE_ADD | ClusterEvent.POD_UPDATE
+
+    reads_pods: ClassVar[bool] = False
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign the name."""
+        return pod.node_name
 
     def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
         """Refuse nodes with another name."""

@@ -1,5 +1,6 @@
 """NodePorts: two pods cannot take the same port of a node."""
 
+from collections.abc import Hashable
 from typing import ClassVar, Final
 
 import numpy as np
@@ -32,6 +33,10 @@ class NodePorts(PreFilterPlugin, FilterPlugin):
     wakes_on: ClassVar[ClusterEvent] = (
         ClusterEvent.NODE_ADD | ClusterEvent.ASSIGNED_POD_DELETE | ClusterEvent.POD_UPDATE
     )
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign the ports."""
+        return pod.host_ports
 
     def pre_filter(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot

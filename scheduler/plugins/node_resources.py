@@ -1,5 +1,6 @@
 """NodeResourcesFit: what is asked for, and what is left."""
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 import numpy as np
@@ -46,6 +47,10 @@ class NodeResourcesFit(FilterPlugin, ScorePlugin):
         self._ignored = frozenset(args.ignored_resources)
         self._ignored_groups = frozenset(args.ignored_resource_groups)
         self._strategy = StrategyScore(args.scoring_strategy)
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign what is asked for."""
+        return tuple(pod.requests.items()), tuple(pod.scored_requests.items())
 
     def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
         """Refuse nodes; every reason is named, not just the first."""

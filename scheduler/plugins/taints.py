@@ -1,5 +1,6 @@
 """NodeUnschedulable and TaintToleration: nodes that repel pods."""
 
+from collections.abc import Hashable
 from typing import ClassVar, Final
 
 import numpy as np
@@ -39,6 +40,11 @@ class NodeUnschedulable(FilterPlugin):
 
     name = "NodeUnschedulable"
     wakes_on: ClassVar[ClusterEvent] = _NODE_TAINT_EVENTS
+    reads_pods: ClassVar[bool] = False
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign the tolerations."""
+        return pod.tolerations
 
     def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
         """Refuse cordoned nodes."""
@@ -65,6 +71,11 @@ class TaintToleration(FilterPlugin, ScorePlugin):
 
     name = "TaintToleration"
     wakes_on: ClassVar[ClusterEvent] = _NODE_TAINT_EVENTS
+    reads_pods: ClassVar[bool] = False
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign the tolerations."""
+        return pod.tolerations
 
     def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
         """Refuse nodes with an untolerated taint."""

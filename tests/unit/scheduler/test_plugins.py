@@ -39,9 +39,16 @@ def test_every_score_keeps_the_contract(name):
 
 class Broken(FilterPlugin, ScorePlugin):
     name = "Broken"
+    reads_pods = False
+
+    def sign_pod(self, pod):
+        return "alike" if self.args.kind in ("counts nodes", "reads") else None
 
     def filter(self, state, *, pod, snapshot):
         refused = np.ones(snapshot.n_nodes, dtype=np.bool_)
+        if self.args.kind in ("counts nodes", "reads"):
+            odd = np.array([self.is_odd(snapshot, row) for row in range(snapshot.n_nodes)], bool)
+            return Verdicts.refuse(odd, reason="no", code=Code.UNSCHEDULABLE)
         reasons = () if self.args.kind == "silent" else (("no", refused),)
         if self.args.kind == "sums":
             refused &= snapshot.requested[PODS].sum() > 10
@@ -49,7 +56,15 @@ class Broken(FilterPlugin, ScorePlugin):
         code = Code.ERROR if self.args.kind == "wrong code" else Code.UNSCHEDULABLE
         return Verdicts(np.full(snapshot.n_nodes, code, dtype=np.uint8), reasons)
 
+    def is_odd(self, snapshot, row):
+        if self.args.kind == "reads":
+            return snapshot.requested.value(row, key=PODS) % 2 == 1
+        return snapshot.n_nodes % 3 == 1
+
     def score(self, state, *, pod, snapshot):
+        if self.args.kind in ("counts nodes", "reads"):
+            odd = [self.is_odd(snapshot, row) for row in range(snapshot.n_nodes)]
+            return np.array(odd, dtype=np.int64)
         if self.args.kind == "by row":
             return np.arange(snapshot.n_nodes, dtype=np.int64)
         return np.full(snapshot.n_nodes, 101, dtype=np.int64)
@@ -61,6 +76,8 @@ class Broken(FilterPlugin, ScorePlugin):
         pytest.param("silent", "explains itself", id="refuses without a reason"),
         pytest.param("wrong code", "passed or refused", id="calls a refusal an error"),
         pytest.param("sums", "only that row's changes", id="sums what is only tried"),
+        pytest.param("counts nodes", "that node alone", id="signs and looks at other nodes"),
+        pytest.param("reads", "pods change nothing", id="reads pods and does not say so"),
     ],
 )
 def test_the_checker_catches_a_broken_filter(kind, law):
@@ -73,6 +90,8 @@ def test_the_checker_catches_a_broken_filter(kind, law):
     [
         pytest.param("too much", "from 0 to 100", id="scores above 100"),
         pytest.param("by row", "whatever its row", id="scores rows instead of nodes"),
+        pytest.param("counts nodes", "that node alone", id="signs and looks at other nodes"),
+        pytest.param("reads", "pods change nothing", id="reads pods and does not say so"),
     ],
 )
 def test_the_checker_catches_a_broken_score(kind, law):
