@@ -11,6 +11,7 @@ from scheduler.framework.interface import ClusterEvent, FailedSearch, PostFilter
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.runtime import run_post_filters
+from scheduler.framework.standing import Standings
 from scheduler.gangs import Gang, GangBook
 from scheduler.model import PodFacts
 from scheduler.placing import Placer, Stage
@@ -59,6 +60,7 @@ class Attempts:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._standings = {name: Standings(each) for name, each in desk.profiles.items()}
 
     # ---------------------------------------------------------------------------------- one pod
 
@@ -83,6 +85,7 @@ class Attempts:
             profile=desk.profiles[scheduler_name],
             book=desk.book,
             snapshot=desk.cache.snapshot,
+            standings=self._standings[scheduler_name],
             nominations=desk.nominations,
             seed=desk.seed,
             n_recorded_nodes=desk.n_recorded_nodes,

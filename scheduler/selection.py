@@ -14,6 +14,7 @@ from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.runtime import FilterRun, ScoreResult, run_scores
 from scheduler.framework.snapshot import Snapshot, stable_hash
+from scheduler.framework.standing import Standings
 from scheduler.framework.status import BoolColumn, Code
 from scheduler.model import PodFacts
 from scheduler.plugins.prediction import NodePrediction
@@ -30,6 +31,7 @@ class Cycle:
     profile: Profile
     book: PredictionBook
     snapshot: Snapshot
+    standings: Standings
     nominations: Nominations
     seed: int
     n_recorded_nodes: int
@@ -53,8 +55,14 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
     """
     pod, snapshot = queued.pod, cycle.snapshot
     state = CycleState()
+    standing = cycle.standings.of(pod, snapshot=snapshot)
     run = FilterRun(
-        cycle.profile, state=state, pod=pod, snapshot=snapshot, nominations=cycle.nominations
+        cycle.profile,
+        state=state,
+        pod=pod,
+        snapshot=snapshot,
+        nominations=cycle.nominations,
+        standing=standing,
     )
     found = run.run()
     rows = np.flatnonzero(found.feasible)
@@ -102,7 +110,12 @@ def rate(
     if cycle.book.get(pod.shape, now_s=now_s) is not None:
         state.write(cycle.book.scores(pod.shape, snapshot=cycle.snapshot))
     return run_scores(
-        cycle.profile, state=state, pod=pod, snapshot=cycle.snapshot, feasible=feasible
+        cycle.profile,
+        state=state,
+        pod=pod,
+        snapshot=cycle.snapshot,
+        feasible=feasible,
+        standing=cycle.standings.of(pod, snapshot=cycle.snapshot),
     )
 
 
@@ -119,9 +132,9 @@ def _table(result: ScoreResult, *, cycle: Cycle, pod: PodFacts) -> ScoreTable:
     best = np.argpartition(keys, -keep)[-keep:]
     order = best[np.argsort(keys[best])[::-1]]
     return ScoreTable(
-        nodes=tuple(cycle.snapshot.names[row] for row in result.rows[order].tolist()),
+        nodes=tuple([cycle.snapshot.names[row] for row in result.rows[order].tolist()]),
         totals=result.totals[order],
-        by_plugin={name: scores[order] for name, scores in result.by_plugin.items()},
+        by_plugin=result.at(order),
     )
 
 
