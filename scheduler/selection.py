@@ -55,15 +55,7 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
     """
     pod, snapshot = queued.pod, cycle.snapshot
     state = CycleState()
-    standing = cycle.standings.of(pod, snapshot=snapshot)
-    run = FilterRun(
-        cycle.profile,
-        state=state,
-        pod=pod,
-        snapshot=snapshot,
-        nominations=cycle.nominations,
-        standing=standing,
-    )
+    run = filter_run(cycle, state=state, pod=pod)
     found = run.run()
     rows = np.flatnonzero(found.feasible)
     node: str | None = None
@@ -97,6 +89,18 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
         prediction=_note(cycle, pod=pod, table=table, now_s=now_s),
     )
     return Outcome(decision, state, found, run.refilter)
+
+
+def filter_run(cycle: Cycle, *, state: CycleState, pod: PodFacts) -> FilterRun:
+    """Prepare to run the filters, on what is kept of their answers."""
+    return FilterRun(
+        cycle.profile,
+        state=state,
+        pod=pod,
+        snapshot=cycle.snapshot,
+        nominations=cycle.nominations,
+        standing=cycle.standings.of(pod, snapshot=cycle.snapshot),
+    )
 
 
 def rate(
