@@ -1,7 +1,9 @@
 """Binds pods, and finds out what became of a binding whose answer was lost or refused."""
 
+import math
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -50,26 +52,41 @@ class Binder:
         self._rng = rng
 
     def bind(self, action: Bind) -> None:
-        """Bind a pod and deliver how it went.
+        """Bind a pod and deliver how it went; see ``settle``."""
+        result = self.settle(action)
+        if result is not None:
+            self._deliver(result)
+
+    def settle(
+        self, action: Bind, *, patience_s: float = math.inf
+    ) -> BindSucceeded | BindFailed | None:
+        """Bind a pod and tell how it went; ``None`` if we are to stop before that is known.
 
         A server that is busy or away is asked again, a few times, with back-off and jitter. If an
         answer was lost, the repeated binding meets a conflict, and a look at the pod tells. Who is
         no longer leader leaves the pod to the one that is.
+
+        Args:
+            action: What to bind where.
+            patience_s: No attempt begins later than this, in seconds.
         """
+        give_up_at_s = time.monotonic() + patience_s
         backoff = Backoff(self._rng, base_s=0.2, max_s=5.0)
         for attempt in range(MAX_ATTEMPTS):
             if not self._is_leader():
                 message = "this scheduler is not leader any more"
-                self._deliver(BindFailed(action.pod.uid, message, is_lost_race=True))
-                return
+                return BindFailed(action.pod.uid, message, is_lost_race=True)
             result, wait_s = self._attempt(action)
             if wait_s is None or attempt == MAX_ATTEMPTS - 1:
-                self._deliver(result)
-                return
-            if self._stop.wait(backoff.next_delay_s(at_least_s=wait_s)):
-                return
+                return result
+            delay_s = backoff.next_delay_s(at_least_s=wait_s)
+            if time.monotonic() + delay_s > give_up_at_s:
+                return result
+            if self._stop.wait(delay_s):
+                break
+        return None
 
-    def _attempt(self, action: Bind) -> tuple[Event, float | None]:
+    def _attempt(self, action: Bind) -> tuple[BindSucceeded | BindFailed, float | None]:
         """Try once; the second value is how long to wait at least before trying again."""
         uid = action.pod.uid
         try:
@@ -83,7 +100,7 @@ class Binder:
         except KubeError as error:
             return BindFailed(uid, str(error)), None
 
-    def _write(self, action: Bind) -> Event:
+    def _write(self, action: Bind) -> BindSucceeded | BindFailed:
         """Write the binding; of a conflict, find out who was faster.
 
         Raises:

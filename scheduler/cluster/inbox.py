@@ -20,6 +20,7 @@ class Inbox:
         self._events: deque[Event] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
+        self._is_nudged = False
 
     def put_news(self, event: Event) -> None:
         """Bring an event from a watch; waits while the inbox is full."""
@@ -34,10 +35,19 @@ class Inbox:
             self._events.append(event)
             self._changed.notify_all()
 
+    def nudge(self) -> None:
+        """Have the next ``take``, or the one that waits, return even if nothing is there."""
+        with self._changed:
+            self._is_nudged = True
+            self._changed.notify_all()
+
     def take(self, *, timeout_s: float) -> list[Event]:
         """Return all that is there; wait for it for *timeout_s* seconds at the most."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or self._events, timeout_s)
+            self._changed.wait_for(
+                lambda: self._is_closed or self._is_nudged or self._events, timeout_s
+            )
+            self._is_nudged = False
             events = list(self._events)
             self._events.clear()
             self._changed.notify_all()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from kube.client import Client
 from kube.informer import Informer
@@ -22,6 +22,7 @@ from scheduler.cluster.metrics import Metrics
 from scheduler.cluster.news import News
 from scheduler.cluster.outcomes import OutcomeTracker
 from scheduler.cluster.predictions import PredictionAsker
+from scheduler.cluster.questions import NoAnswerError, Question, Questions
 from scheduler.cluster.records import Recorder
 from scheduler.cluster.reporter import Reporter
 from scheduler.cluster.surprises import Surprises
@@ -34,6 +35,7 @@ from scheduler.events import (
     AskPrediction,
     Bind,
     BindFailed,
+    BindSucceeded,
     Event,
     Evict,
     Predicted,
@@ -48,9 +50,12 @@ from scheduler.settings import SchedulerSettings
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _IDLE_S: Final = 0.25
 """How often back-offs are looked at when nothing happens."""
 _STOP_TIMEOUT_S: Final = 5.0
+_MAX_QUESTIONS: Final = 32
 _GIVE_UP_S: Final = 3.0
 """A prediction that comes after the decision, but within this, serves the next ones."""
 
@@ -91,6 +96,7 @@ class ClusterShell:
         self._clock = EngineClock(client.now_s)
         self._stop = threading.Event()
         self._inbox = Inbox()
+        self._questions = Questions(max_waiting=_MAX_QUESTIONS, wake=self._inbox.nudge)
         self._recorder = Recorder(decisions=self.decisions, metrics=metrics)
         self._reports_outcomes = False
         self._has_more = False
@@ -172,6 +178,7 @@ class ClusterShell:
         """Stop: finish the bindings that are being written, begin no more."""
         self._stop.set()
         self._inbox.close()
+        self._questions.close()
         self._thread.join(_STOP_TIMEOUT_S)
         self.may_still_write = not self._bind_workers.stop(timeout_s=_STOP_TIMEOUT_S)
         self._report_workers.stop(timeout_s=_STOP_TIMEOUT_S)
@@ -187,6 +194,36 @@ class ClusterShell:
             return "stopped by a failure; see the log"
         waiting = [name for name, informer in self._informers.items() if not informer.is_synced]
         return f"waiting for the list of {' and '.join(waiting)}" if waiting else ""
+
+    def ask(self, question: Question[T], *, timeout_s: float) -> T:
+        """Have the engine's thread answer a question.
+
+        Raises:
+            NoAnswerError: It did not within *timeout_s* seconds, or cannot yet.
+        """
+        why = self.not_ready()
+        if why:
+            raise NoAnswerError(why)
+        return self._questions.ask(question, timeout_s=timeout_s)
+
+    def bind(self, action: Bind, *, timeout_s: float) -> str:
+        """Bind a pod that someone else decided on, as one of ours; any thread may ask.
+
+        Args:
+            action: What to bind where.
+            timeout_s: No attempt begins later than this, in seconds.
+
+        Returns:
+            Why it is not bound; empty if it is.
+        """
+        result = self._binder.settle(action, patience_s=timeout_s)
+        match result:
+            case BindSucceeded():
+                return ""
+            case BindFailed(_, message):
+                return message
+            case None:
+                return "the scheduler is stopping"
 
     def _waits_for_time(self) -> bool:
         n_waiting = self._engine.n_pending(Pool.BACKOFF) + self._engine.n_pending(
@@ -210,6 +247,7 @@ class ClusterShell:
                 self.surprises.note_lost_race(event.uid)
             now_s = self._clock.now_s()
             self._perform(self._engine.handle(self._in_engine_time(event), now_s=now_s))
+        self._perform(self._questions.answer(self._engine, now_s=self._clock.now_s()))
         is_synced = all(informer.is_synced for informer in self._informers.values())
         self._has_more = is_synced and self._is_leader() and self._decide()
         self.surprises.look()

@@ -5,14 +5,18 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from prometheus_client import Counter
 
 from scheduler.cluster.leader import LeaderElector
+from scheduler.cluster.questions import Question
 from scheduler.cluster.shell import ClusterShell
+from scheduler.events import Bind
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MIN_REBUILD_INTERVAL_S: Final = 30.0
 _LOOK_S: Final = 0.1
@@ -51,6 +55,14 @@ class Supervisor:
     def not_ready(self) -> str:
         """Say why nothing could be scheduled yet; empty when it could, by us or by the leader."""
         return self._shell.not_ready()
+
+    def ask(self, question: Question[T], *, timeout_s: float) -> T:
+        """Have the engine that is at work answer; see ``ClusterShell.ask``."""
+        return self._shell.ask(question, timeout_s=timeout_s)
+
+    def bind(self, action: Bind, *, timeout_s: float) -> str:
+        """Bind a pod that someone else decided on; see ``ClusterShell.bind``."""
+        return self._shell.bind(action, timeout_s=timeout_s)
 
     def run(self, stop: threading.Event) -> bool:
         """Schedule until told to stop.

@@ -106,3 +106,11 @@ def test_attempts_are_counted_by_how_they_ended():
     assert value("scheduler_pending_pods", queue="backoff") == 3.0
     assert value("scheduler_cache_size", type="assumed_pods") == 1.0
     assert value("scheduler_predictor_decisions_total", use="not asked") == 5.0
+
+
+def test_a_nudge_ends_the_wait_for_news_once():
+    inbox = Inbox()
+    inbox.nudge()
+
+    assert inbox.take(timeout_s=60.0) == []
+    assert inbox.take(timeout_s=0.0) == []
