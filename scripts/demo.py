@@ -32,6 +32,8 @@ SCHEDULER = "http://127.0.0.1:8081"
 NAMESPACE = "default"
 SPEED = 30
 """Virtual seconds a second: the ten minutes for which a pod is observed pass in twenty."""
+ROUND_S = 28.0
+"""How long a pod of the demo lives before its Deployment is restarted."""
 
 PLURALS = {
     "Namespace": "/api/v1/namespaces",
@@ -279,15 +281,35 @@ def give_feedback(story: Story, prediction: dict[str, Any]) -> None:
     story.say(f"      POST /feedback → {answer}")
 
 
-def roll(story: Story) -> None:
-    """Restart every Deployment, as ``kubectl rollout restart`` does: new pods, new placements."""
-    path = f"{CLUSTER}{PLURALS['Deployment'].format(namespace=NAMESPACE)}"
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}
-    for item in story.ask("GET", path)["items"]:
-        story.ask(
+class Restarts:
+    """Restarts one Deployment after the other, as ``kubectl rollout restart`` does.
+
+    Not all at once: pods placed in one burst meet one state of the cluster, and a model learns
+    little from seeing the same situation many times.
+    """
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self._path = f"{CLUSTER}{PLURALS['Deployment'].format(namespace=NAMESPACE)}"
+        self._names: list[str] = []
+        self._interval_s = 0.0
+        self._next_s = time.monotonic()
+
+    def go_on(self) -> None:
+        """Restart the next Deployment if it is time: each once in ``ROUND_S`` seconds."""
+        if time.monotonic() < self._next_s:
+            return
+        if not self._names:
+            items = self._story.ask("GET", self._path)["items"]
+            self._names = [item["metadata"]["name"] for item in items]
+            self._interval_s = ROUND_S / len(items)
+            self._story.say(f"      restarts {len(items)} Deployments in turn: new pods are placed")
+        self._next_s = time.monotonic() + self._interval_s
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}
+        self._story.ask(
             "PATCH",
-            f"{path}/{item['metadata']['name']}",
+            f"{self._path}/{self._names.pop(0)}",
             json={"spec": {"template": template}},
             headers={"Content-Type": "application/strategic-merge-patch+json"},
         )
@@ -295,18 +317,14 @@ def roll(story: Story) -> None:
 
 def learn(story: Story, programs: Programs) -> None:
     """Keep placements coming until a model is trusted and serves."""
-    rolled_at = time.monotonic()
+    restarts = Restarts(story)
 
     def waiting() -> str | None:
-        nonlocal rolled_at
         programs.check()
         model = story.ask("GET", f"{PREDICTOR}/model/info")
         if model["is_trusted"]:
             return None
-        if time.monotonic() - rolled_at > 28:
-            roll(story)
-            rolled_at = time.monotonic()
-            story.say("      rolled the Deployments: new pods are placed")
+        restarts.go_on()
         days = story.ask("GET", f"{PREDICTOR}/performance")["days"]
         n_feedback = sum(day["n_feedback"] for day in days)
         n_healthy = sum(day["n_successes"] for day in days)
