@@ -26,6 +26,8 @@ from scheduler.cluster.shell import ClusterShell
 from scheduler.cluster.supervisor import Supervisor
 from scheduler.conformance import command as conformance
 from scheduler.engine import Engine, EngineSettings
+from scheduler.errors import ConfigError
+from scheduler.extender.routes import MAX_BODY_BYTES, Extender
 from scheduler.framework.configuration import KubeSchedulerConfiguration, load_configuration
 from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.framework.profile import make_profiles
@@ -33,7 +35,7 @@ from scheduler.framework.registry import Registry
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
 from scheduler.predictions import PredictionSettings
 from scheduler.queue import QueueSettings
-from scheduler.settings import SchedulerSettings
+from scheduler.settings import ExtenderSettings, SchedulerSettings
 
 log = logging.getLogger("scheduler")
 
@@ -69,6 +71,7 @@ def _serve(start: Start[SchedulerSettings]) -> int:
         in_cluster=settings.kubernetes.in_cluster,
         env=start.env,
     )
+    names = [profile.scheduler_name for profile in configuration.profiles]
     metrics = Metrics(CollectorRegistry())
     decisions = DecisionLog(settings.decisions.keep)
     rng = random.Random()
@@ -90,9 +93,18 @@ def _serve(start: Start[SchedulerSettings]) -> int:
             )
 
         supervisor = Supervisor(make_shell, elector=elector, rebuilds=metrics.rebuilds)
-        app = make_app(decisions, registry=metrics.registry, not_ready=supervisor.not_ready)
-        with Server(app, settings=settings.server) as server:
-            names = [profile.scheduler_name for profile in configuration.profiles]
+        extender = Extender(
+            shell=supervisor,
+            profile=_extender_profile(settings.extender, names=names),
+            timeout_s=settings.extender.timeout,
+        )
+        app = make_app(
+            decisions,
+            registry=metrics.registry,
+            not_ready=supervisor.not_ready,
+            extender=extender,
+        )
+        with Server(app, settings=settings.server, max_body_read_bytes=MAX_BODY_BYTES) as server:
             log.info("scheduler started", extra=facts(url=server.url, profiles=names))
             is_well = supervisor.run(start.stop)
     if not is_well:
@@ -100,6 +112,14 @@ def _serve(start: Start[SchedulerSettings]) -> int:
         return FAILED
     log.info("scheduler stopped")
     return STOPPED
+
+
+def _extender_profile(settings: ExtenderSettings, *, names: Sequence[str]) -> str:
+    if settings.profile and settings.profile not in names:
+        raise ConfigError(
+            f"extender.profile: {settings.profile!r} is none of the profiles {', '.join(names)}"
+        )
+    return settings.profile or names[0]
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from kube.edge.queries import Query, read_query
 from kube.edge.serve import JSON, install_health
 from scheduler.cluster.decisions import DecisionLog
 from scheduler.contract import DecisionAnswer, DecisionList, view
+from scheduler.extender import routes as extender_routes
+from scheduler.extender.routes import Extender, install_extender
 
 _MAX_BODY_BYTES: Final = 64 * 1024
 
@@ -36,11 +38,16 @@ OPERATIONS: Final = (
         answer=DecisionAnswer,
         problems=(404,),
     ),
+    *extender_routes.OPERATIONS,
 )
 
 
 def make_app(
-    decisions: DecisionLog, *, registry: CollectorRegistry, not_ready: Callable[[], str]
+    decisions: DecisionLog,
+    *,
+    registry: CollectorRegistry,
+    not_ready: Callable[[], str],
+    extender: Extender,
 ) -> Flask:
     """Make the application.
 
@@ -48,11 +55,17 @@ def make_app(
         decisions: What to tell.
         registry: What ``/metrics`` shows.
         not_ready: Says why nothing can be scheduled yet; empty when it can.
+        extender: How to answer kube-scheduler.
     """
     app = Flask("scheduler", static_folder=None)
-    install(app, max_body_bytes=_MAX_BODY_BYTES)
+    large = {
+        operation.path: extender_routes.MAX_BODY_BYTES for operation in extender_routes.OPERATIONS
+    }
+    install(app, max_body_bytes=_MAX_BODY_BYTES, max_body_bytes_at=large)
     install_health(app, registry=registry, not_ready=not_ready)
     install_openapi(app, title="scheduler", operations=OPERATIONS)
+
+    install_extender(app, extender=extender)
 
     @app.get("/api/v1/decisions")
     def list_decisions() -> Response:

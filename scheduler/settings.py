@@ -52,6 +52,16 @@ class DecisionSettings(Settings, frozen=True):
     """Verdicts and scores of so many nodes are kept, the best ones' first."""
 
 
+class ExtenderSettings(Settings, frozen=True):
+    """How kube-scheduler is answered that asks us as its extender (``/extender/*``)."""
+
+    profile: str = ""
+    """The scheduler name of the profile whose plugins are asked; empty: the first profile's."""
+    timeout: Interval = Interval(3)
+    """How long an answer may take: less than the extender's ``httpTimeout`` (5s unless told
+    otherwise)."""
+
+
 class SchedulerSettings(ProgramSettings, frozen=True):
     """The whole file."""
 
@@ -63,5 +73,6 @@ class SchedulerSettings(ProgramSettings, frozen=True):
     feedback: FeedbackSettings = FeedbackSettings()
     binding: BindingSettings = BindingSettings()
     decisions: DecisionSettings = DecisionSettings()
+    extender: ExtenderSettings = ExtenderSettings()
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """Breaks ties between equally good nodes, the same way every time."""

@@ -1,6 +1,8 @@
 """Errors as RFC 9457 problem documents, and request bodies as typed structs."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
@@ -71,14 +73,26 @@ def answer(details: ProblemDetails) -> Response:
     )
 
 
-def install(app: Flask, *, max_body_bytes: int) -> None:
-    """Make *app* answer every error with a problem document and refuse larger bodies (413)."""
+def install(
+    app: Flask,
+    *,
+    max_body_bytes: int,
+    max_body_bytes_at: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Make *app* answer every error with a problem document and refuse larger bodies (413).
+
+    Args:
+        app: The application.
+        max_body_bytes: What a body may have.
+        max_body_bytes_at: What it may have at some paths instead.
+    """
 
     @app.before_request
     def refuse_large_bodies() -> None:
         # Flask would refuse them only when they are read, which most operations never do.
-        if (request.content_length or 0) > max_body_bytes:
-            detail = f"a body may have at most {max_body_bytes} bytes"
+        limit = max_body_bytes_at.get(request.path, max_body_bytes)
+        if (request.content_length or 0) > limit:
+            detail = f"a body may have at most {limit} bytes"
             raise ProblemError(413, "Request too large", detail=detail)
 
     @app.errorhandler(ProblemError)

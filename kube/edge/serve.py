@@ -23,7 +23,6 @@ _CROWD: Final = _MAX_CONNECTIONS // 2
 """While more connections than these are open, clients may not take longer than between two looks:
 nobody may keep the others out by holding many."""
 _MAX_BODY_READ_BYTES: Final = 16 * 2**20
-"""Of a body that is too large, so much is still read, for who is still sending hears no answer."""
 
 
 class Server:
@@ -33,12 +32,21 @@ class Server:
         app: What to serve.
         settings: Where; port 0 takes a free one.
         threads: How many requests are worked on at once.
+        max_body_read_bytes: What is read of a body, at least as much as the application takes: of
+            one that is too large, so much is still read, for who is still sending hears no answer.
 
     Raises:
         OSError: The address is taken, or the host has none.
     """
 
-    def __init__(self, app: Flask, *, settings: ServerSettings, threads: int = 8) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        *,
+        settings: ServerSettings,
+        threads: int = 8,
+        max_body_read_bytes: int = _MAX_BODY_READ_BYTES,
+    ) -> None:
         self._sockets: dict[int, Any] = {}
         self._server = create_server(
             app,
@@ -46,7 +54,7 @@ class Server:
             sockets=[_listen(settings.host, port=settings.port)],
             threads=threads,
             connection_limit=_MAX_CONNECTIONS,
-            max_request_body_size=_MAX_BODY_READ_BYTES,
+            max_request_body_size=max_body_read_bytes,
             ident=None,
         )
         self._server.channel_class = Channel

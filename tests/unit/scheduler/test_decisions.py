@@ -10,8 +10,18 @@ from prometheus_client import CollectorRegistry
 
 from scheduler.api import make_app
 from scheduler.cluster.decisions import DecisionLog
+from scheduler.cluster.questions import NoAnswerError
 from scheduler.events import PodSeen
+from scheduler.extender.routes import Extender
 from tests.unit.scheduler.worlds import decisions, feed, make_engine, make_facts, make_pending
+
+
+class NoShell:
+    def ask(self, question, *, timeout_s):
+        raise NoAnswerError("waiting for the list of pods")
+
+    def bind(self, action, *, timeout_s):
+        return "not leader"
 
 
 @pytest.fixture
@@ -22,7 +32,10 @@ def kept():
 @pytest.fixture
 def http(kept):
     app = make_app(
-        kept, registry=CollectorRegistry(), not_ready=lambda: "waiting for the list of pods"
+        kept,
+        registry=CollectorRegistry(),
+        not_ready=lambda: "waiting for the list of pods",
+        extender=Extender(shell=NoShell(), profile="ai-scheduler", timeout_s=1.0),
     )
     return app.test_client()
 
