@@ -92,6 +92,8 @@ class EngineWorld:
         self.nodes = {node["metadata"]["name"]: node for node in nodes}
         self._pods: dict[str, Json] = {}
         self._waiting: set[str] = set()
+        self._highest_priority = 0
+        """Of the pods handed in last."""
         self._placed: dict[str, str] = {}
         self._decisions: deque[Decision] = deque(maxlen=_KEPT_DECISIONS)
         self._now_s = _START_S
@@ -151,6 +153,7 @@ class EngineWorld:
         by_uid = {pod["metadata"]["uid"]: pod for pod in pods}
         self._pods |= by_uid
         self._waiting |= by_uid.keys()
+        self._highest_priority = max(map(_priority, by_uid.values()), default=0)
         return [PodFacts.from_pod(_decode(pod, Pod)) for pod in by_uid.values()]
 
     def _hand_in(self, facts: Iterable[PodFacts]) -> None:
@@ -197,8 +200,7 @@ class EngineWorld:
         self.engine.handle(PodSeen(confirmed), now_s=self._now_s)
 
     def _evict(self, action: Evict) -> None:
-        waiting = max(_priority(self._pods[uid]) for uid in self._waiting)
-        if _priority(self._pods[action.victim.uid]) >= waiting:
+        if _priority(self._pods[action.victim.uid]) >= self._highest_priority:
             raise WrongVictimError(action.victim.key)
         del self._placed[action.victim.uid]
         self.engine.handle(PodGone(action.victim.key, action.victim.uid), now_s=self._now_s)
