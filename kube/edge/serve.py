@@ -23,6 +23,8 @@ _CROWD: Final = _MAX_CONNECTIONS // 2
 """While more connections than these are open, clients may not take longer than between two looks:
 nobody may keep the others out by holding many."""
 _MAX_BODY_READ_BYTES: Final = 16 * 2**20
+_MAX_ANSWER_IN_MEMORY_BYTES: Final = 2**30
+"""All of them: they were made there, and waitress leaves files of its own to the collector."""
 
 
 class Server:
@@ -55,6 +57,7 @@ class Server:
             threads=threads,
             connection_limit=_MAX_CONNECTIONS,
             max_request_body_size=max_body_read_bytes,
+            outbuf_overflow=_MAX_ANSWER_IN_MEMORY_BYTES,
             ident=None,
         )
         self._server.channel_class = Channel
