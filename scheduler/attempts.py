@@ -139,9 +139,9 @@ class Attempts:
 
     def _make_room(self, queued: QueuedPod, outcome: Outcome, *, now_s: float) -> list[Action]:
         """Ask the PostFilter plugins, and say what came of it."""
-        pod, decision = queued.pod, outcome.decision
+        pod, decision = self._desk.gangs.as_member(queued.pod), outcome.decision
         rejectors, nominated, evictions = outcome.found.rejectors, None, list[Action]()
-        result = self._post_filter(pod, outcome, now_s=now_s)
+        result = self._post_filter(pod, outcome)
         if result is not None:
             nominated = result.node
             if result.status.is_success:
@@ -158,9 +158,7 @@ class Attempts:
         self._put_back(queued, rejectors, now_s=now_s)
         return [Record(decision), *evictions, _report(pod, decision.message, nominated)]
 
-    def _post_filter(
-        self, pod: PodFacts, outcome: Outcome, *, now_s: float
-    ) -> PostFilterResult | None:
+    def _post_filter(self, pod: PodFacts, outcome: Outcome) -> PostFilterResult | None:
         desk = self._desk
         if len(desk.evicting) >= desk.max_evicting:
             return None
@@ -169,7 +167,7 @@ class Attempts:
             found=outcome.found,
             refilter=outcome.refilter,
             nominations=desk.nominations,
-            now_s=now_s,
+            signature=outcome.signature,
         )
         profile = desk.profiles[pod.scheduler_name]
         return run_post_filters(profile, state=outcome.state, pod=pod, search=search)
@@ -324,7 +322,7 @@ class Attempts:
         outcome = self._run_cycle(queued, now_s=now_s)
         if outcome.decision.node is not None:
             return _Room(queued.pod, outcome.decision.node)
-        result = self._post_filter(queued.pod, outcome, now_s=now_s)
+        result = self._post_filter(queued.pod, outcome)
         if result is None or not result.status.is_success or not result.node:
             return None
         return _Room(queued.pod, result.node, result.victims)

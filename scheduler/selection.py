@@ -1,5 +1,6 @@
 """One scheduling cycle: filter, score, choose, and write down why."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -45,6 +46,8 @@ class Outcome:
     state: CycleState
     found: FilterResult
     refilter: Refilter
+    signature: Hashable | None
+    """See ``FailedSearch.signature``."""
 
 
 def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
@@ -88,7 +91,7 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
         message="" if node is not None else found.message(),
         prediction=_note(cycle, pod=pod, table=table, now_s=now_s),
     )
-    return Outcome(decision, state, found, run.refilter)
+    return Outcome(decision, state, found, run.refilter, run.signature)
 
 
 def filter_run(cycle: Cycle, *, state: CycleState, pod: PodFacts) -> FilterRun:

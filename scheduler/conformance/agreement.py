@@ -109,7 +109,6 @@ class _Cycle:
             found=found,
             refilter=run.refilter,
             nominations=self._world.nominations,
-            now_s=self._world.now_s,
         )
         recorded = (self._expected.nominated, tuple(sorted(self._expected.victims)))
         choices = list(self._choices(search))

@@ -102,8 +102,6 @@ class World:
     snapshot: Snapshot
     nominations: Nominations
     pod: PodFacts
-    now_s: float
-    """When the pod comes: after everything that has started."""
 
     @classmethod
     def of(cls, scenario: Scenario) -> "World":
@@ -129,8 +127,7 @@ class World:
         _parsed(scenario.pvs, _capacity, field="pvs")
         _parsed(scenario.pvcs, _requested, field="pvcs")
         [incoming] = _parsed((scenario.pod,), PodFacts.from_pod, field="pod")
-        now_s = max((pod.start_time_s for pod in pods), default=0.0) + 1.0
-        return cls(cache.snapshot, nominations, incoming, now_s)
+        return cls(cache.snapshot, nominations, incoming)
 
 
 def _parsed(items: Iterable[T], parse: Callable[[T], R], *, field: str) -> list[R]:

@@ -212,8 +212,8 @@ class ScorePlugin(Plugin):
         return scores
 
 
-Refilter = Callable[[Snapshot], FilterResult]
-"""Runs the cycle's filters on a what-if of its snapshot."""
+Refilter = Callable[[Snapshot, Sequence[int]], FilterResult]
+"""Runs the cycle's filters on a what-if of its snapshot; says what holds for some rows of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +226,9 @@ class FailedSearch:
     refilter: Refilter
     """Nominated pods are counted as in the cycle itself."""
     nominations: Nominations
-    now_s: float
+    signature: Hashable | None = None
+    """Of two searches with one signature, the filters say the same of a node that has not changed;
+    ``None`` if that cannot be said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

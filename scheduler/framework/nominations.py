@@ -1,7 +1,6 @@
 """Pods that were promised a node: room that others with less priority may not take."""
 
-from collections.abc import Iterator
-
+from scheduler.framework.changes import Changes
 from scheduler.model import PodFacts
 
 
@@ -9,6 +8,8 @@ class Nominations:
     """Who was nominated where, until the pod is placed or gone, or nominated elsewhere."""
 
     def __init__(self) -> None:
+        self.changes: Changes[str] = Changes()
+        """Of nodes, by name."""
         self._pods: dict[str, PodFacts] = {}
         self._nodes: dict[str, str] = {}
         self._by_node: dict[str, dict[str, None]] = {}
@@ -22,7 +23,10 @@ class Nominations:
 
     def put(self, pod: PodFacts, *, node: str) -> None:
         """Nominate a pod, or take in that a nominated one changed."""
+        if self._nodes.get(pod.uid) == node and self._pods[pod.uid] == pod:
+            return
         self.remove(pod.uid)
+        self.changes.note(node)
         self._pods[pod.uid], self._nodes[pod.uid] = pod, node
         self._by_node.setdefault(node, {})[pod.uid] = None
 
@@ -31,6 +35,7 @@ class Nominations:
         node = self._nodes.pop(uid, None)
         if node is None:
             return
+        self.changes.note(node)
         del self._pods[uid]
         del self._by_node[node][uid]
         if not self._by_node[node]:
@@ -40,8 +45,14 @@ class Nominations:
         """List the pods that are nominated to *node*."""
         return [self._pods[uid] for uid in self._by_node.get(node, ())]
 
-    def ahead_of(self, pod: PodFacts) -> Iterator[tuple[PodFacts, str]]:
-        """Go through the nominated pods that *pod* must leave room for, with their nodes."""
-        for uid, node in self._nodes.items():
-            if uid != pod.uid and self._pods[uid].priority >= pod.priority:
-                yield self._pods[uid], node
+    def nodes(self) -> list[str]:
+        """List the nodes that someone is nominated to."""
+        return list(self._by_node)
+
+    def ahead_of(self, pod: PodFacts, *, node: str) -> list[PodFacts]:
+        """List the pods nominated to *node* that *pod* must leave room for."""
+        return [
+            other
+            for other in self.on_node(node)
+            if other.uid != pod.uid and other.priority >= pod.priority
+        ]

@@ -1,6 +1,6 @@
 """Runs a profile's plugins for one pod: which nodes are feasible, and how good they are."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -76,9 +76,22 @@ class FilterRun:
         self._state = state
         self._pod = pod
         self._snapshot = snapshot
-        self._promised = [] if nominations is None else list(nominations.ahead_of(pod))
+        self._nominations = nominations
         self._search = _Search()
         self._standing = standing
+
+    @property
+    def signature(self) -> Hashable | None:
+        """Say, after ``run``, what the verdict on a node depends on, besides that node alone.
+
+        ``None`` if it depends on more than can be said.
+        """
+        if self._standing is None or not all(
+            plugin.name in self._search.skipped or plugin.name in self._standing.verdicts
+            for plugin in self._profile.filter
+        ):
+            return None
+        return self._standing.signature
 
     def run(self) -> FilterResult:
         """Run PreFilter and Filter. The first plugin that refuses a node keeps the refusal."""
@@ -93,24 +106,47 @@ class FilterRun:
                 return replace(refused, rejectors=frozenset(self._search.narrowed_by))
         return self._filter(self._snapshot)
 
-    def refilter(self, what_if: Snapshot) -> FilterResult:
-        """Run Filter on a what-if of the snapshot, after ``run``."""
-        return self._filter(what_if)
+    def refilter(self, what_if: Snapshot, rows: Sequence[int]) -> FilterResult:
+        """Run Filter on a what-if of the snapshot, after ``run``; only *rows* are to be read."""
+        verdicts = self._filter_once(what_if)
+        self._leave_room(verdicts, what_if, [what_if.names[row] for row in rows])
+        return verdicts.result()
 
     def _filter(self, snapshot: Snapshot) -> FilterResult:
-        """Ask twice if room was promised: a pod must fit beside those who were, and without them.
+        """Ask twice where room was promised: a pod must fit beside those who were promised it.
 
-        Without them, because its affinity must not depend on pods that may never come.
+        And without them, because its affinity must not depend on pods that may never come. (A node
+        that refuses the pod either way says so for the reasons that hold without them.)
         """
-        promised = [each for each in self._promised if each[1] in snapshot.rows]
+        verdicts = self._filter_once(snapshot)
+        if self._nominations is None or not verdicts.feasible.any():
+            return verdicts.result()
+        own = self._nominations.node_of(self._pod.uid)
+        if own in snapshot.rows:
+            self._leave_room(verdicts, snapshot, [own])
+            if verdicts.feasible[snapshot.rows[own]]:
+                # Room was made there for this pod: the other nodes need no closer look.
+                return verdicts.result()
+        self._leave_room(verdicts, snapshot, self._nominations.nodes())
+        return verdicts.result()
+
+    def _leave_room(self, verdicts: "_Verdicts", snapshot: Snapshot, nodes: Iterable[str]) -> None:
+        """Refuse those of some nodes that have no room beside the pods that were promised it."""
+        if self._nominations is None:
+            return
+        feasible, rows = verdicts.feasible, snapshot.rows
+        promised = [
+            (pod, node)
+            for node in nodes
+            if (row := rows.get(node)) is not None and feasible[row]
+            for pod in self._nominations.ahead_of(self._pod, node=node)
+        ]
         if not promised:
-            return self._filter_once(snapshot).result()
+            return
         crowded = snapshot.what_if()
         for pod, node in promised:
             crowded.add_pod(pod, node=node)
-        verdicts = self._filter_once(crowded)
-        self._ask_filters(verdicts, snapshot)
-        return verdicts.result()
+        self._ask_filters(verdicts, crowded)
 
     def _filter_once(self, snapshot: Snapshot) -> "_Verdicts":
         verdicts = _Verdicts(snapshot.n_nodes)
@@ -180,6 +216,11 @@ class _Verdicts:
         self._codes = np.zeros(n_nodes, dtype=np.uint8)
         self._rejections: list[Rejection] = []
         self._rejectors: set[str] = set()
+
+    @property
+    def feasible(self) -> BoolColumn:
+        """The nodes that nobody has refused so far."""
+        return np.equal(self._codes, Code.SUCCESS)
 
     def leave_out(self, names: frozenset[str], *, snapshot: Snapshot, search: _Search) -> None:
         outside = np.ones(snapshot.n_nodes, dtype=np.bool_)

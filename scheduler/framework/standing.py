@@ -33,10 +33,19 @@ class Standing:
     Args:
         profile: Whose plugins to ask.
         pod: Any of the pods with the signature.
+        signature: What they signed; ``None`` for those that did not.
         signers: Names of the plugins that sign it.
     """
 
-    def __init__(self, profile: Profile, *, pod: PodFacts, signers: frozenset[str]) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        pod: PodFacts,
+        signature: tuple[Hashable, ...],
+        signers: frozenset[str],
+    ) -> None:
+        self.signature = signature
         self.verdicts = KeptVerdicts()
         """Of the filters that need not be asked."""
         self.scores = KeptScores(profile)
@@ -103,4 +112,4 @@ class Standings:
             self._standings.popitem(last=False)
         signs = zip(self._plugins, signature, strict=True)
         signers = frozenset(plugin.name for plugin, sign in signs if sign is not None)
-        return Standing(self._profile, pod=pod, signers=signers)
+        return Standing(self._profile, pod=pod, signature=signature, signers=signers)

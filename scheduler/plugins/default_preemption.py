@@ -5,8 +5,8 @@ differences: where the search begins is drawn from the pod's uid, not by chance,
 evicted whole or not at all.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from kube.objects import PodDisruptionBudget
 from kube.selectors import LabelQuery, label_query
+from scheduler.framework.changes import NEVER
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult
 from scheduler.framework.interface import (
@@ -31,6 +32,7 @@ from scheduler.model import PodFacts
 NOT_HELPFUL: Final = "Preemption is not helpful for scheduling"
 NO_VICTIMS: Final = "No preemption victims found for incoming pod"
 
+_MAX_KEPT: Final = 16
 _LOWEST_PRIORITY: Final = -(2**31)
 
 
@@ -50,20 +52,59 @@ class Candidate:
     """The most important first; pods of the victims' gangs on other nodes come last."""
     n_violations: int
     """How many of them a disruption budget protects."""
+    rank: tuple[float, ...]
+    """The smallest is the best: it breaks fewest budgets, and costs the least important pods."""
 
-    @property
-    def rank(self) -> tuple[int, int, int, int, float]:
-        """Sort by this: the smallest is the best."""
-        priorities = [victim.priority for victim in self.victims]
+    @classmethod
+    def of(cls, node: str, *, victims: tuple[PodFacts, ...], n_violations: int) -> "Candidate":
+        """Rank a choice, by upstream's criteria in their order."""
+        priorities = [victim.priority for victim in victims]
         highest = max(priorities)
-        earliest_s = min(v.start_time_s for v in self.victims if v.priority == highest)
-        return (
-            self.n_violations,
+        earliest_s = min(_started_s(v) for v in victims if v.priority == highest)
+        rank = (
+            n_violations,
             highest,
             sum(priority - _LOWEST_PRIORITY for priority in priorities),
             len(priorities),
             -earliest_s,
         )
+        return cls(node, victims, n_violations, rank)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What a trial of one node came to."""
+
+    candidate: Candidate | None
+    reasons: tuple[str, ...] = ()
+    """Why it is none."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Trials of nodes that need not be repeated while nothing changes there."""
+
+    judged: dict[int, _Judged] = field(default_factory=dict)
+    """By row."""
+    pods_version: int = NEVER
+    nominations_version: int = NEVER
+    budgets_version: int = NEVER
+
+    def update(self, search: FailedSearch) -> None:
+        """Forget what may no longer hold."""
+        snapshot, promises = search.snapshot, search.nominations.changes
+        budgets_version = snapshot.objects.version(PodDisruptionBudget)
+        changed = snapshot.changes.since(self.pods_version)
+        renominated = promises.since(self.nominations_version)
+        if changed is None or renominated is None or budgets_version != self.budgets_version:
+            self.judged.clear()
+        else:
+            rows = (snapshot.rows.get(node, -1) for node in renominated)
+            for row in (*changed, *rows):
+                self.judged.pop(row, None)
+        self.pods_version = snapshot.changes.version
+        self.nominations_version = promises.version
+        self.budgets_version = budgets_version
 
 
 class DefaultPreemption(PostFilterPlugin):
@@ -77,6 +118,7 @@ class DefaultPreemption(PostFilterPlugin):
         super().__init__(args)
         self._percentage = args.min_candidate_nodes_percentage
         self._absolute = args.min_candidate_nodes_absolute
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
 
     def post_filter(
         self, state: CycleState, *, pod: PodFacts, search: FailedSearch
@@ -99,22 +141,47 @@ class DefaultPreemption(PostFilterPlugin):
         """
         rows = np.flatnonzero(search.found.codes == Code.UNSCHEDULABLE)
         n_wanted = min(rows.size, max(rows.size * self._percentage // 100, self._absolute))
-        reasons: Counter[str] = Counter()
-        reasons[NOT_HELPFUL] = search.snapshot.n_nodes - rows.size
+        kept = self._kept_for(pod, search)
+        reasons = Counter({NOT_HELPFUL: search.snapshot.n_nodes - int(rows.size)})
         candidates: list[Candidate] = []
-        budgets = _budgets(search.snapshot)
         # Not always from the same end: or the same nodes' pods would be evicted every time.
-        rows = np.roll(rows, -(stable_hash(pod.uid) % max(1, rows.size)))
-        for start in range(0, rows.size, max(1, n_wanted)):
-            trial = _Trial(pod, search=search, budgets=budgets)
-            candidates += trial.run(rows[start : start + n_wanted].tolist())
-            reasons += trial.reasons
+        ordered = np.roll(rows, -(stable_hash(pod.uid) % max(1, rows.size))).tolist()
+        for start in range(0, len(ordered), max(1, n_wanted)):
+            for judged in _judge(ordered[start : start + n_wanted], pod, search, kept):
+                reasons.update(judged.reasons)
+                if judged.candidate is not None:
+                    candidates.append(judged.candidate)
             # More than enough is no reason to break a budget where another node needs none broken.
             if len(candidates) >= n_wanted and any(c.n_violations == 0 for c in candidates):
                 break
         n_nodes = search.snapshot.n_nodes
         words = ", ".join(sorted(f"{n} {reason}" for reason, n in reasons.items() if n))
         return candidates, f"0/{n_nodes} nodes are available: {words}."
+
+    def _kept_for(self, pod: PodFacts, search: FailedSearch) -> _Kept:
+        """Return the trials of such a pod that still hold."""
+        if search.signature is None:
+            return _Kept()
+        key = (search.signature, pod.priority)
+        kept = self._kept.setdefault(key, _Kept())
+        self._kept.move_to_end(key)
+        if len(self._kept) > _MAX_KEPT:
+            self._kept.popitem(last=False)
+        kept.update(search)
+        return kept
+
+
+def _judge(rows: list[int], pod: PodFacts, search: FailedSearch, kept: _Kept) -> list[_Judged]:
+    """Try some nodes, those aside of which it is known what came of it."""
+    unknown = [row for row in rows if row not in kept.judged]
+    if not unknown:
+        return [kept.judged[row] for row in rows]
+    fresh = _Trial(pod, search=search).run(unknown)
+    for row, judged in fresh.items():
+        # What depends on a gang depends on other nodes, too.
+        if not any(each.pod_group for each in search.snapshot.pods_on(row)):
+            kept.judged[row] = judged
+    return [fresh[row] if row in fresh else kept.judged[row] for row in rows]
 
 
 def equally_good(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -167,9 +234,14 @@ def _budgets(snapshot: Snapshot) -> list[_Budget]:
     return budgets
 
 
-def _importance(pod: PodFacts, *, now_s: float) -> tuple[int, float]:
+def _started_s(pod: PodFacts) -> float:
+    """A pod that has not started is newer than all that have."""
+    return pod.start_time_s or float("inf")
+
+
+def _importance(pod: PodFacts) -> tuple[int, float]:
     """Sort by this: the most important pod first."""
-    return -pod.priority, pod.start_time_s or now_s
+    return -pod.priority, _started_s(pod)
 
 
 @dataclass(slots=True)
@@ -189,26 +261,24 @@ class _Node:
 class _Trial:
     """Tries some nodes at once: each filter is asked of all of them in one call."""
 
-    def __init__(self, pod: PodFacts, *, search: FailedSearch, budgets: Sequence[_Budget]) -> None:
+    def __init__(self, pod: PodFacts, *, search: FailedSearch) -> None:
         self._pod = pod
         self._search = search
-        self._budgets = budgets
+        self._budgets = _budgets(search.snapshot)
         self._what_if = search.snapshot.what_if()
         self._is_spared: dict[str, bool] = {}
-        self.reasons: Counter[str] = Counter()
-        """Why nodes are no candidates, with their number."""
 
-    def run(self, rows: Sequence[int]) -> list[Candidate]:
-        nodes = [self._prepare(row) for row in rows]
-        self.reasons[NO_VICTIMS] += sum(node is None for node in nodes)
-        emptied = [node for node in nodes if node is not None]
-        if not emptied:
-            return []
-        found = self._search.refilter(self._what_if)
-        self._count_reasons(found, emptied)
-        fitting = [node for node in emptied if found.codes[node.row] == Code.SUCCESS]
+    def run(self, rows: Sequence[int]) -> dict[int, _Judged]:
+        """Judge nodes by their rows."""
+        judged = dict.fromkeys(rows, _Judged(None, (NO_VICTIMS,)))
+        nodes = [node for row in rows if (node := self._prepare(row)) is not None]
+        if not nodes:
+            return judged
+        found = self._search.refilter(self._what_if, [node.row for node in nodes])
+        fitting = [node for node in nodes if found.codes[node.row] == Code.SUCCESS]
         self._reprieve(fitting)
-        return [self._candidate(node) for node in fitting if node.victims]
+        judged |= {node.row: _Judged(None, _reasons(found, row=node.row)) for node in nodes}
+        return judged | {node.row: _Judged(self._candidate(node)) for node in fitting}
 
     def _prepare(self, row: int) -> _Node | None:
         """Take all pods of less priority off a node."""
@@ -223,7 +293,7 @@ class _Trial:
         name = snapshot.names[row]
         for pod in lower:
             self._what_if.remove_pod(pod, node=name)
-        lower.sort(key=lambda pod: _importance(pod, now_s=self._search.now_s))
+        lower.sort(key=_importance)
         protected, others = self._by_protection(lower)
         return _Node(row, name, spared=protected + others, n_protected=len(protected))
 
@@ -254,10 +324,6 @@ class _Trial:
             (protected if is_violating else others).append(pod)
         return protected, others
 
-    def _count_reasons(self, found: FilterResult, nodes: list[_Node]) -> None:
-        for rejection in found.rejections:
-            self.reasons[rejection.reason] += sum(bool(rejection.nodes[n.row]) for n in nodes)
-
     def _reprieve(self, nodes: list[_Node]) -> None:
         """Put pods back, one of each node at a time, and keep those that the pod fits beside."""
         n_rounds = max((len(node.spared) for node in nodes), default=0)
@@ -265,7 +331,8 @@ class _Trial:
             on_trial = [node for node in nodes if number < len(node.spared)]
             for node in on_trial:
                 self._what_if.add_pod(node.spared[number], node=node.name)
-            codes = self._search.refilter(self._what_if).codes
+            rows = [node.row for node in on_trial]
+            codes = self._search.refilter(self._what_if, rows).codes
             for node in on_trial:
                 if codes[node.row] != Code.SUCCESS:
                     pod = node.spared[number]
@@ -273,9 +340,15 @@ class _Trial:
                     node.victims.append(pod)
                     node.n_violations += number < node.n_protected
 
-    def _candidate(self, node: _Node) -> Candidate:
-        victims = sorted(node.victims, key=lambda pod: _importance(pod, now_s=self._search.now_s))
-        return Candidate(node.name, (*victims, *self._elsewhere(victims)), node.n_violations)
+    def _candidate(self, node: _Node) -> Candidate | None:
+        if not node.victims:
+            return None
+        victims = sorted(node.victims, key=_importance)
+        return Candidate.of(
+            node.name,
+            victims=(*victims, *self._elsewhere(victims)),
+            n_violations=node.n_violations,
+        )
 
     def _elsewhere(self, victims: list[PodFacts]) -> list[PodFacts]:
         """List the rest of the victims' gangs: none of it would be of use alone."""
@@ -284,4 +357,8 @@ class _Trial:
             return []
         chosen = {victim.uid for victim in victims}
         rest = [m for key in keys for m in self._search.snapshot.gang(key) if m.uid not in chosen]
-        return sorted(rest, key=lambda pod: (*_importance(pod, now_s=self._search.now_s), pod.key))
+        return sorted(rest, key=lambda pod: (*_importance(pod), pod.key))
+
+
+def _reasons(found: FilterResult, *, row: int) -> tuple[str, ...]:
+    return tuple(each.reason for each in found.rejections if each.nodes[row])
