@@ -66,7 +66,7 @@ class Kind:
 
 KINDS = (
     Kind("plain", templates.pod, 2.5, 4.2),
-    Kind("zone spread", templates.zone_spread_pod, 3.0, 13.2, rules.zone_skew),
+    Kind("zone spread", templates.zone_spread_pod, 3.0, 13.2, rules.final_zone_skew),
     Kind("zone affinity", templates.zone_affinity_pod, 3.0, 15.1, rules.one_zone),
     Kind(
         "hostname anti-affinity",
@@ -241,7 +241,7 @@ class Bench:
             )
 
     def _pod(self, kind: Kind, name: str, *, namespace: str) -> Json:
-        over = {} if kind.rule in (None, rules.zone_skew) else {"namespaces": (namespace,)}
+        over = {} if kind.rule in (None, rules.final_zone_skew) else {"namespaces": (namespace,)}
         pod = kind.template(name, namespace=namespace, **over)
         pod["spec"]["schedulerName"] = self.scheduler_name
         del pod["metadata"]["uid"], pod["metadata"]["creationTimestamp"], pod["status"]
