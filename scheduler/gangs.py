@@ -6,7 +6,7 @@ dies is replaced, and one that comes late joins, like any other pod.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kube.objects import PodGroup
@@ -66,6 +66,11 @@ class GangBook:
     def find(self, pod: PodFacts) -> Gang | None:
         """Return the gang that a pod is a known member of, if any."""
         return self._gangs.get(self._group_of.get(pod.uid, ""))
+
+    def as_member(self, pod: PodFacts) -> PodFacts:
+        """Give a pod the priority that it has as a member of its gang, if it is one."""
+        gang = self.find(pod)
+        return pod if gang is None else replace(pod, priority=gang.priority)
 
     def see(self, pod: PodFacts, *, now_s: float) -> Gang | None:
         """Take in a pod that is pending, or on a node; gives its gang, if it has one."""

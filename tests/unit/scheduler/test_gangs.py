@@ -257,3 +257,13 @@ def test_a_gang_with_a_member_that_must_stay_is_spared():
     actions = feed(engine, seen(make_pending("urgent", cpu_milli=3000, priority=10)))
 
     assert evicted(actions) == []
+
+
+def test_a_late_member_does_not_send_its_own_gang_away():
+    engine = make_engine("n1", "n2")
+    bound(engine, feed(engine, seen(*make_members(2, size=2, cpu_milli=3000))))
+
+    late = make_members(1, size=2, start=3, cpu_milli=3000, priority=10)
+    actions = feed(engine, seen(*late), now_s=100.0)
+
+    assert evicted(actions) == []
