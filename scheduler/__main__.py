@@ -1,6 +1,7 @@
 """``python -m scheduler``: schedules pods on the cluster that a kubeconfig names.
 
 ``python -m scheduler conformance FILE``: see ``scheduler.conformance``.
+``python -m scheduler explain NAMESPACE/POD``: see ``scheduler.explain``.
 """
 
 import logging
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
@@ -18,6 +20,7 @@ from kube.config import Cluster, load_cluster
 from kube.edge.logs import facts
 from kube.edge.program import FAILED, STOPPED, Start, run
 from kube.edge.serve import Server
+from scheduler import explain
 from scheduler.api import make_app
 from scheduler.cluster.decisions import DecisionLog
 from scheduler.cluster.leader import LeaderElector, lease_client
@@ -39,14 +42,17 @@ from scheduler.settings import ExtenderSettings, SchedulerSettings
 
 log = logging.getLogger("scheduler")
 
+_COMMANDS: Final = {"conformance": conformance.run, "explain": explain.run}
+
 
 def main(arguments: Sequence[str], *, env: Mapping[str, str]) -> int:
     """Schedule until told to stop; give the exit code of ``kube.edge.program.run``.
 
-    ``conformance FILE`` instead compares our decisions with recorded ones.
+    ``conformance FILE`` instead compares our decisions with recorded ones, and
+    ``explain NAMESPACE/POD`` asks a running scheduler about one.
     """
-    if arguments[:1] == ["conformance"]:
-        return conformance.run(arguments[1:], out=sys.stdout, err=sys.stderr)
+    if arguments and arguments[0] in _COMMANDS:
+        return _COMMANDS[arguments[0]](arguments[1:], out=sys.stdout, err=sys.stderr)
     return run(
         "scheduler", arguments=arguments, env=env, settings_type=SchedulerSettings, serve=_serve
     )

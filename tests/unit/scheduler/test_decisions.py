@@ -1,5 +1,6 @@
 """What is kept of decisions, and the HTTP interface that shows it."""
 
+import json
 import string
 from urllib.parse import quote
 
@@ -10,18 +11,21 @@ from prometheus_client import CollectorRegistry
 
 from scheduler.api import make_app
 from scheduler.cluster.decisions import DecisionLog
-from scheduler.cluster.questions import NoAnswerError
 from scheduler.events import PodSeen
-from scheduler.extender.routes import Extender
-from tests.unit.scheduler.worlds import decisions, feed, make_engine, make_facts, make_pending
+from tests.unit.scheduler.worlds import (
+    decisions,
+    feed,
+    make_engine,
+    make_facts,
+    make_pending,
+    no_extender,
+)
+
+NAMES = ["Pod", "pod", "nodes", "NodeNames", "items", "metadata", "spec", "podName", "Pods"]
 
 
-class NoShell:
-    def ask(self, question, *, timeout_s):
-        raise NoAnswerError("waiting for the list of pods")
-
-    def bind(self, action, *, timeout_s):
-        return "not leader"
+def nested(values):
+    return st.lists(values) | st.dictionaries(st.sampled_from(NAMES), values)
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def http(kept):
         kept,
         registry=CollectorRegistry(),
         not_ready=lambda: "waiting for the list of pods",
-        extender=Extender(shell=NoShell(), profile="ai-scheduler", timeout_s=1.0),
+        extender=no_extender(),
     )
     return app.test_client()
 
@@ -138,6 +142,26 @@ def test_a_bad_parameter_is_refused_by_name(http, query):
 
     assert answer.status_code == 422
     assert answer.json["field"] in ("limit", "count")
+
+
+@pytest.mark.parametrize("verb", ["filter", "prioritize", "preempt", "bind"])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    data=st.binary(max_size=50) | st.recursive(st.text() | st.integers(), nested).map(json.dumps)
+)
+def test_no_question_of_an_extenders_client_makes_it_fail(http, verb, data):
+    answer = http.post(f"/extender/{verb}", data=data)
+
+    assert answer.status_code in (200, 400, 503), answer.text
+
+
+def test_only_an_extenders_client_may_say_much(http):
+    much = b" " * 100_000
+
+    assert http.post("/extender/filter", data=much).status_code == 400
+    assert http.get("/api/v1/decisions", data=much).status_code == 413
 
 
 parts = st.text(max_size=20) | st.text(string.digits + "+-._eE%&=", max_size=20)

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from kube.quantity import CPU, MEMORY
+from scheduler.cluster.questions import NoAnswerError, Question
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import Action, Bind, Event, NodeSeen, Record, Tick
+from scheduler.extender.routes import Extender
 from scheduler.framework.configuration import (
     KubeSchedulerConfiguration,
     Plugins,
@@ -126,3 +128,16 @@ def make_answer(
         scores=np.tile(np.array(values, dtype=np.float64), (len(asked), 1)),
         p_success=p,
     )
+
+
+class _NoShell:
+    def ask(self, question: Question[Any], *, timeout_s: float) -> Any:
+        raise NoAnswerError("waiting for the list of pods")
+
+    def bind(self, action: Bind, *, timeout_s: float) -> str:
+        return "not leader"
+
+
+def no_extender() -> Extender:
+    """Make an extender with no engine behind it."""
+    return Extender(shell=_NoShell(), profile="ai-scheduler", timeout_s=1.0)
