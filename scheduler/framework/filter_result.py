@@ -3,13 +3,21 @@
 from collections import Counter
 from dataclasses import dataclass
 from itertools import compress
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from scheduler.framework.status import BoolColumn, Code, CodeColumn, Status
 
 NO_NODES: Final = "no nodes available to schedule pods"
+
+
+class Refusal(NamedTuple):
+    """Why one plugin refused one node."""
+
+    plugin: str
+    code: int
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,13 @@ class FilterResult:
             by_reason[reason] += n
         histogram = sorted(f"{n} {reason}" for reason, n in by_reason.items())
         return f"{opening} {', '.join(histogram)}."
+
+    def refusal(self, row: int) -> Refusal | None:
+        """Say why one node was refused; ``None`` if it was not."""
+        why = [each for each in self.rejections if each.nodes[row]]
+        if not why:
+            return None
+        return Refusal(why[0].plugin, int(self.codes[row]), tuple(each.reason for each in why))
 
     def statuses(self, names: list[str], *, limit: int) -> dict[str, tuple[str, Status]]:
         """Spell out the first *limit* refused nodes: plugin and status by node name."""

@@ -7,12 +7,13 @@ import numpy as np
 
 from scheduler.framework.columns import Rows
 from scheduler.framework.cycle import CycleState
-from scheduler.framework.filter_result import FilterResult, Rejection
+from scheduler.framework.filter_result import FilterResult, Refusal, Rejection
 from scheduler.framework.interface import (
     FailedSearch,
     PostFilterResult,
     PreFilterResult,
 )
+from scheduler.framework.kept_rows import KeptRows
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
@@ -132,21 +133,42 @@ class FilterRun:
 
     def _leave_room(self, verdicts: "_Verdicts", snapshot: Snapshot, nodes: Iterable[str]) -> None:
         """Refuse those of some nodes that have no room beside the pods that were promised it."""
-        if self._nominations is None:
-            return
         feasible, rows = verdicts.feasible, snapshot.rows
-        promised = [
-            (pod, node)
-            for node in nodes
-            if (row := rows.get(node)) is not None and feasible[row]
-            for pod in self._nominations.ahead_of(self._pod, node=node)
-        ]
-        if not promised:
+        on_trial = [row for node in nodes if (row := rows.get(node)) is not None and feasible[row]]
+        if not on_trial or self._nominations is None:
             return
+        kept = self._kept_room(self._nominations, snapshot)
+        # A pod need not make way for itself: what holds for it on its own node is nobody else's.
+        own = rows.get(self._nominations.node_of(self._pod.uid))
+        unknown = [row for row in on_trial if row == own or row not in kept]
+        fresh = self._beside_promised(self._nominations, snapshot, unknown) if unknown else {}
+        for row, refusal in fresh.items():
+            if row != own:
+                kept[row] = refusal
+        found = [(row, fresh[row] if row in fresh else kept[row]) for row in on_trial]
+        verdicts.refuse([(row, refusal) for row, refusal in found if refusal is not None])
+
+    def _kept_room(self, nominations: Nominations, snapshot: Snapshot) -> KeptRows[Refusal | None]:
+        """Return what is known of such pods beside those who were promised room."""
+        if snapshot is not self._snapshot or self._standing is None or self.signature is None:
+            return KeptRows()
+        kept = self._standing.room.setdefault(self._pod.priority, KeptRows())
+        kept.update(snapshot, nominations=nominations)
+        return kept
+
+    def _beside_promised(
+        self, nominations: Nominations, snapshot: Snapshot, rows: list[int]
+    ) -> dict[int, Refusal | None]:
+        """Ask the filters about some rows as if those had come who were promised room there."""
         crowded = snapshot.what_if()
-        for pod, node in promised:
-            crowded.add_pod(pod, node=node)
-        self._ask_filters(verdicts, crowded)
+        for row in rows:
+            node = snapshot.names[row]
+            for pod in nominations.ahead_of(self._pod, node=node):
+                crowded.add_pod(pod, node=node)
+        found = _Verdicts(snapshot.n_nodes)
+        self._ask_filters(found, crowded)
+        result = found.result()
+        return {row: result.refusal(row) for row in rows}
 
     def _filter_once(self, snapshot: Snapshot) -> "_Verdicts":
         verdicts = _Verdicts(snapshot.n_nodes)
@@ -236,6 +258,17 @@ class _Verdicts:
         self._codes = np.where(new, codes, self._codes)
         self._rejectors.add(plugin)
         self._rejections += [Rejection(plugin, reason, nodes & new) for reason, nodes in reasons]
+
+    def refuse(self, refused: list[tuple[int, Refusal]]) -> None:
+        """Take in what single nodes say."""
+        rows: dict[Refusal, list[int]] = {}
+        for row, refusal in refused:
+            rows.setdefault(refusal, []).append(row)
+        for (plugin, code, reasons), on_rows in rows.items():
+            nodes = np.zeros(self._codes.size, dtype=np.bool_)
+            nodes[on_rows] = True
+            codes = nodes.astype(np.uint8) * np.uint8(code)
+            self.add(plugin, codes=codes, reasons=[(reason, nodes) for reason in reasons])
 
     def result(self) -> FilterResult:
         return FilterResult(

@@ -14,8 +14,10 @@ from typing import Final
 import numpy as np
 
 from scheduler.framework.changes import NEVER
+from scheduler.framework.filter_result import Refusal
 from scheduler.framework.interface import Plugin
 from scheduler.framework.kept import KeptScores, KeptVerdicts
+from scheduler.framework.kept_rows import KeptRows
 from scheduler.framework.panel import Panel
 from scheduler.framework.part import SnapshotPart
 from scheduler.framework.profile import Profile
@@ -50,6 +52,8 @@ class Standing:
         """Of the filters that need not be asked."""
         self.scores = KeptScores(profile)
         """Of the plugins that need not be asked."""
+        self.room: dict[int, KeptRows[Refusal | None]] = {}
+        """By priority: what nodes say of the pod beside those who were promised room there."""
         self._profile = profile
         self._pod = pod
         self._all = Panel.of(profile, filters=signers, scores=signers)

@@ -15,7 +15,6 @@ import numpy as np
 
 from kube.objects import PodDisruptionBudget
 from kube.selectors import LabelQuery, label_query
-from scheduler.framework.changes import NEVER
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult
 from scheduler.framework.interface import (
@@ -25,6 +24,7 @@ from scheduler.framework.interface import (
     PostFilterPlugin,
     PostFilterResult,
 )
+from scheduler.framework.kept_rows import KeptRows
 from scheduler.framework.snapshot import Snapshot, stable_hash
 from scheduler.framework.status import SUCCESS, Code, unschedulable
 from scheduler.model import PodFacts
@@ -80,31 +80,7 @@ class _Judged:
     """Why it is none."""
 
 
-@dataclass(slots=True)
-class _Kept:
-    """Trials of nodes that need not be repeated while nothing changes there."""
-
-    judged: dict[int, _Judged] = field(default_factory=dict)
-    """By row."""
-    pods_version: int = NEVER
-    nominations_version: int = NEVER
-    budgets_version: int = NEVER
-
-    def update(self, search: FailedSearch) -> None:
-        """Forget what may no longer hold."""
-        snapshot, promises = search.snapshot, search.nominations.changes
-        budgets_version = snapshot.objects.version(PodDisruptionBudget)
-        changed = snapshot.changes.since(self.pods_version)
-        renominated = promises.since(self.nominations_version)
-        if changed is None or renominated is None or budgets_version != self.budgets_version:
-            self.judged.clear()
-        else:
-            rows = (snapshot.rows.get(node, -1) for node in renominated)
-            for row in (*changed, *rows):
-                self.judged.pop(row, None)
-        self.pods_version = snapshot.changes.version
-        self.nominations_version = promises.version
-        self.budgets_version = budgets_version
+_Kept = KeptRows[_Judged]
 
 
 class DefaultPreemption(PostFilterPlugin):
@@ -167,21 +143,23 @@ class DefaultPreemption(PostFilterPlugin):
         self._kept.move_to_end(key)
         if len(self._kept) > _MAX_KEPT:
             self._kept.popitem(last=False)
-        kept.update(search)
+        kept.update(search.snapshot, nominations=search.nominations)
         return kept
 
 
 def _judge(rows: list[int], pod: PodFacts, search: FailedSearch, kept: _Kept) -> list[_Judged]:
     """Try some nodes, those aside of which it is known what came of it."""
-    unknown = [row for row in rows if row not in kept.judged]
+    # A pod need not make way for itself: what holds for it on its own node is nobody else's.
+    own = search.snapshot.rows.get(search.nominations.node_of(pod.uid))
+    unknown = [row for row in rows if row == own or row not in kept]
     if not unknown:
-        return [kept.judged[row] for row in rows]
+        return [kept[row] for row in rows]
     fresh = _Trial(pod, search=search).run(unknown)
     for row, judged in fresh.items():
         # What depends on a gang depends on other nodes, too.
-        if not any(each.pod_group for each in search.snapshot.pods_on(row)):
-            kept.judged[row] = judged
-    return [fresh[row] if row in fresh else kept.judged[row] for row in rows]
+        if row != own and not any(each.pod_group for each in search.snapshot.pods_on(row)):
+            kept[row] = judged
+    return [fresh[row] if row in fresh else kept[row] for row in rows]
 
 
 def equally_good(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -1,0 +1,43 @@
+"""What was found out about nodes, for as long as nothing changes there."""
+
+from typing import Generic, TypeVar
+
+from kube.objects import PodDisruptionBudget
+from scheduler.framework.changes import NEVER
+from scheduler.framework.nominations import Nominations
+from scheduler.framework.snapshot import Snapshot
+
+T = TypeVar("T")
+
+
+class KeptRows(Generic[T]):
+    """Findings by row that depend on the node, its pods, nominations to it, and budgets."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, T] = {}
+        self._pods_version = self._nominations_version = self._budgets_version = NEVER
+
+    def update(self, snapshot: Snapshot, *, nominations: Nominations) -> None:
+        """Forget what may no longer hold; the two must be the same ones every time."""
+        budgets_version = snapshot.objects.version(PodDisruptionBudget)
+        changed = snapshot.changes.since(self._pods_version)
+        renominated = nominations.changes.since(self._nominations_version)
+        if changed is None or renominated is None or budgets_version != self._budgets_version:
+            self._found.clear()
+        else:
+            for row in changed:
+                self._found.pop(row, None)
+            for node in renominated:
+                self._found.pop(snapshot.rows.get(node, NEVER), None)
+        self._pods_version = snapshot.changes.version
+        self._nominations_version = nominations.changes.version
+        self._budgets_version = budgets_version
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._found
+
+    def __getitem__(self, row: int) -> T:
+        return self._found[row]
+
+    def __setitem__(self, row: int, finding: T) -> None:
+        self._found[row] = finding
