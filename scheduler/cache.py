@@ -187,8 +187,10 @@ def pod_change(before: PodFacts | None, after: PodFacts) -> Change:
 
 def _counts_alike(one: PodFacts, other: PodFacts) -> bool:
     """Most updates of a running pod are of its status and change nothing that plugins read."""
-    # Its wish for a node is over once it has one.
-    return one == replace(other, nominated_node_name=one.nominated_node_name)
+    if one.nominated_node_name != other.nominated_node_name:
+        # Its wish for a node is over once it has one.
+        other = replace(other, nominated_node_name=one.nominated_node_name)
+    return one == other
 
 
 def _changes(before: NodeFacts, after: NodeFacts) -> ClusterEvent:

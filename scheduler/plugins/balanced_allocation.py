@@ -75,14 +75,15 @@ class NodeResourcesBalancedAllocation(PreScorePlugin, ScorePlugin):
         """Look at each node's balance with the pod, and as of 1.36 without it, too."""
         resources = [r for r in self._resources if r in NATIVE or pod.requests.get(r)]
         allocatable = [snapshot.allocatable[r] for r in resources]
-        requested = [snapshot.requested[r] for r in resources]
-        with_pod = [
-            column + pod.requests.get(r, 0) for r, column in zip(resources, requested, strict=True)
+        # Two rows of each column: without the pod and with it, rated in one go.
+        requested = [
+            snapshot.requested[r] + np.array(((0,), (pod.requests.get(r, 0),))) for r in resources
         ]
-        after = _balance(with_pod, allocatable=allocatable)
+        before: ScoreColumn
+        after: ScoreColumn
+        before, after = _balance(requested, allocatable=allocatable)
         if not self._rates_change:
             return after
-        before = _balance(requested, allocatable=allocatable)
         half = MAX_NODE_SCORE // 2
         # Truncated toward zero, as Go divides; the sum is never negative here.
         return half + (half + after - before) // 2
@@ -92,28 +93,28 @@ def _balance(requested: Sequence[IntColumn], *, allocatable: Sequence[IntColumn]
     """Rate how even the used fractions are.
 
     Args:
-        requested: By resource, shape ``(n_nodes,)`` each.
-        allocatable: The same; a resource of which a node has none does not count there.
+        requested: By resource, shape ``(2, n_nodes)`` each.
+        allocatable: By resource, shape ``(n_nodes,)`` each; what a node has none of does not count.
 
     Returns:
-        Shape ``(n_nodes,)``, 0 to 100.
+        Shape ``(2, n_nodes)``, 0 to 100.
     """
     fractions = [
         np.minimum(used / np.maximum(whole, 1), 1.0)
         for used, whole in zip(requested, allocatable, strict=True)
     ]
     std: NDArray[np.float64]
-    if len(fractions) == 2 and all(whole.all() for whole in allocatable):
+    if len(fractions) == 2 and all(np.count_nonzero(w) == w.size for w in allocatable):
         # By far the most frequent case, and the deviation of two is half their difference.
         std = np.abs(fractions[0] - fractions[1]) / 2
     else:
-        std = _deviation(np.stack(fractions), counts=np.stack(allocatable) != 0)
+        std = _deviation(np.stack(fractions), counts=np.stack(allocatable)[:, np.newaxis] != 0)
     balance: ScoreColumn = ((1.0 - std) * MAX_NODE_SCORE).astype(np.int64)
     return balance
 
 
 def _deviation(fractions: NDArray[np.float64], *, counts: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the standard deviation over the resources that count, shape ``(n_nodes,)``."""
+    """Return the standard deviation over the resources that count, shape ``(2, n_nodes)``."""
     n = counts.sum(axis=0)
     mean = (fractions * counts).sum(axis=0) / np.maximum(n, 1)
     variance = (((fractions - mean) * counts) ** 2).sum(axis=0) / np.maximum(n, 1)

@@ -56,15 +56,15 @@ class NodeResourcesFit(FilterPlugin, ScorePlugin):
         """Refuse nodes; every reason is named, not just the first."""
         reasons: list[tuple[str, BoolColumn]] = []
         unresolvable = np.zeros(snapshot.n_nodes, dtype=np.bool_)
-        full = snapshot.requested[PODS] + 1 > snapshot.allocatable[PODS]
-        if full.any():
+        full = snapshot.requested[PODS] >= snapshot.allocatable[PODS]
+        if np.count_nonzero(full):
             reasons.append(("Too many pods", full))
         for resource, amount in pod.requests.items():
             if amount == 0 or self._is_ignored(resource):
                 continue
             allocatable = snapshot.allocatable[resource]
             short = amount > allocatable - snapshot.requested[resource]
-            if short.any():
+            if np.count_nonzero(short):
                 reasons.append((f"Insufficient {resource}", short))
                 unresolvable |= amount > allocatable
         if not reasons:

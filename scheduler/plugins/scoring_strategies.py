@@ -113,7 +113,8 @@ class StrategyScore:
                 # What is worth nothing does not lower the mean, either: as upstream.
                 counts &= rated > 0
             # Nearly always it counts everywhere, and then the weights are one number.
-            share: IntColumn | int = weight if counts.all() else weight * counts
+            is_everywhere = np.count_nonzero(counts) == counts.size
+            share: IntColumn | int = weight if is_everywhere else weight * counts
             total += share * rated
             weights = weights + share
         if is_shaped:
