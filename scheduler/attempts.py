@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from scheduler.cache import ClusterCache
-from scheduler.decision import Decision
+from scheduler.decision import Decision, PredictionNote
 from scheduler.errors import PluginError
 from scheduler.events import Action, Evict, Record, ReportFailure
 from scheduler.framework.interface import ClusterEvent, FailedSearch, PostFilterResult
@@ -217,9 +217,30 @@ class Attempts:
     ) -> list[Action]:
         """Put members back that others, which are gated, keep waiting."""
         why = f"gang {gang.key}: {len(members)} of {n_missing} members may be scheduled"
+        actions: list[Action] = []
         for queued in members:
             self._put_back(queued, frozenset(), now_s=now_s)
-        return [_report(queued.pod, why, None) for queued in members]
+            actions += [Record(self._untried(queued, why, now_s)), _report(queued.pod, why, None)]
+        return actions
+
+    def _untried(self, queued: QueuedPod, why: str, now_s: float) -> Decision:
+        """Write down that no node was looked at for a pod."""
+        pod = queued.pod
+        return Decision(
+            namespace=pod.namespace,
+            name=pod.name,
+            uid=pod.uid,
+            profile=pod.scheduler_name,
+            attempt=queued.attempts,
+            decided_at_s=now_s,
+            queued_s=now_s - queued.first_queued_at_s,
+            node=None,
+            n_nodes=self._desk.cache.snapshot.n_nodes,
+            n_feasible=0,
+            refusals={},
+            message=why,
+            prediction=PredictionNote("not asked"),
+        )
 
     def _place_members(
         self, members: list[QueuedPod], *, n_missing: int, now_s: float
@@ -278,14 +299,14 @@ class Attempts:
         actions: list[Action] = []
         for room in rooms:
             actions += self._preempt(room, now_s)
-        nodes = {room.pod.uid: room.node for room in rooms}
+        rooms_by_uid = {room.pod.uid: room for room in rooms}
         rejectors |= {DefaultPreemption.name} if rooms else frozenset()
         records: list[Action] = []
         for queued in members:
-            pod, node = queued.pod, nodes.get(queued.pod.uid)
+            own = rooms_by_uid.get(queued.pod.uid)
             self._put_back(queued, rejectors, now_s=now_s)
-            records.append(Record(_about(first, pod=pod, message=why, node=node or "")))
-            actions.append(_report(pod, why, node))
+            records.append(Record(_about(first, queued=queued, message=why, room=own)))
+            actions.append(_report(queued.pod, why, None if own is None else own.node))
         return records + actions
 
     def _find_rooms(
@@ -335,13 +356,15 @@ def _report(pod: PodFacts, message: str, nominated: str | None) -> ReportFailure
     )
 
 
-def _about(decision: Decision, *, pod: PodFacts, message: str, node: str) -> Decision:
+def _about(decision: Decision, *, queued: QueuedPod, message: str, room: _Room | None) -> Decision:
     """Say of one member what was decided about its gang."""
     return replace(
         decision,
-        namespace=pod.namespace,
-        name=pod.name,
-        uid=pod.uid,
+        namespace=queued.pod.namespace,
+        name=queued.pod.name,
+        uid=queued.pod.uid,
+        attempt=queued.attempts,
         message=message,
-        nominated_node=node,
+        nominated_node="" if room is None else room.node,
+        victims=() if room is None else tuple(victim.key for victim in room.victims),
     )

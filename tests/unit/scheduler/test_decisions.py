@@ -96,6 +96,44 @@ def test_tells_why_a_pod_is_nowhere(kept, http):
     assert answer["scores"] == []
 
 
+def test_tells_of_every_member_of_a_gang_why_it_waits(kept, http):
+    gang = {"pod_group": "ring", "pod_group_size": 2, "cpu_milli": 3000}
+    members = [make_pending(name, **gang) for name in "ab"]
+    for decision in decided(*members, nodes=("n1", make_facts("n2", cpu_milli=1))):
+        kept.add(decision)
+
+    for name in "ab":
+        answer = http.get(f"/api/v1/decisions/default/{name}").json
+        assert answer["node"] is None
+        assert answer["message"].startswith("gang default/ring: 1 of 2 members fit; 0/2 nodes")
+
+
+def test_tells_whom_each_member_of_a_gang_drives_out(kept, http):
+    squatters = [
+        make_pending(f"old-{node}", cpu_milli=3000, node_name=node) for node in ("n1", "n2")
+    ]
+    gang = {"pod_group": "ring", "pod_group_size": 2, "cpu_milli": 3000, "priority": 9}
+    members = [make_pending(name, **gang) for name in "ab"]
+    for decision in decided(*squatters, *members):
+        kept.add(decision)
+
+    answers = [http.get(f"/api/v1/decisions/default/{name}").json for name in "ab"]
+    assert {answer["nominated_node"] for answer in answers} == {"n1", "n2"}
+    for answer in answers:
+        assert answer["victims"] == [f"default/old-{answer['nominated_node']}"]
+
+
+def test_tells_that_a_gang_waits_for_members_that_may_not_be_scheduled_yet(kept, http):
+    ready = make_pending("a", pod_group="ring", pod_group_size=2)
+    gated = make_pending("b", pod_group="ring", pod_group_size=2, scheduling_gates=("hold",))
+    for decision in decided(ready, gated):
+        kept.add(decision)
+
+    answer = http.get("/api/v1/decisions/default/a").json
+    assert answer["message"] == "gang default/ring: 1 of 2 members may be scheduled"
+    assert (answer["node"], answer["n_feasible"], answer["refusals"]) == (None, 0, [])
+
+
 def test_lists_as_many_as_asked(kept, http):
     for decision in decided(make_pending("a"), make_pending("b")):
         kept.add(decision)
