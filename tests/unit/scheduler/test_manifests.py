@@ -1,17 +1,21 @@
 """The examples and manifests in ``config/``: they parse, fit, and ask for no more than is used."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 import yaml
 
+from kube.edge.settings import Duration, SettingsError
 from kube.objects import Pod
+from scheduler.api import OPERATIONS
 from scheduler.events import PodSeen
 from scheduler.framework.configuration import load_configuration
 from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.model import PodFacts
 from scheduler.plugins.defaults import built_in_registry
+from scheduler.settings import DEFAULT_PORT, ExtenderSettings
 from tests.api_world import Api
 from tests.unit.scheduler.worlds import feed, make_engine, make_facts, placements
 
@@ -75,6 +79,26 @@ def test_the_readme_names_every_example():
     text = (CONFIG / "examples/README.md").read_text()
 
     assert [path.name for path in EXAMPLES if f"`{path.name}`" not in text] == []
+
+
+def test_kube_scheduler_is_sent_where_we_answer_and_waits_for_longer_than_we_take():
+    [configuration] = documents(CONFIG / "examples/kube-scheduler/extender.yaml")
+    [extender] = configuration["extenders"]
+    prefix = urlsplit(extender["urlPrefix"])
+    verbs = {extender[verb] for verb in ("filterVerb", "prioritizeVerb", "preemptVerb")}
+
+    assert prefix.port == DEFAULT_PORT
+    assert {f"{prefix.path}/{verb}" for verb in verbs} < {o.path for o in OPERATIONS}
+    assert Duration.parse(extender["httpTimeout"]) > ExtenderSettings().timeout
+
+
+def test_a_file_with_extenders_is_refused_for_we_call_none(tmp_path):
+    path = tmp_path / "profile.yaml"
+    head = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+    path.write_text(f"{head}profiles: [{{}}]\nextenders: []\n")
+
+    with pytest.raises(SettingsError, match="extenders: unknown key"):
+        load_configuration(path, registry=built_in_registry())
 
 
 def test_the_demo_fits_on_five_small_nodes():
