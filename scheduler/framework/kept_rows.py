@@ -15,10 +15,14 @@ class KeptRows(Generic[T]):
 
     def __init__(self) -> None:
         self._found: dict[int, T] = {}
+        self._of: tuple[Snapshot, Nominations] | None = None
         self._pods_version = self._nominations_version = self._budgets_version = NEVER
 
     def update(self, snapshot: Snapshot, *, nominations: Nominations) -> None:
-        """Forget what may no longer hold; the two must be the same ones every time."""
+        """Forget what may no longer hold: all of it, if it was found out about another cluster."""
+        if self._of is None or self._of[0] is not snapshot or self._of[1] is not nominations:
+            # A state built anew counts its versions from the start.
+            self._of, self._pods_version = (snapshot, nominations), NEVER
         budgets_version = snapshot.objects.version(PodDisruptionBudget)
         changed = snapshot.changes.since(self._pods_version)
         renominated = nominations.changes.since(self._nominations_version)

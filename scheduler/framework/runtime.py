@@ -152,7 +152,7 @@ class FilterRun:
         """Return what is known of such pods beside those who were promised room."""
         if snapshot is not self._snapshot or self._standing is None or self.signature is None:
             return KeptRows()
-        kept = self._standing.room.setdefault(self._pod.priority, KeptRows())
+        kept = self._standing.room(self._pod.priority)
         kept.update(snapshot, nominations=nominations)
         return kept
 

@@ -25,6 +25,8 @@ from scheduler.framework.snapshot import Snapshot
 from scheduler.model import PodFacts
 
 _MAX_SIGNATURES: Final = 64
+_MAX_PRIORITIES: Final = 4
+"""Among pods of one signature."""
 _MAX_PATCHED_RATIO: Final = 0.1
 """If more of the rows changed, asking about all of them at once is faster."""
 
@@ -52,13 +54,20 @@ class Standing:
         """Of the filters that need not be asked."""
         self.scores = KeptScores(profile)
         """Of the plugins that need not be asked."""
-        self.room: dict[int, KeptRows[Refusal | None]] = {}
-        """By priority: what nodes say of the pod beside those who were promised room there."""
+        self._room: OrderedDict[int, KeptRows[Refusal | None]] = OrderedDict()
         self._profile = profile
         self._pod = pod
         self._all = Panel.of(profile, filters=signers, scores=signers)
         self._pod_readers = self._all
         self._node_version = self._version = NEVER
+
+    def room(self, priority: int) -> KeptRows[Refusal | None]:
+        """Return what nodes say of such pods beside those who were promised room there."""
+        room = self._room.setdefault(priority, KeptRows())
+        self._room.move_to_end(priority)
+        if len(self._room) > _MAX_PRIORITIES:
+            self._room.popitem(last=False)
+        return room
 
     def update(self, snapshot: Snapshot) -> None:
         """Ask about the rows that changed."""
