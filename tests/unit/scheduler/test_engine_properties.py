@@ -1,7 +1,14 @@
 """Laws that hold whatever happens."""
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from scheduler.events import (
     AskPrediction,
@@ -18,6 +25,7 @@ from scheduler.events import (
 )
 from scheduler.model import PODS
 from scheduler.queue import Pool
+from tests.unit.scheduler.api_model import EVERYTHING, TAINT, ApiModel, replay
 from tests.unit.scheduler.worlds import (
     decide,
     feed,
@@ -187,3 +195,168 @@ def test_the_same_events_give_the_same_plan(events):
 
     assert one.bound == other.bound
     assert [(b.pod.uid, b.node) for b in one.binds] == [(b.pod.uid, b.node) for b in other.binds]
+
+
+# ----------------------------------------------------------------- anything, in any order
+
+
+def pick(items, number):
+    """Take one of some things that are in a fixed order."""
+    return items[number % len(items)]
+
+
+NUMBERS = st.integers(0, 30)
+CPUS = st.sampled_from([900, 1500, 2000, 3000])
+PRIORITIES = st.integers(0, 3)
+GANGS = {"trio": 3, "pair": 2}
+
+
+class Anything(RuleBasedStateMachine):
+    """All that can happen to a cluster and to the scheduler's view of it, faults included."""
+
+    new_engine = staticmethod(make_engine)
+
+    def __init__(self):
+        super().__init__()
+        self.cluster = ApiModel(self.new_engine)
+        self.cluster.put_group("group", 2)
+
+    @initialize(cpu_milli=st.sampled_from([2000, 4000]))
+    def begin(self, cpu_milli):
+        for name in NAMES[:2]:
+            self.cluster.put_node(name, cpu_milli=cpu_milli)
+
+    # ------------------------------------------------------------------------- what users do
+
+    @rule(cpu_milli=CPUS, priority=PRIORITIES, tolerates=st.booleans(), kept=st.booleans())
+    def create(self, cpu_milli, priority, tolerates, kept):
+        self.cluster.create(
+            cpu_milli=cpu_milli,
+            priority=priority,
+            tolerations=EVERYTHING if tolerates else (),
+            labels={"app": "kept"} if kept else {},
+        )
+
+    @rule(gang=st.sampled_from(sorted(GANGS)), priority=PRIORITIES, n=st.integers(1, 3))
+    def create_members(self, gang, priority, n):
+        for _ in range(n):
+            self.cluster.create(cpu_milli=1500, priority=priority, gang=gang, size=GANGS[gang])
+
+    @rule(priority=PRIORITIES, n=st.integers(1, 2))
+    def create_members_of_a_group(self, priority, n):
+        for _ in range(n):
+            self.cluster.create(cpu_milli=1500, priority=priority, gang="group")
+
+    @rule(n=st.integers(1, 3))
+    def change_group(self, n):
+        self.cluster.put_group("group", n)
+
+    @rule(n=st.integers(0, 1))
+    def set_budget(self, n):
+        self.cluster.put_budget(n)
+
+    @precondition(lambda self: self.cluster.pods)
+    @rule(number=NUMBERS, priority=PRIORITIES)
+    def change_priority(self, number, priority):
+        self.cluster.change(pick(list(self.cluster.pods), number), priority=priority)
+
+    @precondition(lambda self: self.cluster.pods)
+    @rule(number=NUMBERS)
+    def delete(self, number):
+        self.cluster.delete(pick(list(self.cluster.pods), number))
+
+    @precondition(lambda self: self.cluster.bound())
+    @rule(number=NUMBERS)
+    def finish(self, number):
+        self.cluster.finish(pick(self.cluster.bound(), number).uid)
+
+    @precondition(lambda self: self.cluster.pending() and self.cluster.nodes)
+    @rule(number=NUMBERS, where=NUMBERS)
+    def another_scheduler_is_faster(self, number, where):
+        pod = pick(self.cluster.pending(), number)
+        if not pod.pod_group:
+            self.cluster.bind_elsewhere(pod.uid, pick(list(self.cluster.nodes), where))
+
+    # -------------------------------------------------------------------- what happens to nodes
+
+    @rule(name=st.sampled_from(NAMES), cpu_milli=st.sampled_from([2000, 4000, 6000]))
+    def node_comes_grows_or_shrinks(self, name, cpu_milli):
+        self.cluster.put_node(name, cpu_milli=cpu_milli)
+
+    @precondition(lambda self: self.cluster.nodes)
+    @rule(number=NUMBERS, is_cordoned=st.booleans(), is_tainted=st.booleans())
+    def node_is_marked(self, number, is_cordoned, is_tainted):
+        self.cluster.put_node(
+            pick(list(self.cluster.nodes), number),
+            is_unschedulable=is_cordoned,
+            taints=(TAINT,) if is_tainted else (),
+        )
+
+    @precondition(lambda self: len(self.cluster.nodes) > 1)
+    @rule(number=NUMBERS)
+    def node_goes(self, number):
+        self.cluster.remove_node(pick(list(self.cluster.nodes), number))
+
+    # ------------------------------------------------------------------------ how news travels
+
+    @rule(kind=st.sampled_from(["nodes", "pods", "pods", "objects"]), n=st.integers(1, 6))
+    def news_comes(self, kind, n):
+        self.cluster.deliver(kind, n)
+
+    @rule(kind=st.sampled_from(["nodes", "pods", "objects"]))
+    def watch_breaks(self, kind):
+        self.cluster.relist(kind)
+
+    @rule(after_s=st.sampled_from([0.0, 0.1, 1.0, 3.0, 30.0, 61.0, 301.0]))
+    def time_passes(self, after_s):
+        self.cluster.tick(after_s)
+
+    @precondition(lambda self: self.cluster.binds)
+    @rule(number=NUMBERS, is_refused=st.booleans())
+    def binding_ends(self, number, is_refused):
+        self.cluster.end_binding(pick(self.cluster.binds, number), is_refused=is_refused)
+
+    @precondition(lambda self: self.cluster.evictions)
+    @rule(number=NUMBERS, is_refused=st.booleans())
+    def eviction_ends(self, number, is_refused):
+        self.cluster.end_eviction(pick(self.cluster.evictions, number), is_refused=is_refused)
+
+    @precondition(lambda self: self.cluster.answers)
+    @rule(number=NUMBERS)
+    def answer_comes(self, number):
+        self.cluster.answer(pick(self.cluster.answers, number))
+
+    @precondition(lambda self: any(p.is_terminating for p in self.cluster.pods.values()))
+    @rule(number=NUMBERS)
+    def pod_has_stopped(self, number):
+        stopping = [p for p in self.cluster.pods.values() if p.is_terminating]
+        self.cluster.remove(pick(stopping, number).uid)
+
+    @rule()
+    def all_goes_well_for_a_while(self):
+        self.cluster.settle()
+        self.cluster.tick()
+
+    @rule(are_done=st.booleans())
+    def scheduler_is_killed(self, are_done):
+        for bind in list(self.cluster.binds) if are_done else ():
+            self.cluster.end_binding(bind)
+        self.cluster.restart()
+
+    def teardown(self):
+        self.cluster.calm_down()
+        self.cluster.check_calm()
+        assert replay(self.cluster.history) is None
+
+
+RANDOM_RUNS = settings(
+    max_examples=8,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_whatever_happens_all_laws_are_kept():
+    run_state_machine_as_test(Anything, settings=RANDOM_RUNS)
