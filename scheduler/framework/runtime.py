@@ -120,7 +120,7 @@ class FilterRun:
         that refuses the pod either way says so for the reasons that hold without them.)
         """
         verdicts = self._filter_once(snapshot)
-        if self._nominations is None or not verdicts.feasible.any():
+        if not self._nominations or not verdicts.feasible.any():
             return verdicts.result()
         own = self._nominations.node_of(self._pod.uid)
         if own in snapshot.rows:
@@ -291,15 +291,16 @@ def run_scores(
         PluginError: A plugin's score left 0..100.
     """
     rows = np.flatnonzero(feasible)
-    skipped = {
-        plugin.name
-        for plugin in profile.pre_score
-        if plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=feasible).is_skip
-    }
     total: ScoreColumn = np.zeros(feasible.size, dtype=np.int64)
     known: Mapping[str, ScoreColumn] = {}
     if standing is not None:
         total, known = standing.scores.weighed(feasible)
+    skipped = {
+        plugin.name
+        for plugin in profile.pre_score
+        if plugin.name not in known
+        and plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=feasible).is_skip
+    }
     columns: dict[str, ScoreColumn] = {}
     totals = total[rows]
     for plugin in profile.score:
