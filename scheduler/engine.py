@@ -279,6 +279,10 @@ class Engine:
         self._cache.add_pod(pod)
         if pod.scheduler_name in self._profiles:
             self._on_gang(self._gangs.see(pod, now_s=now_s), now_s)
+        if before is None and not pod.start_time_s:
+            # Bound a moment ago by someone else, perhaps on our advice as an extender: what the
+            # predictor said cannot know of it.
+            self._book.note_placed(pod, node=pod.node_name, now_s=now_s)
         if before is not None and before.node_name != pod.node_name:
             # Someone else bound it; what we held for it is free again.
             self._book.note_placed(pod, node=before.node_name, now_s=now_s, sign=-1)

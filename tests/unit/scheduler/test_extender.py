@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from scheduler.events import PodSeen
 from scheduler.extender.answers import filter_nodes, rate_nodes, trim_victims
 from scheduler.extender.reading import read_args, read_binding, read_preemption
 from scheduler.extender.wire import BadQuestionError, HostPriority, encode
@@ -215,6 +216,20 @@ def test_a_prediction_that_is_too_old_has_no_part():
     scores = rated(cycle, args, now_s=31.0)
 
     assert scores["n1"] == scores["n2"]
+
+
+def test_what_kube_scheduler_placed_since_counts_against_the_prediction():
+    engine = make_engine("n1", "n2", predicts=True)
+    cycle, args = engine.cycle("ai-scheduler"), asked("n1", "n2")
+    cycle.book.take(make_answer([args.pod.shape], {"n1": 0.8, "n2": 0.9}), now_s=0.0)
+    advised = make_pending("advised", cpu_milli=2000, node_name="n2", scheduler_name="default")
+    settled = make_pending("settled", cpu_milli=2000, node_name="n1", start_time_s=1.0)
+    for pod in (advised, settled):
+        engine.handle(PodSeen(pod), now_s=1.0)
+
+    scores = cycle.book.scores(args.pod.shape, snapshot=cycle.snapshot)
+
+    assert scores.unseen_ratio.tolist() == [0.0, 0.5]
 
 
 # ----------------------------------------------------------------------------------------- preempt
