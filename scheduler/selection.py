@@ -134,7 +134,7 @@ def _table(result: ScoreResult, *, cycle: Cycle, pod: PodFacts) -> ScoreTable:
     """
     ties = _ties(result.rows, snapshot=cycle.snapshot, pod=pod, seed=cycle.seed)
     # One number to sort by: a total fits 31 bits, and 32 bits of the hash are enough to part ties.
-    keys = (result.totals << 32) + (ties >> np.uint64(32)).astype(np.int64)
+    keys = (result.totals << 32) + (ties >> np.uint64(32)).view(np.int64)
     keep = min(cycle.n_recorded_nodes, keys.size)
     best = np.argpartition(keys, -keep)[-keep:]
     order = best[np.argsort(keys[best])[::-1]]
@@ -150,10 +150,14 @@ def _ties(
 ) -> NDArray[np.uint64]:
     """Mix each node's hash with the pod's (the finalizer of splitmix64)."""
     drawn = np.uint64(stable_hash(pod.uid or pod.key, seed=seed))
-    mixed = snapshot.name_hashes[rows].astype(np.uint64) ^ drawn
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX[0]
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX[1]
-    return mixed ^ (mixed >> np.uint64(31))
+    hashes = snapshot.name_hashes.view(np.uint64)
+    mixed = (hashes if rows.size == hashes.size else hashes[rows]) ^ drawn
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= _MIX[0]
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= _MIX[1]
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
 
 
 def _verdicts(found: FilterResult, *, snapshot: Snapshot, limit: int) -> tuple[NodeVerdict, ...]:

@@ -302,17 +302,26 @@ def run_scores(
         and plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=feasible).is_skip
     }
     columns: dict[str, ScoreColumn] = {}
-    totals = total[rows]
+    is_everywhere = rows.size == feasible.size
+    totals = total if is_everywhere else total[rows]
     for plugin in profile.score:
         if plugin.name in known:
             columns[plugin.name] = known[plugin.name]
         elif plugin.name not in skipped:
             raw = plugin.score(state, pod=pod, snapshot=snapshot)
-            weighted = normalized(plugin, raw[rows]) * profile.weights[plugin.name]
-            columns[plugin.name] = np.zeros_like(total)
-            columns[plugin.name][rows] = weighted
+            scores = normalized(plugin, raw if is_everywhere else raw[rows])
+            weighted = scores * profile.weights[plugin.name]
             totals += weighted
+            columns[plugin.name] = _spread_out(weighted, rows=rows, n_nodes=feasible.size)
     return ScoreResult(rows, totals, columns)
+
+
+def _spread_out(scores: ScoreColumn, *, rows: Rows, n_nodes: int) -> ScoreColumn:
+    if rows.size == n_nodes:
+        return scores
+    column = np.zeros(n_nodes, dtype=np.int64)
+    column[rows] = scores
+    return column
 
 
 def run_post_filters(
