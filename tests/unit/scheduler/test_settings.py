@@ -34,6 +34,7 @@ def run(tmp_path, text, env=None):
         pytest.param("predictor: {timeout: soon}", "predictor.timeout", id="no duration"),
         pytest.param("profile_path: nowhere.yaml", "nowhere.yaml", id="no such profile file"),
         pytest.param("{}", "/nowhere", id="no such kubeconfig"),
+        pytest.param("extender: {profile: nobody}", "extender.profile: 'nobody'", id="profile"),
     ],
 )
 def test_a_wrong_setting_stops_the_program_and_is_named(tmp_path, capsys, text, message):
