@@ -76,13 +76,13 @@ def _serve(start: Start[SchedulerSettings]) -> int:
     registry = built_in_registry()
     registry.add_installed()
     configuration = _load_profiles(settings, beside=start.path, registry=registry)
+    names = [profile.scheduler_name for profile in configuration.profiles]
+    extender_profile = _extender_profile(settings.extender, names=names)
     cluster = load_cluster(
         kubeconfig=settings.kubernetes.kubeconfig_path or None,
         in_cluster=settings.kubernetes.in_cluster,
         env=start.env,
     )
-    names = [profile.scheduler_name for profile in configuration.profiles]
-    extender_profile = _extender_profile(settings.extender, names=names)
     metrics = Metrics(CollectorRegistry())
     decisions = DecisionLog(settings.decisions.keep)
     rng = random.Random()

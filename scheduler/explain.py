@@ -151,7 +151,8 @@ def _choice(decision: DecisionAnswer) -> str:
     if decision.node is None or decision.n_feasible < 1:
         return ""
     if decision.runner_up is not None:
-        return f"; next best: {decision.runner_up}, {decision.margin} points behind"
+        behind = f"{decision.margin} points behind" if decision.margin else "just as good"
+        return f"; next best: {decision.runner_up}, {behind}"
     is_promised = decision.n_feasible > 1
     return "; room was made there for this pod" if is_promised else "; there was nothing to choose"
 
