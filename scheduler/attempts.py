@@ -37,6 +37,8 @@ class Desk:
     evicting: set[str]
     """Pods that we have asked to go, and that are still there."""
     events_for: EventsFor
+    on_gang: Callable[[Gang | None, float], None]
+    """Told of every gang that something changed about, and when."""
     seed: int
     n_recorded_nodes: int
     max_evicting: int
@@ -189,6 +191,7 @@ class Attempts:
             elif victim.uid not in desk.evicting:
                 desk.evicting.add(victim.uid)
                 desk.cache.mark_preempted(victim.uid, is_preempted=True)
+                desk.on_gang(desk.gangs.forget(victim.uid), now_s)
                 actions.append(Evict.preempted(victim, by=room.pod, node=room.node))
         return actions
 
@@ -202,14 +205,15 @@ class Attempts:
         n_missing = desk.gangs.n_missing(gang)
         if len(members) < n_missing:
             return self._wait_for_others(gang, members, n_missing=n_missing, now_s=now_s)
+        promised = self._promised(members)
         try:
             placed, failed = self._place_members(members, n_missing=n_missing, now_s=now_s)
         except PluginError as error:
-            self._take_back(members, now_s=now_s)
+            self._take_back(members, promised, now_s=now_s)
             return self._fail(members, error, now_s=now_s)
         if len(placed) >= n_missing:
             return self._send_off(gang, placed, failed, now_s=now_s)
-        self._take_back(members, now_s=now_s)
+        self._take_back(members, promised, now_s=now_s)
         return self._give_up(gang, members, failed, n_placed=len(placed), now_s=now_s)
 
     def _wait_for_others(
@@ -255,13 +259,29 @@ class Attempts:
                 decision = replace(outcome.decision, node=None, message=refused[1])
                 outcome = replace(outcome, decision=decision)
             (failed if outcome.decision.node is None else placed).append((queued, outcome))
+            if outcome.decision.node is not None:
+                # It has the room that it was promised, or other: the rest need not leave it any.
+                self._desk.nominations.remove(queued.pod.uid)
             if len(members) - len(failed) < n_missing:
                 break
         return placed, failed
 
-    def _take_back(self, members: list[QueuedPod], *, now_s: float) -> None:
+    def _take_back(
+        self, members: list[QueuedPod], promised: list[tuple[PodFacts, str]], *, now_s: float
+    ) -> None:
         for queued in reversed(members):
             self._desk.placer.take_back(queued.pod.uid, now_s=now_s)
+        self._promise(promised)
+
+    def _promised(self, members: list[QueuedPod]) -> list[tuple[PodFacts, str]]:
+        """Tell which members are promised room, and where."""
+        pods = [self._desk.gangs.as_member(queued.pod) for queued in members]
+        nodes = [self._desk.nominations.node_of(pod.uid) for pod in pods]
+        return [(pod, node) for pod, node in zip(pods, nodes, strict=True) if node]
+
+    def _promise(self, promised: list[tuple[PodFacts, str]]) -> None:
+        for pod, node in promised:
+            self._desk.nominations.put(pod, node=node)
 
     def _send_off(
         self,
@@ -275,7 +295,6 @@ class Attempts:
         actions: list[Action] = []
         self._desk.gangs.begin(gang, [queued.pod.uid for queued, _ in placed], now_s=now_s)
         for queued, outcome in placed:
-            self._desk.nominations.remove(queued.pod.uid)
             actions += [Record(outcome.decision), *self._go_on(queued, now_s=now_s)]
         for queued, outcome in failed:
             actions += self._make_room(queued, outcome, now_s=now_s)
@@ -297,6 +316,10 @@ class Attempts:
         rejectors = frozenset().union(*(outcome.found.rejectors for _, outcome in failed))
         rooms = self._find_rooms(gang, members, needed=needed, now_s=now_s)
         actions: list[Action] = []
+        is_over = bool(rooms) or not self._awaits_victims(gang, members)
+        if is_over:
+            for queued in members:
+                self._desk.nominations.remove(queued.pod.uid)
         for room in rooms:
             actions += self._preempt(room, now_s)
         rooms_by_uid = {room.pod.uid: room for room in rooms}
@@ -306,8 +329,19 @@ class Attempts:
             own = rooms_by_uid.get(queued.pod.uid)
             self._put_back(queued, rejectors, now_s=now_s)
             records.append(Record(_about(first, queued=queued, message=why, room=own)))
-            actions.append(_report(queued.pod, why, None if own is None else own.node))
+            none = "" if is_over else None
+            actions.append(_report(queued.pod, why, none if own is None else own.node))
         return records + actions
+
+    def _awaits_victims(self, gang: Gang, members: list[QueuedPod]) -> bool:
+        """Tell whether pods have yet to go that were asked to for this gang."""
+        snapshot = self._desk.cache.snapshot
+        rows = {snapshot.rows[node] for _, node in self._promised(members) if node in snapshot.rows}
+        return any(
+            pod.is_terminating and pod.is_preempted and pod.priority < gang.priority
+            for row in sorted(rows)
+            for pod in snapshot.pods_on(row)
+        )
 
     def _find_rooms(
         self, gang: Gang, members: list[QueuedPod], *, needed: int, now_s: float
@@ -318,6 +352,7 @@ class Attempts:
         """
         desk, snapshot = self._desk, self._desk.cache.snapshot
         rooms: list[_Room] = []
+        promised = self._promised(members)
         try:
             for queued in members:
                 pod = replace(queued.pod, priority=gang.priority)
@@ -327,6 +362,7 @@ class Attempts:
                 for victim in room.victims:
                     snapshot.remove_pod(victim, node=victim.node_name)
                 desk.cache.assume(pod, node=room.node)
+                desk.nominations.remove(pod.uid)
                 rooms.append(room)
                 if len(rooms) == needed:
                     break
@@ -337,6 +373,7 @@ class Attempts:
                 desk.cache.forget(room.pod.uid)
                 for victim in room.victims:
                     snapshot.add_pod(victim, node=victim.node_name)
+            self._promise(promised)
         return rooms if any(room.victims for room in rooms) else []
 
     def _find_room(self, queued: QueuedPod, *, now_s: float) -> _Room | None:

@@ -112,6 +112,7 @@ class Engine:
                 gangs=self._gangs,
                 evicting=self._evicting,
                 events_for=self._events_for,
+                on_gang=self._on_gang,
                 seed=settings.seed,
                 n_recorded_nodes=settings.n_recorded_nodes,
                 max_evicting=settings.max_evicting,
@@ -249,13 +250,13 @@ class Engine:
             self._on_pending(pod, now_s)
 
     def _on_pending(self, pod: PodFacts, now_s: float) -> None:
-        is_promised = bool(self._nominations.node_of(pod.uid))
-        if pod.nominated_node_name and pod.key not in self._queue and not is_promised:
-            # From before a restart of ours: its victims are on their way.
-            self._nominations.put(pod, node=pod.nominated_node_name)
-        elif is_promised:
-            self._nominations.put(pod, node=self._nominations.node_of(pod.uid))
         gang = self._gangs.see(pod, now_s=now_s)
+        promised = self._nominations.node_of(pod.uid)
+        if not promised and pod.key not in self._queue:
+            # From before a restart of ours: its victims are on their way.
+            promised = pod.nominated_node_name
+        if promised:
+            self._nominations.put(self._gangs.as_member(pod), node=promised)
         is_news = gang is not None and self._gangs.refresh(gang)
         self._queue.put(pod, now_s=now_s)
         if gang is not None and is_news:
@@ -304,6 +305,7 @@ class Engine:
         self._cache.mark_preempted(uid, is_preempted=False)
         victim = self._cache.pod(uid)
         if victim is not None:
+            self._on_gang(self._gangs.keep(victim, now_s=now_s), now_s)
             self._queue.wake(Change(ClusterEvent.ASSIGNED_POD_DELETE, before=victim), now_s=now_s)
 
     # ------------------------------------------------------------------------------- deciding
@@ -335,11 +337,11 @@ class Engine:
         """Take gangs off their nodes that did not become whole in time."""
         actions: list[Action] = []
         for gang in self._gangs.overdue(now_s=now_s):
-            for member in gang.placed.values():
-                if member.uid not in self._evicting:
-                    self._evicting.add(member.uid)
-                    self._cache.mark_preempted(member.uid, is_preempted=True)
-                    actions.append(Evict.incomplete(member, gang=gang.key))
+            for member in list(gang.placed.values()):
+                self._evicting.add(member.uid)
+                self._cache.mark_preempted(member.uid, is_preempted=True)
+                self._on_gang(self._gangs.forget(member.uid), now_s)
+                actions.append(Evict.incomplete(member, gang=gang.key))
         return actions
 
     def _ask(self, wanted: Iterable[Shape], now_s: float) -> list[Action]:

@@ -26,7 +26,7 @@ class Gang:
     pending: dict[str, PodFacts] = field(default_factory=dict)
     """Members without a node, by uid."""
     placed: dict[str, PodFacts] = field(default_factory=dict)
-    """Members that the API server says are on a node, by uid."""
+    """Members that the API server says are on a node, and that are there to stay, by uid."""
     coming: set[str] = field(default_factory=set)
     """Members that were given nodes together and are not all known to be bound yet."""
     n_coming: int = 0
@@ -73,7 +73,12 @@ class GangBook:
         return pod if gang is None else replace(pod, priority=gang.priority)
 
     def see(self, pod: PodFacts, *, now_s: float) -> Gang | None:
-        """Take in a pod that is pending, or on a node; gives its gang, if it has one."""
+        """Take in a pod that is pending, or on a node; gives its gang, if it has one.
+
+        One that is asked to go counts as gone: what is then left is whole without it, or is not.
+        """
+        if pod.is_terminating:
+            return self.forget(pod.uid)
         if self._group_of.get(pod.uid, pod.group_key) != pod.group_key:
             self.forget(pod.uid)
         if not pod.pod_group:
@@ -88,6 +93,16 @@ class GangBook:
         gang.coming.discard(pod.uid)
         self._settle(gang, pod, now_s=now_s)
         return gang
+
+    def keep(self, pod: PodFacts, *, now_s: float) -> Gang | None:
+        """Take in that a placed pod that was asked to go is there to stay; gives its gang."""
+        if not pod.pod_group:
+            return None
+        gang = self._gangs.setdefault(pod.group_key, Gang(pod.group_key))
+        if not gang.has_run and gang.deadline_s is None:
+            # How long it has been there says nothing: it was to go because it was not whole.
+            self._set_deadline(gang, from_s=now_s)
+        return self.see(pod, now_s=now_s)
 
     def forget(self, uid: str) -> Gang | None:
         """Take in that a pod is gone; gives the gang it leaves behind, if any is left."""
@@ -107,8 +122,7 @@ class GangBook:
             del self._gangs[gang.key]
             self._timed.discard(gang.key)
             return None
-        if gang.deadline_s is not None and not gang.coming and self.n_missing(gang) == 0:
-            self._done(gang)
+        self._settle_rest(gang)
         return gang
 
     def min_members(self, gang: Gang) -> int:
@@ -151,8 +165,9 @@ class GangBook:
     def take_back(self, uid: str) -> None:
         """Take in that a member could not be bound: it is merely pending again."""
         gang = self._gangs.get(self._group_of.get(uid, ""))
-        if gang is not None:
+        if gang is not None and uid in gang.coming:
             gang.coming.discard(uid)
+            self._settle_rest(gang)
 
     def overdue(self, *, now_s: float) -> list[Gang]:
         """List the gangs that have been in part on nodes for too long; each is told once."""
@@ -180,6 +195,11 @@ class GangBook:
                 self._done(gang)
             else:
                 self._set_deadline(gang, from_s=began_s)
+
+    def _settle_rest(self, gang: Gang) -> None:
+        """See whether a gang is whole without a member that is not coming any more."""
+        if gang.deadline_s is not None and not gang.coming and self.n_missing(gang) == 0:
+            self._done(gang)
 
     def _done(self, gang: Gang) -> None:
         gang.has_run = True
