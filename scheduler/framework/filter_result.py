@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from scheduler.framework.status import BoolColumn, Code, CodeColumn, Status
+from scheduler.framework.status import PASSED, BoolColumn, Code, CodeColumn, Status
 
 NO_NODES: Final = "no nodes available to schedule pods"
 
@@ -46,7 +46,7 @@ class FilterResult:
     @property
     def feasible(self) -> BoolColumn:
         """The nodes that passed all filters."""
-        return np.equal(self.codes, Code.SUCCESS)
+        return np.equal(self.codes, PASSED)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Count nodes by plugin and reason."""

@@ -19,6 +19,7 @@ from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.standing import Standing
 from scheduler.framework.status import (
+    PASSED,
     BoolColumn,
     Code,
     CodeColumn,
@@ -242,7 +243,7 @@ class _Verdicts:
     @property
     def feasible(self) -> BoolColumn:
         """The nodes that nobody has refused so far."""
-        return np.equal(self._codes, Code.SUCCESS)
+        return np.equal(self._codes, PASSED)
 
     def leave_out(self, names: frozenset[str], *, snapshot: Snapshot, search: _Search) -> None:
         outside = np.ones(snapshot.n_nodes, dtype=np.bool_)
@@ -252,7 +253,7 @@ class _Verdicts:
         self._rejectors.update(search.narrowed_by)
 
     def add(self, plugin: str, *, codes: CodeColumn, reasons: list[tuple[str, BoolColumn]]) -> None:
-        new = (codes != Code.SUCCESS) & (self._codes == Code.SUCCESS)
+        new = (codes != PASSED) & (self._codes == PASSED)
         if not new.any():
             return
         self._codes = np.where(new, codes, self._codes)

@@ -40,6 +40,10 @@ class Code(IntEnum):
 _WORDS: Final = {code: "".join(part.capitalize() for part in code.name.split("_")) for code in Code}
 
 
+PASSED: Final = int(Code.SUCCESS)
+"""For columns: NumPy compares with a plain number in a quarter of the time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """A plugin's verdict on a pod."""

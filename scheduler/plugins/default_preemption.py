@@ -26,7 +26,7 @@ from scheduler.framework.interface import (
 )
 from scheduler.framework.kept_rows import KeptRows
 from scheduler.framework.snapshot import Snapshot, stable_hash
-from scheduler.framework.status import SUCCESS, Code, unschedulable
+from scheduler.framework.status import PASSED, SUCCESS, Code, unschedulable
 from scheduler.model import PodFacts
 
 NOT_HELPFUL: Final = "Preemption is not helpful for scheduling"
@@ -253,7 +253,7 @@ class _Trial:
         if not nodes:
             return judged
         found = self._search.refilter(self._what_if, [node.row for node in nodes])
-        fitting = [node for node in nodes if found.codes[node.row] == Code.SUCCESS]
+        fitting = [node for node in nodes if found.codes[node.row] == PASSED]
         self._reprieve(fitting)
         judged |= {node.row: _Judged(None, _reasons(found, row=node.row)) for node in nodes}
         return judged | {node.row: _Judged(self._candidate(node)) for node in fitting}
@@ -312,7 +312,7 @@ class _Trial:
             rows = [node.row for node in on_trial]
             codes = self._search.refilter(self._what_if, rows).codes
             for node in on_trial:
-                if codes[node.row] != Code.SUCCESS:
+                if codes[node.row] != PASSED:
                     pod = node.spared[number]
                     self._what_if.remove_pod(pod, node=node.name)
                     node.victims.append(pod)
