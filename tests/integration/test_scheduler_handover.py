@@ -114,7 +114,7 @@ class Program:
 
     def leads(self, server):
         lease = server.objects(LEASES).get("kube-system/ai-scheduler")
-        return lease is not None and self.identity == lease["spec"]["holderIdentity"]
+        return lease is not None and self.identity == lease["spec"].get("holderIdentity")
 
     @property
     def shown_status(self):
