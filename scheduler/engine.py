@@ -99,7 +99,7 @@ class Engine:
             book=self._book,
             queue=self._queue,
             events_for=self._events_for,
-            on_taken_back=self._gangs.take_back,
+            on_taken_back=self._on_taken_back,
         )
         self._attempts = Attempts(
             Desk(
@@ -238,16 +238,37 @@ class Engine:
             self._on_pod_gone(pod.key, pod.uid, now_s)
         elif pod.node_name:
             self._on_assigned(pod, now_s)
-        elif (placing := self._placer.find(pod.uid)) is not None:
-            placing.queued.pod = pod
         elif self._cache.is_assumed(pod.uid):
-            pass  # from before our binding, which the watch has yet to show
+            self._on_assumed(pod, now_s)
         elif pod.is_terminating or pod.scheduler_name not in self._profiles:
             self._queue.remove(pod.key)
-            self._nominations.remove(pod.uid)
+            self._end_promise(pod.uid, now_s)
             self._on_gang(self._gangs.forget(pod.uid), now_s)
         else:
             self._on_pending(pod, now_s)
+
+    def _on_assumed(self, pod: PodFacts, now_s: float) -> None:
+        """Take in news of a pod from before our binding, which the watch has yet to show."""
+        placing, assumed = self._placer.find(pod.uid), self._cache.pod(pod.uid)
+        if placing is not None:
+            placing.queued.pod = pod
+        if assumed is not None:
+            self._cache.assume(self._as_asked(pod), node=assumed.node_name)
+            if pod.uid not in self._evicting:
+                self._on_gang(self._gangs.see(pod, now_s=now_s), now_s)
+
+    def _as_asked(self, pod: PodFacts) -> PodFacts:
+        """What the watch shows of a pod may be from before we asked it to go."""
+        if pod.uid not in self._evicting:
+            return pod
+        return replace(pod, is_terminating=True, is_preempted=True)
+
+    def _on_taken_back(self, pod: PodFacts, now_s: float) -> None:
+        self._gangs.take_back(pod.uid)
+        if pod.uid in self._evicting:
+            # It is pending again; should it go all the same, the watch will say so.
+            self._evicting.discard(pod.uid)
+            self._on_gang(self._gangs.see(pod, now_s=now_s), now_s)
 
     def _on_pending(self, pod: PodFacts, now_s: float) -> None:
         gang = self._gangs.see(pod, now_s=now_s)
@@ -255,7 +276,7 @@ class Engine:
         if not promised and pod.key not in self._queue:
             # From before a restart of ours: its victims are on their way.
             promised = pod.nominated_node_name
-        if promised:
+        if promised and (gang is None or self._gangs.has_quorum(gang)):
             self._nominations.put(self._gangs.as_member(pod), node=promised)
         is_news = gang is not None and self._gangs.refresh(gang)
         self._queue.put(pod, now_s=now_s)
@@ -267,16 +288,24 @@ class Engine:
         if gang is not None and self._gangs.refresh(gang):
             self._reconsider(gang, now_s)
 
+    def _end_promise(self, uid: str, now_s: float) -> None:
+        """Let others have the room that a pod was promised."""
+        promised = self._nominations.remove(uid)
+        if promised is not None:
+            change = Change(ClusterEvent.ASSIGNED_POD_DELETE, before=promised)
+            self._queue.wake(change, now_s=now_s)
+
     def _reconsider(self, gang: Gang, now_s: float) -> None:
+        if not self._gangs.has_quorum(gang):
+            for uid in gang.pending:
+                self._end_promise(uid, now_s)
         self._queue.reconsider([pod.key for pod in gang.pending.values()], now_s=now_s)
 
     def _on_assigned(self, pod: PodFacts, now_s: float) -> None:
         before = self._cache.pod(pod.uid)
         self._queue.remove(pod.key)
         self._nominations.remove(pod.uid)
-        if pod.uid in self._evicting:
-            # What the watch shows may be from before we asked it to go.
-            pod = replace(pod, is_terminating=True, is_preempted=True)
+        pod = self._as_asked(pod)
         self._cache.add_pod(pod)
         if pod.scheduler_name in self._profiles:
             self._on_gang(self._gangs.see(pod, now_s=now_s), now_s)
@@ -291,7 +320,7 @@ class Engine:
 
     def _on_pod_gone(self, key: str, uid: str, now_s: float) -> None:
         self._queue.remove(key)
-        self._nominations.remove(uid)
+        self._end_promise(uid, now_s)
         self._placer.on_gone(uid)
         self._evicting.discard(uid)
         self._on_gang(self._gangs.forget(uid), now_s)

@@ -114,10 +114,6 @@ class GangBook:
         if uid in gang.coming:
             gang.coming.discard(uid)
             gang.n_coming -= 1
-        if not gang.placed and not gang.coming:
-            # Nothing of it is left on nodes: what comes next must be whole again.
-            gang.has_run, gang.n_coming, gang.deadline_s = False, 0, None
-            self._timed.discard(gang.key)
         if not gang.pending and not gang.placed:
             del self._gangs[gang.key]
             self._timed.discard(gang.key)
@@ -170,16 +166,20 @@ class GangBook:
             self._settle_rest(gang)
 
     def overdue(self, *, now_s: float) -> list[Gang]:
-        """List the gangs that have been in part on nodes for too long; each is told once."""
+        """List the gangs that have been in part on nodes for too long.
+
+        Each is told again after another such time, for what could not be taken off by then.
+        """
         late = [
             gang
             for key in sorted(self._timed)
-            if (gang := self._gangs[key]).deadline_s is not None and gang.deadline_s <= now_s
+            if (gang := self._gangs[key]).deadline_s is not None
+            and gang.deadline_s <= now_s
+            and gang.placed
         ]
         for gang in late:
-            gang.deadline_s = None
-            self._timed.discard(gang.key)
-        return [gang for gang in late if gang.placed]
+            self._set_deadline(gang, from_s=now_s)
+        return late
 
     def _settle(self, gang: Gang, pod: PodFacts, *, now_s: float) -> None:
         """See whether a gang is whole, now that a member is on a node."""
@@ -197,8 +197,12 @@ class GangBook:
                 self._set_deadline(gang, from_s=began_s)
 
     def _settle_rest(self, gang: Gang) -> None:
-        """See whether a gang is whole without a member that is not coming any more."""
-        if gang.deadline_s is not None and not gang.coming and self.n_missing(gang) == 0:
+        """See what a gang is without a member that is gone, or not coming any more."""
+        if not gang.placed and not gang.coming:
+            # Nothing of it is left on nodes: what comes next must be whole again.
+            gang.has_run, gang.n_coming, gang.deadline_s = False, 0, None
+            self._timed.discard(gang.key)
+        elif gang.deadline_s is not None and not gang.coming and self.n_missing(gang) == 0:
             self._done(gang)
 
     def _done(self, gang: Gang) -> None:

@@ -63,7 +63,7 @@ class Placer:
         book: Is told what was given away, and taken back.
         queue: Where pods go that must try again.
         events_for: What wakes a pod that some plugins refused.
-        on_taken_back: Told of every pod (by uid) that is no longer on its way.
+        on_taken_back: Told of every pod that is no longer on its way, and when.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Placer:
         book: PredictionBook,
         queue: SchedulingQueue,
         events_for: Callable[[PodFacts, frozenset[str]], ClusterEvent],
-        on_taken_back: Callable[[str], None],
+        on_taken_back: Callable[[PodFacts, float], None],
     ) -> None:
         self._profiles = profiles
         self._cache = cache
@@ -125,8 +125,8 @@ class Placer:
         if placing is None:
             return None
         self._unreserve(placing)
-        self._on_taken_back(uid)
         pod = placing.queued.pod
+        self._on_taken_back(pod, now_s)
         if self._cache.forget(uid):
             self._book.note_placed(pod, node=placing.node, now_s=now_s, sign=-1)
         return placing

@@ -1,5 +1,7 @@
 """Pods that were promised a node: room that others with less priority may not take."""
 
+from dataclasses import replace
+
 from scheduler.framework.changes import Changes
 from scheduler.model import PodFacts
 
@@ -30,16 +32,20 @@ class Nominations:
         self._pods[pod.uid], self._nodes[pod.uid] = pod, node
         self._by_node.setdefault(node, {})[pod.uid] = None
 
-    def remove(self, uid: str) -> None:
-        """End a promise; one that was never made is no error."""
+    def remove(self, uid: str) -> PodFacts | None:
+        """End a promise.
+
+        Returns:
+            The pod as if it had been on the node; ``None`` if it was promised nothing.
+        """
         node = self._nodes.pop(uid, None)
         if node is None:
-            return
+            return None
         self.changes.note(node)
-        del self._pods[uid]
         del self._by_node[node][uid]
         if not self._by_node[node]:
             del self._by_node[node]
+        return replace(self._pods.pop(uid), node_name=node)
 
     def on_node(self, node: str) -> list[PodFacts]:
         """List the pods that are nominated to *node*."""

@@ -232,6 +232,7 @@ class ApiModel:
         else:
             self.change(uid, node_name=bind.node, nominated_node_name="", start_time_s=self.now_s)
             self.answers.append(BindSucceeded(uid))
+            self.look_at_gangs()
 
     def end_eviction(self, evict, *, is_refused=False):
         self.evictions.remove(evict)
@@ -273,9 +274,12 @@ class ApiModel:
                 has_room(pod, node, [each for each in pods if each is not pod]) for pod in pods
             )
             assert is_full or name in self.crowded, f"{name} is over-committed"
+        self.look_at_gangs()
+
+    def look_at_gangs(self):
         gangs = {pod.group_key for pod in self.bound() if pod.pod_group}
         placed = {key: len(self.members(key)) for key in gangs}
-        self.whole |= {key for key in gangs if placed[key] >= self.needed(key)}
+        self.whole |= {key for key in gangs if placed[key] >= self.needed(key)} | self.ledger.whole
         self.whole &= {key for key in gangs if placed[key]}
         partial = {key for key in gangs if placed[key] and key not in self.whole}
         self.partial_since_s = {

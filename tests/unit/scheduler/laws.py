@@ -102,6 +102,7 @@ class Ledger:
                 self.sizes[found.metadata.key] = found.spec.min_member
             case BindFailed(uid):
                 self.in_flight.pop(uid, None)
+                self.going.discard(uid)
                 self.refused_at_s[uid] = now_s
             case EvictFailed(uid):
                 self.going.discard(uid)
@@ -151,14 +152,18 @@ class Ledger:
         """Members on nodes that are there to stay."""
         return [p for p in self.members(key) if p.node_name and not self.is_going(p)]
 
+    def n_placed(self, key):
+        return len(self.live(key)) + sum(p.uid in self.in_flight for p in self.members(key))
+
     def needed(self, key):
         sizes = [pod.pod_group_size or 0 for pod in self.members(key)]
-        return self.sizes.get(key, max(sizes, default=1))
+        return self.sizes.get(key) or max(sizes) or len(sizes)
 
     def priority(self, pod):
         if not pod.pod_group:
             return pod.priority
-        return min(each.priority for each in self.members(pod.group_key))
+        staying = [each for each in self.members(pod.group_key) if not self.is_going(each)]
+        return min(each.priority for each in staying or [pod])
 
     def is_going(self, pod):
         return pod.is_terminating or pod.uid in self.going
@@ -242,8 +247,7 @@ class Ledger:
 
     def judge_gangs(self, new):
         for key in {self.pods[uid].group_key for uid in new if self.pods[uid].pod_group}:
-            coming = [p for p in self.members(key) if p.uid in self.in_flight]
-            n_placed = len(self.live(key)) + len(coming)
+            n_placed = self.n_placed(key)
             self.n_checks["gang bound"] += 1
             assert key in self.whole or n_placed >= self.needed(key), (
                 f"{n_placed} of {self.needed(key)} of {key} are bound"
@@ -268,7 +272,7 @@ class Ledger:
             preemptor = self.pods[uid]
             assert not self.place(preemptor), f"{uid} needs no room"
             key = preemptor.group_key
-            if key and key not in self.whole and len(self.live(key)) < self.needed(key):
+            if key and key not in self.whole and self.n_placed(key) < self.needed(key):
                 gangs[key] += victims
             else:
                 self.judge_preemption(preemptor, node, victims, already)
@@ -282,7 +286,7 @@ class Ledger:
             assert mine.priority < priority, f"{victim.uid} is worth as much as its preemptor"
             self.n_checks["evicted"] += 1
             for member in self.members(victim.group_key) if victim.pod_group else ():
-                assert not self.place(member) or self.is_going(member), (
+                assert self.place(member) not in self.nodes or self.is_going(member), (
                     f"{victim.uid} goes without {member.uid}"
                 )
 
@@ -302,15 +306,15 @@ class Ledger:
         )
         assert not self.fits_somewhere(preemptor), f"{preemptor.uid} would have fitted anyway"
         left += self.promised(preemptor, name)
-        for victim in victims:
-            if not victim.pod_group:
-                assert not fits(preemptor, node, [*left, victim]), f"{victim.uid} goes for nothing"
+        # A gang that goes with one of its own may leave more room than was asked for.
+        for victim in () if any(victim.pod_group for victim in victims) else victims:
+            assert not fits(preemptor, node, [*left, victim]), f"{victim.uid} goes for nothing"
 
     def judge_gang_preemption(self, key, victims):
         self.n_checks["gang preempts"] += 1
         chosen = {victim.uid for victim in victims} | self.going
-        priority = min(member.priority for member in self.members(key))
         waiting = [pod for pod in self.members(key) if not self.place(pod)]
+        priority = self.priority(waiting[0])
         n_missing = self.needed(key) - len(self.live(key))
         members = [replace(pod, priority=priority) for pod in waiting]
         held = {name: self.on_node(name) for name in self.nodes}

@@ -1,5 +1,7 @@
 """The engine: events in, actions out; no I/O, no clock."""
 
+from dataclasses import replace
+
 import pytest
 
 from kube.objects import Toleration
@@ -8,6 +10,7 @@ from scheduler.events import (
     Bind,
     BindFailed,
     BindSucceeded,
+    Evict,
     NodeGone,
     NodeSeen,
     PodGone,
@@ -448,3 +451,30 @@ def test_the_built_in_profile_weighs_the_prediction_most():
     assert [(each.name, each.weight) for each in profile.plugins.multi_point.enabled] == [
         ("NodePrediction", 3)
     ]
+
+
+def test_a_priority_that_changes_while_the_pod_is_being_bound_counts():
+    engine = make_engine("n1")
+    low = make_pending("low", cpu_milli=3000)
+    feed(engine, [PodSeen(low)])
+
+    raised = replace(low, priority=5)
+    actions = feed(
+        engine, [PodSeen(raised), PodSeen(make_pending("b", cpu_milli=3000, priority=3))]
+    )
+
+    assert not [action for action in actions if isinstance(action, Evict)]
+
+
+def test_the_room_promised_to_a_pod_that_is_gone_is_others_at_once():
+    engine = make_engine("n1")
+    low = make_pending("low", cpu_milli=3000, node_name="n1")
+    feed(engine, [PodSeen(low)])
+    urgent = make_pending("urgent", cpu_milli=4000, priority=5)
+    feed(engine, [PodSeen(urgent)])
+    feed(engine, [PodGone(low.key, low.uid)], now_s=0.1)
+    feed(engine, [PodSeen(make_pending("other", cpu_milli=3000))], now_s=0.2)
+
+    feed(engine, [PodGone(urgent.key, urgent.uid)], now_s=0.5)
+
+    assert placements(decide(engine, now_s=3.0)) == {"other": "n1"}

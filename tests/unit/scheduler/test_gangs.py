@@ -7,6 +7,7 @@ from scheduler.events import (
     BindFailed,
     BindSucceeded,
     Evict,
+    EvictFailed,
     NodeSeen,
     ObjectSeen,
     PodGone,
@@ -267,3 +268,107 @@ def test_a_late_member_does_not_send_its_own_gang_away():
     actions = feed(engine, seen(*late), now_s=100.0)
 
     assert evicted(actions) == []
+
+
+def test_members_that_were_promised_room_are_not_counted_twice():
+    engine = make_engine("n1")
+    low = on_node(make_pending("low", cpu_milli=3000), "n1")
+    feed(engine, seen(low))
+    gang = make_members(3, size=2, cpu_milli=2000, priority=10)
+    feed(engine, seen(*gang[:2]))
+
+    # The third comes first by its key and is promised nothing; two of the three fit.
+    first = make_members(1, size=2, cpu_milli=2000, start=0, priority=10)
+    actions = feed(engine, [*seen(*first), PodGone(low.key, low.uid)], now_s=20.0)
+
+    assert len(placements(actions)) == 2
+
+
+def test_a_promise_to_a_gang_ends_when_it_cannot_be_kept():
+    engine = make_engine("n1")
+    low = on_node(make_pending("low", cpu_milli=3000), "n1")
+    feed(engine, seen(low))
+    feed(engine, seen(*make_members(2, size=2, cpu_milli=2000, priority=10)))
+
+    high = on_node(make_pending("high", cpu_milli=1000, priority=20), "n1")
+    feed(engine, [PodGone(low.key, low.uid), *seen(high)], now_s=20.0)
+    small = feed(engine, seen(make_pending("small", cpu_milli=2000)), now_s=21.0)
+
+    assert set(placements(small)) == {"small"}
+
+
+def test_a_promise_to_a_gang_ends_when_too_few_of_it_are_left():
+    engine = make_engine("n1")
+    low = on_node(make_pending("low", cpu_milli=3000), "n1")
+    feed(engine, seen(low))
+    [one, _] = gang = make_members(2, size=2, cpu_milli=2000, priority=10)
+    feed(engine, seen(*gang))
+
+    gone = [PodGone(low.key, low.uid), PodGone(one.key, one.uid)]
+    other = feed(engine, [*gone, *seen(make_pending("other", cpu_milli=3000))], now_s=20.0)
+
+    assert set(placements(other)) == {"other"}
+
+
+def test_what_comes_after_a_gang_that_was_sent_away_must_be_whole_again():
+    engine = make_engine("n1", "n2")
+    gang = make_members(2, size=2, cpu_milli=3000)
+    bound(engine, feed(engine, seen(*gang)))
+    [stopped, _] = gang
+    feed(engine, seen(make_pending("urgent", cpu_milli=3000, priority=10)), now_s=2.0)
+
+    gone = PodGone(stopped.key, stopped.uid)
+    replacement = make_members(1, size=2, start=3, cpu_milli=500)
+    actions = feed(engine, [gone, *seen(*replacement)], now_s=3.0)
+
+    assert "train-3" not in placements(actions)
+
+
+def test_a_member_beyond_the_needed_that_cannot_be_bound_does_not_send_the_gang_away():
+    engine = make_engine("n1", "n2")
+    actions = feed(engine, seen(*make_members(3, size=2)))
+    [one, other, failed] = [a for a in actions if type(a).__name__ == "Bind"]
+    bound(engine, [one, other])
+
+    engine.handle(BindFailed(failed.pod.uid, "the server is busy"), now_s=1.0)
+
+    assert evicted(decide(engine, now_s=100.0)) == []
+
+
+def test_a_member_that_could_not_be_taken_off_its_node_is_asked_again():
+    engine = make_engine("n1", "n2")
+    actions = feed(engine, seen(*make_members(2, size=2)))
+    [failed, done] = [a for a in actions if type(a).__name__ == "Bind"]
+    bound(engine, [done])
+    engine.handle(PodGone(failed.pod.key, failed.pod.uid), now_s=1.0)
+
+    first = evicted(decide(engine, now_s=61.0))
+    engine.handle(EvictFailed(done.pod.uid), now_s=62.0)
+
+    assert (first, evicted(decide(engine, now_s=130.0))) == ([done.pod.name], [done.pod.name])
+
+
+def test_bindings_shown_after_the_gangs_time_is_over_do_not_make_it_whole():
+    engine = make_engine("n1", "n2")
+    actions = feed(engine, seen(*make_members(2, size=2)))
+    [gone, late] = [a for a in actions if type(a).__name__ == "Bind"]
+
+    decide(engine, now_s=61.0)
+    engine.handle(PodGone(gone.pod.key, gone.pod.uid), now_s=62.0)
+    engine.handle(PodSeen(on_node(late.pod, late.node, start_time_s=1.0)), now_s=62.0)
+
+    assert evicted(decide(engine, now_s=130.0)) == [late.pod.name]
+
+
+def test_a_victim_whose_binding_failed_waits_for_its_gang():
+    engine = make_engine("n1", "n2")
+    actions = feed(engine, seen(*make_members(2, size=2, cpu_milli=3000)))
+    [failed, done] = [a for a in actions if type(a).__name__ == "Bind"]
+    bound(engine, [done])
+    urgent = make_pending("urgent", cpu_milli=3000, priority=10)
+    feed(engine, seen(urgent), now_s=2.0)
+
+    engine.handle(BindFailed(failed.pod.uid, "the server is busy"), now_s=3.0)
+    engine.handle(PodGone(urgent.key, urgent.uid), now_s=3.0)
+
+    assert placements(decide(engine, now_s=30.0)) == {}
