@@ -114,7 +114,9 @@ class Program:
 
     def leads(self, server):
         lease = server.objects(LEASES).get("kube-system/ai-scheduler")
-        return lease is not None and self.identity == lease["spec"].get("holderIdentity")
+        # Between two holders it names nobody, as a program does that has not led yet.
+        holder = None if lease is None else lease["spec"].get("holderIdentity")
+        return holder is not None and self.identity == holder
 
     @property
     def shown_status(self):
