@@ -14,7 +14,8 @@ class KeptRows(Generic[T]):
     """Findings by row that depend on the node, its pods, nominations to it, and budgets."""
 
     def __init__(self) -> None:
-        self._found: dict[int, T] = {}
+        self.found: dict[int, T] = {}
+        """By row; to be read and added to until something changes."""
         self._of: tuple[Snapshot, Nominations] | None = None
         self._pods_version = self._nominations_version = self._budgets_version = NEVER
 
@@ -27,21 +28,12 @@ class KeptRows(Generic[T]):
         changed = snapshot.changes.since(self._pods_version)
         renominated = nominations.changes.since(self._nominations_version)
         if changed is None or renominated is None or budgets_version != self._budgets_version:
-            self._found.clear()
+            self.found.clear()
         else:
             for row in changed:
-                self._found.pop(row, None)
+                self.found.pop(row, None)
             for node in renominated:
-                self._found.pop(snapshot.rows.get(node, NEVER), None)
+                self.found.pop(snapshot.rows.get(node, NEVER), None)
         self._pods_version = snapshot.changes.version
         self._nominations_version = nominations.changes.version
         self._budgets_version = budgets_version
-
-    def __contains__(self, row: int) -> bool:
-        return row in self._found
-
-    def __getitem__(self, row: int) -> T:
-        return self._found[row]
-
-    def __setitem__(self, row: int, finding: T) -> None:
-        self._found[row] = finding

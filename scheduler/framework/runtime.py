@@ -138,7 +138,7 @@ class FilterRun:
         on_trial = [row for node in nodes if (row := rows.get(node)) is not None and feasible[row]]
         if not on_trial or self._nominations is None:
             return
-        kept = self._kept_room(self._nominations, snapshot)
+        kept = self._kept_room(self._nominations, snapshot).found
         # A pod need not make way for itself: what holds for it on its own node is nobody else's.
         own = rows.get(self._nominations.node_of(self._pod.uid))
         unknown = [row for row in on_trial if row == own or row not in kept]

@@ -8,6 +8,7 @@ evicted whole or not at all.
 from collections import Counter, OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Annotated, ClassVar, Final
 
 import msgspec
@@ -123,10 +124,9 @@ class DefaultPreemption(PostFilterPlugin):
         # Not always from the same end: or the same nodes' pods would be evicted every time.
         ordered = np.roll(rows, -(stable_hash(pod.uid) % max(1, rows.size))).tolist()
         for start in range(0, len(ordered), max(1, n_wanted)):
-            for judged in _judge(ordered[start : start + n_wanted], pod, search, kept):
-                reasons.update(judged.reasons)
-                if judged.candidate is not None:
-                    candidates.append(judged.candidate)
+            judged = _judge(ordered[start : start + n_wanted], pod, search, kept.found)
+            reasons.update(chain.from_iterable([each.reasons for each in judged]))
+            candidates += [each.candidate for each in judged if each.candidate is not None]
             # More than enough is no reason to break a budget where another node needs none broken.
             if len(candidates) >= n_wanted and any(c.n_violations == 0 for c in candidates):
                 break
@@ -147,7 +147,9 @@ class DefaultPreemption(PostFilterPlugin):
         return kept
 
 
-def _judge(rows: list[int], pod: PodFacts, search: FailedSearch, kept: _Kept) -> list[_Judged]:
+def _judge(
+    rows: list[int], pod: PodFacts, search: FailedSearch, kept: dict[int, _Judged]
+) -> list[_Judged]:
     """Try some nodes, those aside of which it is known what came of it."""
     # A pod need not make way for itself: what holds for it on its own node is nobody else's.
     own = search.snapshot.rows.get(search.nominations.node_of(pod.uid))
@@ -155,10 +157,9 @@ def _judge(rows: list[int], pod: PodFacts, search: FailedSearch, kept: _Kept) ->
     if not unknown:
         return [kept[row] for row in rows]
     fresh = _Trial(pod, search=search).run(unknown)
-    for row, judged in fresh.items():
-        # What depends on a gang depends on other nodes, too.
-        if row != own and not any(each.pod_group for each in search.snapshot.pods_on(row)):
-            kept[row] = judged
+    # What depends on a gang depends on other nodes, too.
+    gangs = {row for row in fresh if any(pod.pod_group for pod in search.snapshot.pods_on(row))}
+    kept |= {row: judged for row, judged in fresh.items() if row != own and row not in gangs}
     return [fresh[row] if row in fresh else kept[row] for row in rows]
 
 
