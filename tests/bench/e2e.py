@@ -252,7 +252,8 @@ class Bench:
             return (
                 f"{n_pods:,} pods: {cpu_ms:.2f} ms of scheduler CPU a pod (at most "
                 f"{kind.max_cpu_ms}: {verdict}; kube-scheduler {kind.upstream_cpu_ms}), "
-                f"{n_pods / took_s:,.0f} pods/s; event to binding, all at once: "
+                f"{n_pods / took_s:,.0f} pods/s, {rss_bytes(self.pid) / 2**20:,.0f} MiB; "
+                f"event to binding, all at once: "
                 f"{percentiles(watcher.latencies_ms(set(pods)))}; one by one: "
                 f"{percentiles(watcher.latencies_ms(set(slow)))}"
             )
@@ -297,7 +298,6 @@ def main(arguments: Sequence[str]) -> None:
         for kind in KINDS:
             if not options.only or any(word in kind.name for word in options.only):
                 print(f"{kind.name}, {bench.measure(kind, n_pods=options.pods)}", flush=True)
-        print(f"scheduler, in the end: {rss_bytes(pid) / 2**20:,.0f} MiB")
 
 
 if __name__ == "__main__":
