@@ -25,6 +25,7 @@ _PRAGMAS: Final = (
     "PRAGMA synchronous = NORMAL",
     "PRAGMA busy_timeout = 5000",
 )
+_CONNECT_S: Final = 5
 
 
 class StoreError(Exception):
@@ -148,8 +149,14 @@ def _sqlite_path(url: str) -> Path | None:
 
 
 def _connect(url: str) -> Engine:
+    is_server = make_url(url).get_backend_name() == "postgresql"
     try:
-        engine = create_engine(url)
+        # A server may be restarted, or not answer at all; then so may the next attempt.
+        engine = (
+            create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_S})
+            if is_server
+            else create_engine(url)
+        )
     except (ImportError, NoSuchModuleError) as error:
         raise SettingsError(f"database.url: {error}") from error
     if engine.dialect.name == "sqlite":

@@ -3,12 +3,11 @@
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from collector.api import make_app
 from collector.archive import Archive
@@ -132,13 +133,13 @@ def world() -> Iterator[World]:
 
 
 @contextmanager
-def running(api: str | Client, path: Path, **scoring: float) -> Iterator[Caller]:
+def running(api: str | Client, url: str, **scoring: float) -> Iterator[Caller]:
     settings = CollectorSettings(
         metrics=MetricsSettings(collection_interval=Duration(0.1)),
         scoring=ScoringSettings(**{key: Duration(value) for key, value in scoring.items()}),
     )
     with ExitStack() as stack:
-        database = open_database(f"sqlite:///{path}", now_text="now")
+        database = open_database(url, now_text="now")
         stack.callback(database.close)
         client = Client.for_url(api, timeout_s=5.0) if isinstance(api, str) else api
         stack.callback(client.close)
@@ -156,8 +157,8 @@ def running(api: str | Client, path: Path, **scoring: float) -> Iterator[Caller]
 
 
 @pytest.fixture
-def caller(world: World, tmp_path: Path) -> Iterator[Caller]:
-    with running(world.api.url, tmp_path / "collector.db", observation_window=WINDOW_S) as caller:
+def caller(world: World, database_url: str) -> Iterator[Caller]:
+    with running(world.api.url, database_url, observation_window=WINDOW_S) as caller:
         wait_until_sampled(caller)
         yield caller
 
@@ -260,12 +261,12 @@ def test_the_past_is_told_step_by_step(world: World, caller: Caller):
 
 
 def test_maintenance_rolls_up_the_past_and_deletes_what_is_too_old(
-    world: World, caller: Caller, tmp_path: Path
+    world: World, caller: Caller, database_url: str
 ):
     for i, age_s in enumerate((8 * 86_400, 7 * 3600, 1200)):
         world.usage(str(2 + i), age_s=age_s)
         wait_for(caller.node, "the sample", until=has_usage(2000 + 1000 * i))
-    wait_for(lambda: count_samples(tmp_path / "collector.db") == 4, "all samples to be stored")
+    wait_for(lambda: count_samples(database_url) == 4, "all samples to be stored")
 
     caller.collector._maintain()
 
@@ -276,7 +277,7 @@ def test_maintenance_rolls_up_the_past_and_deletes_what_is_too_old(
         until=lambda points: len(points) == 3,
     )
     assert [point["cpu_milli"]["max"] for point in points] == [3000, 4000, 1000]
-    assert count_samples(tmp_path / "collector.db") == 2  # raw ones are kept for six hours
+    assert count_samples(database_url) == 2  # raw ones are kept for six hours
     assert caller.metric("collector_expired_rows_total") == 3
 
 
@@ -329,10 +330,9 @@ def test_no_request_makes_it_fail(caller: Caller, path, name, query, body):
 
 
 def test_a_database_out_of_service_is_a_503_and_does_not_stop_the_present(
-    world: World, caller: Caller, tmp_path: Path
+    world: World, caller: Caller, database_url: str
 ):
-    with closing(sqlite3.connect(tmp_path / "collector.db")) as database:
-        database.execute("DROP TABLE placements")
+    run_sql(database_url, "DROP TABLE placements")
 
     answer = caller.ask("/api/v1/placements")
     place(world, caller)
@@ -374,8 +374,8 @@ def test_every_operation_described_exists_and_every_path_is_described(world: Wor
     assert set(caller.get("/openapi.json")["paths"]) == served
 
 
-def test_says_before_the_first_list_that_nothing_is_known_yet(tmp_path: Path, unused_port: int):
-    with running(f"http://127.0.0.1:{unused_port}", tmp_path / "collector.db") as caller:
+def test_says_before_the_first_list_that_nothing_is_known_yet(database_url: str, unused_port: int):
+    with running(f"http://127.0.0.1:{unused_port}", database_url) as caller:
         health = caller.get("/health")
 
         assert caller.ask("/readyz").status_code == 503
@@ -417,9 +417,9 @@ def test_an_outage_leaves_the_last_answer_standing_and_is_told(world: World, cal
     wait_for(lambda: caller.get("/health")["n_open_placements"] == 0, "the outcome")
 
 
-def test_a_cluster_without_metrics_is_watched_all_the_same(world: World, tmp_path: Path):
+def test_a_cluster_without_metrics_is_watched_all_the_same(world: World, database_url: str):
     world.api.fail_next(refusal(404, "no such API"), path="/apis/metrics.k8s.io", times=10_000)
-    with running(world.api.url, tmp_path / "collector.db", observation_window=WINDOW_S) as caller:
+    with running(world.api.url, database_url, observation_window=WINDOW_S) as caller:
         wait_for(lambda: caller.ask("/readyz").status_code == 200, "ready")
         place(world, caller)
         world.run()
@@ -446,16 +446,15 @@ def test_a_malformed_sample_does_not_spoil_the_others(world: World, caller: Call
     assert caller.node("n2")["usage_cpu_milli"] is None
 
 
-def test_goes_on_after_a_restart_where_it_was(world: World, tmp_path: Path):
-    path = tmp_path / "collector.db"
-    with running(world.api.url, path, observation_window=600.0) as caller:
+def test_goes_on_after_a_restart_where_it_was(world: World, database_url: str):
+    with running(world.api.url, database_url, observation_window=600.0) as caller:
         wait_until_sampled(caller)
         place(world, caller)
         [placement] = wait_for(lambda: caller.placements().items, "the placement")
         version = caller.get("/api/v1/snapshot")["version"]
 
     world.run()
-    with running(world.api.url, path, observation_window=0.5) as caller:
+    with running(world.api.url, database_url, observation_window=0.5) as caller:
         wait_until_sampled(caller)
         [decided] = wait_for(
             lambda: caller.placements(placement.id).items, "the outcome of the earlier placement"
@@ -475,8 +474,8 @@ def test_follows_pods_on_a_simulated_cluster_that_is_faster_than_we(tmp_path: Pa
         try:
             wait_for(kubeconfig.exists, "the simulator")
             cluster = load_cluster(kubeconfig=str(kubeconfig), env={})
-            path = tmp_path / "collector.db"
-            with Client(cluster) as client, running(client, path, observation_window=60) as caller:
+            url = f"sqlite:///{tmp_path}/collector.db"
+            with Client(cluster) as client, running(client, url, observation_window=60) as caller:
                 follow_a_pod(client, caller)
         finally:
             simulator.kill()
@@ -509,8 +508,10 @@ def follow_a_pod(client: Client, caller: Caller) -> None:
 
 
 @contextmanager
-def program(world: World, path: Path, *, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    kubeconfig = path.with_name("kubeconfig")
+def program(
+    world: World, url: str, *, folder: Path, port: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    kubeconfig = folder / "kubeconfig"
     cluster = {"name": "c", "cluster": {"server": world.api.url}}
     context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
     user = {"name": "u", "user": {}}
@@ -523,7 +524,7 @@ def program(world: World, path: Path, *, port: int) -> Iterator[subprocess.Popen
         **os.environ,
         "KUBECONFIG": str(kubeconfig),
         "COLLECTOR__SERVER__PORT": str(port),
-        "COLLECTOR__DATABASE__URL": f"sqlite:///{path}",
+        "COLLECTOR__DATABASE__URL": url,
         "COLLECTOR__METRICS__COLLECTION_INTERVAL": "200ms",
     }
     command = [sys.executable, "-m", "collector"]
@@ -542,15 +543,17 @@ def is_up(caller: Caller) -> bool:
         return False
 
 
-def test_a_kill_costs_at_most_one_sampling_interval(world: World, tmp_path: Path, unused_port: int):
-    path, caller = tmp_path / "collector.db", Caller(f"http://127.0.0.1:{unused_port}")
+def test_a_kill_costs_at_most_one_sampling_interval(
+    world: World, database_url: str, tmp_path: Path, unused_port: int
+):
+    caller = Caller(f"http://127.0.0.1:{unused_port}")
     known: set[str] = set()
     for i in range(3):
-        with program(world, path, port=unused_port) as process:
+        with program(world, database_url, folder=tmp_path, port=unused_port) as process:
             wait_for(lambda: is_up(caller), "the program to serve")
             # All that an earlier run stored is there, although it was killed.
             assert uids(caller) == known
-            n_stored = count_samples(path)
+            n_stored = count_samples(database_url)
             place(world, caller, f"web-{i}")
             known = wait_for(lambda: uids(caller), "the placement", until=known.__lt__)
             for cpu in (1, 2, 3):
@@ -558,7 +561,7 @@ def test_a_kill_costs_at_most_one_sampling_interval(world: World, tmp_path: Path
                 wait_for(caller.node, "a sample", until=has_usage(cpu * 1000))
             os.kill(process.pid, signal.SIGKILL)
             process.wait(WAIT_S)
-        assert count_samples(path) - n_stored >= 2  # of the three, the last may be lost
+        assert count_samples(database_url) - n_stored >= 2  # of the three, the last may be lost
 
 
 def uids(caller: Caller) -> set[str]:
@@ -569,17 +572,25 @@ def has_usage(cpu_milli: int) -> Callable[[Any], bool]:
     return lambda node: node["usage_cpu_milli"] == cpu_milli
 
 
-def count_samples(path: Path) -> int:
-    with closing(sqlite3.connect(path)) as database:
-        [(check,)] = database.execute("PRAGMA integrity_check")
-        [(n_samples,)] = database.execute("SELECT count(*) FROM samples")
-    assert check == "ok"
+def count_samples(url: str) -> int:
+    if url.startswith("sqlite"):
+        assert run_sql(url, "PRAGMA integrity_check") == "ok"
+    n_samples: int = run_sql(url, "SELECT count(*) FROM samples")
     return n_samples
+
+
+def run_sql(url: str, statement: str) -> Any:
+    """Do something to the database behind the collector's back; give the first value, if any."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        result = connection.execute(text(statement))
+        return result.scalar() if result.returns_rows else None
 
 
 def test_the_program_ends_when_told_to(world: World, tmp_path: Path, unused_port: int):
     caller = Caller(f"http://127.0.0.1:{unused_port}")
-    with program(world, tmp_path / "collector.db", port=unused_port) as process:
+    url = f"sqlite:///{tmp_path}/collector.db"
+    with program(world, url, folder=tmp_path, port=unused_port) as process:
         wait_for(lambda: is_up(caller), "the program to serve")
 
         process.terminate()

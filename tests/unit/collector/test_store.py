@@ -14,7 +14,7 @@ from collector.history import HOUR_S, Subject, Tally
 from collector.journal import Journal
 from collector.outcomes import Fate, Marks
 from collector.records import MAX_TICKS, Batch, PlacementRow, SampleRow, Tick
-from collector.schema import METADATA
+from collector.schema import MARKS, METADATA
 from collector.store import Store
 from collector.telemetry import Telemetry
 from kube.edge.settings import SettingsError
@@ -30,8 +30,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def database(path: Path):
-    database = open_database(f"sqlite:///{path}", now_text="now")
+def database(database_url: str):
+    database = open_database(database_url, now_text="now")
     yield database
     database.close()
 
@@ -346,27 +346,24 @@ def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path: Path):
 
 
 def test_a_database_that_cannot_be_written_holds_news_back_until_it_can(
-    path: Path, store: Store, caplog
+    database: Database, store: Store, caplog
 ):
     journal = Journal(store, telemetry=Telemetry())
-    with sqlite3.connect(path, isolation_level=None) as other:
-        other.execute("DROP TABLE marks")
+    with database.writing() as connection:
+        MARKS.drop(connection)
 
-        journal.write(placed(make_row("u1")))
-        journal.write(placed(make_row("u2")))
-        assert "marks" not in journal.error
-        journal.write(Batch(marks={"u1": Marks()}))
-        journal.write(tick(T0_S))
+    journal.write(placed(make_row("u1")))
+    journal.write(placed(make_row("u2")))
+    assert "marks" not in journal.error
+    journal.write(Batch(marks={"u1": Marks()}))
+    journal.write(tick(T0_S))
 
-        assert journal.error
-        assert journal.n_pending == 2
-        assert [r.levelname for r in caplog.records] == ["ERROR"]
+    assert journal.error
+    assert journal.n_pending == 2
+    assert [r.levelname for r in caplog.records] == ["ERROR"]
 
-        other.execute(
-            "CREATE TABLE marks (pod_uid TEXT PRIMARY KEY, n_restarts INT, last_oom_at_s REAL,"
-            " is_evicted INT, fate INT)"
-        )
-    other.close()
+    with database.writing() as connection:
+        MARKS.create(connection)
     journal.write(Batch())
 
     assert (journal.error, journal.n_pending) == ("", 0)
