@@ -143,6 +143,7 @@ class GangBook:
 
     def refresh(self, gang: Gang) -> bool:
         """Find out anew what its members' places in the queue depend on; tell if that changed."""
+        self._settle_rest(gang)
         standing = (gang.priority, max(1, self.n_missing(gang)), self.has_quorum(gang))
         is_news = standing != gang.standing
         gang.standing = standing
@@ -185,7 +186,7 @@ class GangBook:
         """See whether a gang is whole, now that a member is on a node."""
         if gang.has_run:
             return
-        if not gang.coming and self.n_missing(gang) == 0:
+        if self._is_whole(gang):
             self._done(gang)
         elif gang.deadline_s is None:
             # Found in part on nodes, as after a restart of ours. Had it never been whole, its
@@ -197,13 +198,16 @@ class GangBook:
                 self._set_deadline(gang, from_s=began_s)
 
     def _settle_rest(self, gang: Gang) -> None:
-        """See what a gang is without a member that is gone, or not coming any more."""
+        """See what a gang is without a member that is gone, or by another size."""
         if not gang.placed and not gang.coming:
             # Nothing of it is left on nodes: what comes next must be whole again.
             gang.has_run, gang.n_coming, gang.deadline_s = False, 0, None
             self._timed.discard(gang.key)
-        elif gang.deadline_s is not None and not gang.coming and self.n_missing(gang) == 0:
+        elif gang.deadline_s is not None and self._is_whole(gang):
             self._done(gang)
+
+    def _is_whole(self, gang: Gang) -> bool:
+        return len(gang.placed) >= self.min_members(gang)
 
     def _done(self, gang: Gang) -> None:
         gang.has_run = True

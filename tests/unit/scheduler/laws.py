@@ -92,21 +92,26 @@ class Ledger:
                 self.nodes[node.name] = node
             case NodeGone(name):
                 self.nodes.pop(name, None)
-            case PodSeen(pod) if pod.is_finished:
-                self.drop(pod.uid)
-            case PodSeen(pod):
-                self.see(pod)
-            case PodGone(_, uid):
-                self.drop(uid)
             case ObjectSeen(found) if hasattr(found.spec, "min_member"):
                 self.sizes[found.metadata.key] = found.spec.min_member
+            case _:
+                self.hear_of_pod(event)
+        self.settle()
+
+    def hear_of_pod(self, event):
+        match event:
+            case PodSeen(pod) if not pod.is_finished:
+                self.see(pod)
+            case PodSeen(pod):
+                self.drop(pod.uid)
+            case PodGone(_, uid):
+                self.drop(uid)
             case BindFailed(uid):
                 self.in_flight.pop(uid, None)
                 self.going.discard(uid)
-                self.refused_at_s[uid] = now_s
+                self.refused_at_s[uid] = self.now_s
             case EvictFailed(uid):
                 self.going.discard(uid)
-        self.settle()
 
     def see(self, pod):
         old = self.pods.get(pod.uid)
@@ -305,7 +310,7 @@ class Ledger:
             f"{chosen} go, and {preemptor.uid} fits all the same not"
         )
         assert not self.fits_somewhere(preemptor), f"{preemptor.uid} would have fitted anyway"
-        left += self.promised(preemptor, name)
+        left = [pod for pod in pods if pod.uid not in chosen] + self.promised(preemptor, name)
         # A gang that goes with one of its own may leave more room than was asked for.
         for victim in () if any(victim.pod_group for victim in victims) else victims:
             assert not fits(preemptor, node, [*left, victim]), f"{victim.uid} goes for nothing"

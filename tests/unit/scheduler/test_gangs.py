@@ -372,3 +372,19 @@ def test_a_victim_whose_binding_failed_waits_for_its_gang():
     engine.handle(PodGone(urgent.key, urgent.uid), now_s=3.0)
 
     assert placements(decide(engine, now_s=30.0)) == {}
+
+
+def test_a_gang_of_which_fewer_are_needed_than_before_may_be_whole_as_it_is():
+    engine = make_engine("n1", "n2")
+    group = PodGroup(
+        metadata=ObjectMeta(name="train", namespace="default"), spec=PodGroupSpec(min_member=2)
+    )
+    engine.handle(ObjectSeen(group), now_s=0.0)
+    actions = feed(engine, seen(*make_members(2)))
+    [_, done] = [a for a in actions if type(a).__name__ == "Bind"]
+    bound(engine, [done])
+
+    smaller = PodGroup(metadata=group.metadata, spec=PodGroupSpec(min_member=1))
+    engine.handle(ObjectSeen(smaller), now_s=2.0)
+
+    assert evicted(decide(engine, now_s=61.0)) == []
