@@ -10,8 +10,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
+from collector import migrations
 from collector.schema import METADATA
 from kube.edge.logs import facts
 from kube.edge.settings import SettingsError
@@ -102,7 +109,7 @@ class Database:
 
 
 def open_database(url: str, *, now_text: str) -> Database:
-    """Open a database and create what is missing.
+    """Open a database, and bring its schema to this program's version.
 
     A corrupt SQLite file is set aside under another name, and a new one started.
 
@@ -112,7 +119,7 @@ def open_database(url: str, *, now_text: str) -> Database:
 
     Raises:
         SettingsError: The URL is unusable, or its folder cannot be made.
-        StoreError: The database does not answer.
+        StoreError: The database does not answer, or a newer program made its schema.
     """
     path = _sqlite_path(url)
     try:
@@ -166,13 +173,16 @@ def _connect(url: str) -> Engine:
     except SQLAlchemyError as error:
         engine.dispose()
         reason = error.orig if isinstance(error, DBAPIError) else error
-        if _is_corrupt(reason):
+        if _code(reason) in _CORRUPT:
             raise _CorruptError(str(reason)) from error
         raise StoreError(f"{engine.url.render_as_string()}: {reason}") from error
     except UnicodeDecodeError as error:
         # SQLite's complaint about a damaged schema quotes the damage.
         engine.dispose()
         raise _CorruptError("its schema is damaged") from error
+    except migrations.NewerSchemaError as error:
+        engine.dispose()
+        raise StoreError(f"{engine.url.render_as_string()}: {error}") from error
     except _CorruptError:
         engine.dispose()
         raise
@@ -183,7 +193,16 @@ def _prepare(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             _check(connection)
-    METADATA.create_all(engine)
+    with engine.connect() as connection:
+        is_versioned = migrations.current_version(connection) is not None
+    try:
+        with engine.connect() as connection, connection.begin():
+            migrations.upgrade(connection)
+    except OperationalError as error:
+        # Tables by our names, but not our tables.
+        if not is_versioned and _code(error.orig) == sqlite3.SQLITE_ERROR:
+            raise _CorruptError(str(error.orig)) from error
+        raise
     if engine.dialect.name == "sqlite":
         _check_columns(engine)
         Path(engine.url.database or "").chmod(0o600)
@@ -210,12 +229,10 @@ def _check_columns(engine: Engine) -> None:
             raise _CorruptError(f"its table {table.name} has no column {min(missing)}")
 
 
-def _is_corrupt(error: BaseException | None) -> bool:
+def _code(error: BaseException | None) -> int:
+    """Tell which kind of error SQLite met; 0 if it was not SQLite."""
     # The low byte is the error's kind; the rest says more about it.
-    return (
-        isinstance(error, sqlite3.Error)
-        and (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _CORRUPT
-    )
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _set_aside(path: Path, *, now_text: str, reason: str) -> None:
