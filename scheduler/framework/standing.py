@@ -109,15 +109,23 @@ class Standings:
         plugins: dict[str, Plugin] = {p.name: p for p in (*profile.filter, *profile.score)}
         self._plugins = tuple(plugins.values())
         self._standings: OrderedDict[Hashable, Standing] = OrderedDict()
+        self._latest: tuple[PodFacts, Standing] | None = None
+        """A cycle asks twice of one pod."""
 
     def of(self, pod: PodFacts, *, snapshot: Snapshot) -> Standing:
         """Return what holds for *pod* on *snapshot*, which must be the same one every time."""
+        if self._latest is None or self._latest[0] is not pod:
+            self._latest = pod, self._find(pod)
+        standing = self._latest[1]
+        standing.update(snapshot)
+        return standing
+
+    def _find(self, pod: PodFacts) -> Standing:
         signature = tuple([plugin.sign_pod(pod) for plugin in self._plugins])
         standing = self._standings.get(signature)
         if standing is None:
             standing = self._standings[signature] = self._make(pod, signature)
         self._standings.move_to_end(signature)
-        standing.update(snapshot)
         return standing
 
     def _make(self, pod: PodFacts, signature: tuple[Hashable, ...]) -> Standing:

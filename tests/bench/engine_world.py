@@ -1,5 +1,6 @@
 """Drives the engine alone, as a shell would, with every request answered at once."""
 
+import gc
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -75,6 +76,7 @@ def make_engine() -> Engine:
         kind="KubeSchedulerConfiguration",
         profiles=(ProfileConfiguration(scheduler_name=SCHEDULER_NAME),),
     )
+    gc.set_threshold(50_000, 20, 100)  # as the program sets it
     profiles = make_profiles(configuration, registry=built_in_registry())
     return Engine(profiles, settings=EngineSettings())
 
