@@ -194,9 +194,10 @@ def model_info(registry: Registry, *, learner: Learner) -> ModelInfo:
     about = None if shown is None else shown.about
     last = learner.last_training
     if newest is not None:
-        why_not = newest.about.why_not_trusted
+        why_not, why_not_in_service = newest.about.why_not_trusted, newest.about.why_not_in_service
     else:
         why_not = "no model has been trained yet" if last is None else last.detail
+        why_not_in_service = ""
     return ModelInfo(
         type="random_forest",
         algorithm=algorithm(registry.model),
@@ -209,6 +210,7 @@ def model_info(registry: Registry, *, learner: Learner) -> ModelInfo:
         scores=None if about is None else about.validation,
         is_trusted=active is not None,
         why_not_trusted=why_not,
+        why_not_in_service=why_not or why_not_in_service,
         is_training=learner.is_training,
         last_training=last,
     )

@@ -232,6 +232,21 @@ class Validation(Answer, frozen=True, kw_only=True):
     """How much of the gain may be chance: its standard error over the rows."""
 
 
+class Challenge(Answer, frozen=True, kw_only=True):
+    """A candidate beside the model then in service, on the newest rows that neither had seen."""
+
+    champion: int
+    """The version then in service."""
+    n_rows: int
+    n_failures: int
+    brier: float
+    """Of the candidate, fitted on what was known before the first of these rows."""
+    champion_brier: float
+    gain: float
+    """How much smaller the candidate's Brier score is."""
+    gain_standard_error: float
+
+
 class ModelVersion(Answer, frozen=True, kw_only=True):
     """A trained model."""
 
@@ -249,6 +264,10 @@ class ModelVersion(Answer, frozen=True, kw_only=True):
     """``null`` if the rows were too few to validate on."""
     importances: dict[str, float]
     hyperparameters: dict[str, int]
+    challenge: Challenge | None = None
+    """``null`` if no other model was in service, or too few rows were new to both."""
+    why_not_in_service: str = ""
+    """Why it did not replace the one in service, although it is trusted; else empty."""
 
 
 class ModelVersions(Answer, frozen=True, kw_only=True):
@@ -264,7 +283,7 @@ class TrainingReport(Answer, frozen=True, kw_only=True):
 
     at_s: float
     trigger: str
-    result: Literal["activated", "not_trusted", "skipped", "failed"]
+    result: Literal["activated", "not_better", "not_trusted", "skipped", "failed"]
     detail: str
 
 
@@ -283,7 +302,9 @@ class ModelInfo(Answer, frozen=True, kw_only=True):
     scores: Validation | None
     is_trusted: bool
     why_not_trusted: str
-    """Of the newest candidate, or why there is none; empty if the model in service is newest."""
+    """Of the newest candidate, or why there is none; empty if that is trusted."""
+    why_not_in_service: str
+    """Why the newest candidate does not replace the model in service; empty if it is that."""
     is_training: bool
     last_training: TrainingReport | None
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from predictor.calibration import Calibration, fit_calibration
-from predictor.contract import Quality, Validation
+from predictor.contract import Challenge, Quality, Validation
 from predictor.rows import TrainingSet
 
 N_FOLDS: Final = 5
@@ -47,6 +47,18 @@ class Fold:
     test: NDArray[np.intp]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Judgement:
+    """What rows say of a way of fitting."""
+
+    validation: Validation | None
+    """``None`` if there is no fold to judge on."""
+    calibration: Calibration
+    """For a model fitted on all rows."""
+    raw: Floats
+    """Shape ``(n_rows,)``: what a model fitted on earlier rows estimates; NaN where none does."""
+
+
 def time_folds(rows: TrainingSet, *, n_folds: int = N_FOLDS) -> tuple[list[Fold], bool]:
     """Cut rows into folds whose test rows are all later than their training rows.
 
@@ -61,20 +73,16 @@ def time_folds(rows: TrainingSet, *, n_folds: int = N_FOLDS) -> tuple[list[Fold]
     Returns:
         The folds, and whether each learns only from outcomes known in time.
     """
-    y, maturity_s = rows.y, rows.maturity_s
+    y = rows.y
     blocks = np.array_split(np.arange(len(y)), n_folds + 1)
     timely: list[Fold] = []
     all_before: list[Fold] = []
     for test in blocks[1:]:
         if not len(test):
             continue
-        before = np.arange(test[0])
-        began_at_s = rows.made_at_s[test[0]]
-        is_known = rows.decided_at_s[before] <= began_at_s
-        is_mature = rows.made_at_s[before] <= began_at_s - maturity_s
-        known = before[is_known & is_mature]
+        known, before = _known_before(rows, position=int(test[0])), np.arange(test[0])
         for folds, train in ((timely, known), (all_before, before)):
-            if y[train].any() and not y[train].all():
+            if _has_both(y[train]):
                 folds.append(Fold(train=train, test=test))
     n_judged = sum(len(fold.test) for fold in timely)
     if timely and n_judged >= _MIN_COVERAGE * len(y):
@@ -82,27 +90,34 @@ def time_folds(rows: TrainingSet, *, n_folds: int = N_FOLDS) -> tuple[list[Fold]
     return all_before, False
 
 
-def validate(rows: TrainingSet, *, fit: Fit) -> tuple[Validation | None, Calibration]:
+def _known_before(rows: TrainingSet, *, position: int) -> NDArray[np.intp]:
+    before = np.arange(position)
+    began_at_s = rows.made_at_s[position]
+    is_known = rows.decided_at_s[before] <= began_at_s
+    is_mature = rows.made_at_s[before] <= began_at_s - rows.maturity_s
+    known: NDArray[np.intp] = before[is_known & is_mature]
+    return known
+
+
+def _has_both(y: Booleans) -> bool:
+    return bool(y.any() and not y.all())
+
+
+def validate(rows: TrainingSet, *, fit: Fit) -> Judgement:
     """Judge a way of fitting beside its baselines, and calibrate it.
 
     Args:
         rows: Oldest first.
         fit: Fits a model that has not seen the rows it will be judged on.
-
-    Returns:
-        The judgement (``None`` if there is no fold to judge on), and the calibration for a model
-        fitted on all rows.
     """
     folds, is_timely = time_folds(rows)
     if not folds:
-        return None, Calibration()
+        return Judgement(None, Calibration(), np.full(rows.n_rows, np.nan))
     raw, p_model, p_base, p_enhanced = (np.full(rows.n_rows, np.nan) for _ in range(4))
     for fold in folds:
         train, test = fold.train, fold.test
-        # What earlier folds estimated for rows whose outcome this fold may know.
-        judged = train[~np.isnan(raw[train])]
         raw[test] = fit(rows.X[train], rows.y[train])(rows.X[test])
-        p_model[test] = fit_calibration(raw[judged], y=rows.y[judged]).apply(raw[test])
+        p_model[test] = _calibrated(raw, fold=fold, rows=rows).apply(raw[test])
         p_base[test] = rows.y[train].mean()
         p_enhanced[test] = fit_calibration(rows.enhanced_ratio[train], y=rows.y[train]).apply(
             rows.enhanced_ratio[test]
@@ -121,14 +136,87 @@ def validate(rows: TrainingSet, *, fit: Fit) -> tuple[Validation | None, Calibra
         gain=gain,
         gain_standard_error=gain_standard_error,
     )
-    return validation, fit_calibration(raw[judged], y=y)
+    return Judgement(validation, fit_calibration(raw[judged], y=y), raw)
+
+
+def _calibrated(raw: Floats, *, fold: Fold, rows: TrainingSet) -> Calibration:
+    """Calibrate by what earlier folds estimated for rows whose outcome this fold may know."""
+    judged = fold.train[~np.isnan(raw[fold.train])]
+    return fit_calibration(raw[judged], y=rows.y[judged])
+
+
+def newest_unseen(rows: TrainingSet, *, after_s: float, rule: TrustRule) -> Fold | str:
+    """Cut off the newest rows that neither a model in service nor its challenger has seen.
+
+    Of the rows made since the newest that the model in service learnt from, the challenger learns
+    from the older half, as far as it was known in time, and both are judged on the newer one.
+
+    Args:
+        rows: Oldest first.
+        after_s: When the newest row was made that the model in service learnt from.
+        rule: What it takes to tell.
+
+    Returns:
+        What to learn from and what to judge on, or why that cannot tell.
+    """
+    start = int(np.searchsorted(rows.made_at_s, after_s, side="right"))
+    test = np.arange(start + (rows.n_rows - start) // 2, rows.n_rows)
+    n_failures = int((~rows.y[test]).sum())
+    if len(test) < rule.min_rows or not rule.min_failures <= n_failures < len(test):
+        return (
+            f"{len(test)} placements with {n_failures} failures that neither has seen do not tell "
+            f"which is better ({rule.min_rows} and {rule.min_failures} are needed)"
+        )
+    for train in (_known_before(rows, position=int(test[0])), np.arange(test[0])):
+        if _has_both(rows.y[train]):
+            return Fold(train=train, test=test)
+    return "all placements before those that neither has seen ended alike"
+
+
+def challenge(
+    rows: TrainingSet, *, fold: Fold, fit: Fit, raw: Floats, p_champion: Floats, champion: int
+) -> Challenge:
+    """Compare a way of fitting with the model in service, row by row.
+
+    Args:
+        rows: Oldest first.
+        fold: What to learn from and what to judge on.
+        fit: Fits the challenger.
+        raw: What ``validate`` gave, to calibrate by.
+        p_champion: What the model in service estimates for ``fold.test``.
+        champion: Its version.
+    """
+    y = rows.y[fold.test]
+    share = fit(rows.X[fold.train], rows.y[fold.train])(rows.X[fold.test])
+    p_challenger = _calibrated(raw, fold=fold, rows=rows).apply(share)
+    gain, gain_standard_error = _gain(p_challenger, p_champion, y=y)
+    return Challenge(
+        champion=champion,
+        n_rows=len(y),
+        n_failures=int((~y).sum()),
+        brier=quality(p_challenger, y=y).brier,
+        champion_brier=quality(p_champion, y=y).brier,
+        gain=gain,
+        gain_standard_error=gain_standard_error,
+    )
+
+
+def why_not_better(made: Challenge, *, rule: TrustRule) -> str:
+    """Say why a challenger may not replace the model in service; an empty text if it may."""
+    needed = rule.min_gain_errors * made.gain_standard_error
+    if made.gain > max(0.0, needed):
+        return ""
+    return (
+        f"on {made.n_rows} placements that neither has seen its Brier score {made.brier:.4f} does "
+        f"not beat the {made.champion_brier:.4f} of version {made.champion} by more than chance "
+        f"would ({needed:.4f})"
+    )
 
 
 def quality(p_success: Floats, *, y: Booleans) -> Quality:
     """Judge estimates against outcomes; shapes ``(n_rows,)``, at least one row."""
-    has_both = bool(y.any() and not y.all())
     return Quality(
-        roc_auc=float(roc_auc_score(y, p_success)) if has_both else None,
+        roc_auc=float(roc_auc_score(y, p_success)) if _has_both(y) else None,
         brier=float(brier_score_loss(y, p_success, pos_label=True)),
         expected_calibration_error=expected_calibration_error(p_success, y=y),
     )

@@ -23,7 +23,7 @@ from predictor.training import TrainingError, TrainingProcess, TrainingRequest
 
 log = logging.getLogger(__name__)
 
-Result = Literal["activated", "not_trusted", "skipped", "failed"]
+Result = Literal["activated", "not_better", "not_trusted", "skipped", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ class Learner:
             at_s=now_s, trigger=trigger, result=result, detail=detail
         )
         self._metrics.trainings.labels(result).inc()
-        if result in ("activated", "not_trusted"):
+        if result in ("activated", "not_better", "not_trusted"):
             self._metrics.training_duration.observe(took_s)
         log.log(
             logging.ERROR if result == "failed" else logging.INFO,
@@ -201,10 +201,10 @@ class Learner:
         trained = self._process.run(request)
         self._registry.add(candidate, record=trained.record)
         result, detail = _verdict(trained.record)
-        if trained.why_not_in_service and request.in_service is not None:
+        if trained.why_withdrawn and request.in_service is not None:
             withdrawn = request.in_service[1].about.version
-            self._registry.withdraw(withdrawn, why=trained.why_not_in_service)
-            detail += f"; version {withdrawn} is withdrawn: {trained.why_not_in_service}"
+            self._registry.withdraw(withdrawn, why=trained.why_withdrawn)
+            detail += f"; version {withdrawn} is withdrawn: {trained.why_withdrawn}"
         return result, detail
 
     def _rows(self, now_s: float) -> TrainingSet:
@@ -244,6 +244,8 @@ class Learner:
 
 def _verdict(record: ModelRecord) -> tuple[Result, str]:
     about = record.about
-    if about.is_trusted:
-        return "activated", f"version {about.version} learnt from {about.n_rows} placements"
-    return "not_trusted", f"version {about.version}: {about.why_not_trusted}"
+    if not about.is_trusted:
+        return "not_trusted", f"version {about.version}: {about.why_not_trusted}"
+    if about.why_not_in_service:
+        return "not_better", f"version {about.version}: {about.why_not_in_service}"
+    return "activated", f"version {about.version} learnt from {about.n_rows} placements"

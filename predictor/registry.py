@@ -51,6 +51,13 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     sklearn_version: str
     last_feedback_id: int
     """The newest report that it learnt from."""
+    learnt_until_s: float | None = None
+    """When the newest placement was made that it learnt from; ``None`` in old records."""
+
+    @property
+    def unseen_after_s(self) -> float:
+        """It has seen no placement made after this instant."""
+        return self.about.trained_at_s if self.learnt_until_s is None else self.learnt_until_s
 
 
 class _Active(msgspec.Struct, frozen=True):
@@ -105,14 +112,14 @@ class Registry:
         return 1 + max((int(match[1]) for match in named if match), default=0)
 
     def add(self, candidate: Path, *, record: ModelRecord) -> None:
-        """Add a version, and put it in service if it is trusted.
+        """Add a version, and put it in service unless its record says why not.
 
         Args:
             candidate: A file at ``candidate_path()``; it is moved.
             record: With ``next_version()`` as its version.
 
         Raises:
-            UnusableModelError: It is trusted, but cannot be loaded.
+            UnusableModelError: It should go in service, but cannot be loaded.
         """
         with self._lock:
             version = record.about.version
@@ -120,12 +127,14 @@ class Registry:
             candidate.rename(self._model_path(version))
             self._write(self._record_path(version), content=msgspec.json.encode(record))
             self._records[version] = record
-            if record.about.is_trusted:
+            if _may_serve(record):
                 self.activate(version)
             self._forget_oldest()
 
     def activate(self, version: int) -> None:
         """Put a version in service, at once for all later predictions.
+
+        One that was found no better than another may be put in service all the same.
 
         Raises:
             UnknownVersionError: There is no such version.
@@ -140,6 +149,8 @@ class Registry:
                     f"version {version} is not trusted: {record.about.why_not_trusted}"
                 )
             model = self._load(record)
+            if not _may_serve(record):
+                record = self._amend(record, why_not_in_service="")
             self._write(self._directory / _ACTIVE, content=msgspec.json.encode(_Active(version)))
             self._active = (model, record)
         log.info("model in service", extra=facts(version=version, rows=record.about.n_rows))
@@ -153,14 +164,19 @@ class Registry:
             record = self._records.get(version)
             if record is None:
                 return  # dropped meanwhile
-            about = msgspec.structs.replace(record.about, is_trusted=False, why_not_trusted=why)
-            record = msgspec.structs.replace(record, about=about)
-            self._write(self._record_path(version), content=msgspec.json.encode(record))
-            self._records[version] = record
+            self._amend(record, is_trusted=False, why_not_trusted=why)
             if self._active is not None and self._active[0].version == version:
                 self._write(self._directory / _ACTIVE, content=msgspec.json.encode(_Active(0)))
                 self._active = None
         log.warning("model withdrawn", extra=facts(version=version, reason=why))
+
+    def _amend(self, record: ModelRecord, **changes: bool | str) -> ModelRecord:
+        about = msgspec.structs.replace(record.about, **changes)
+        record = msgspec.structs.replace(record, about=about)
+        version = about.version
+        self._write(self._record_path(version), content=msgspec.json.encode(record))
+        self._records[version] = record
+        return record
 
     def in_service(self) -> tuple[Path, ModelRecord] | None:
         """Where the model in service is, and what is known of it."""
@@ -169,6 +185,8 @@ class Registry:
 
     def roll_back(self) -> int:
         """Put the newest trusted version before the active one in service.
+
+        What was found no better than the one then in service is passed over.
 
         Returns:
             Its number.
@@ -187,7 +205,7 @@ class Registry:
     def _activate_newest(self, *, below: float) -> int | None:
         for record in self.versions():
             version = record.about.version
-            if record.about.is_trusted and version < below:
+            if _may_serve(record) and version < below:
                 try:
                     self.activate(version)
                 except UnusableModelError:
@@ -273,6 +291,10 @@ class Registry:
 
     def _record_path(self, version: int) -> Path:
         return self._directory / f"model-{version:06}.json"
+
+
+def _may_serve(record: ModelRecord) -> bool:
+    return record.about.is_trusted and not record.about.why_not_in_service
 
 
 def read_model(path: Path, *, record: ModelRecord) -> Model:

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,8 +20,17 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from predictor.contract import ModelVersion
-from predictor.evaluation import TrustRule, validate, why_no_longer_trusted, why_not_trusted
+from predictor.contract import Challenge, ModelVersion
+from predictor.evaluation import (
+    Fit,
+    TrustRule,
+    challenge,
+    newest_unseen,
+    validate,
+    why_no_longer_trusted,
+    why_not_better,
+    why_not_trusted,
+)
 from predictor.features import FEATURES
 from predictor.forest import MAX_PACKED_ROWS, PackedForest
 from predictor.registry import ModelRecord, UnusableModelError, read_model
@@ -55,7 +65,7 @@ class TrainingRequest:
     path: str
     """Where to write the model."""
     in_service: tuple[str, ModelRecord] | None
-    """The model to judge anew, if any, and where it is."""
+    """The model to compare with, if any, and where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +73,28 @@ class Trained:
     """What a training gave."""
 
     record: ModelRecord
-    why_not_in_service: str
-    """Why the model in service may no longer answer; empty if it may, or is replaced anyway."""
+    why_withdrawn: str
+    """Why the model in service may no longer answer; empty if it may, or was beaten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """How a candidate and the model in service stand."""
+
+    challenge: Challenge | None = None
+    why_not_in_service: str = ""
+    why_withdrawn: str = ""
 
 
 def train(request: TrainingRequest) -> Trained:
-    """Fit, validate and write a model; if it is not trusted, judge the one in service, too.
+    """Fit, validate and write a model, and compare it with the one in service.
 
     Raises:
         TrainingError: There is only one outcome to learn from, or the packed forest does not
             agree with scikit-learn's.
-        UnusableModelError: The model in service cannot be read.
+        OSError: It cannot be written, or it is not trusted and the model in service, which would
+            have to be judged anew, cannot be read.
+        UnusableModelError: Likewise, if that is not what was written.
     """
     rows = request.rows
     if rows.n_failures in (0, rows.n_rows):
@@ -81,24 +102,27 @@ def train(request: TrainingRequest) -> Trained:
             f"all {rows.n_rows} placements ended alike, there is nothing to tell apart"
         )
 
-    def fit(X: NDArray[np.float32], y: NDArray[np.bool_]) -> PackedForest:
-        return PackedForest.pack(_fit(X, y=y, request=request))
+    def fit(
+        X: NDArray[np.float32], y: NDArray[np.bool_]
+    ) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
+        return PackedForest.pack(_fit(X, y=y, request=request)).predict_p_success
 
     with joblib.parallel_config(backend=request.joblib_backend, n_jobs=request.n_jobs):
-        validation, calibration = validate(rows, fit=lambda X, y: fit(X, y).predict_p_success)
+        judgement = validate(rows, fit=fit)
+        reason = why_not_trusted(
+            judgement.validation, n_rows=rows.n_rows, n_failures=rows.n_failures, rule=request.rule
+        )
+        comparison = _compare(request, fit=fit, raw=judgement.raw, is_trusted=not reason)
         classifier = _fit(rows.X, y=rows.y, request=request)
     _check_packing(classifier, X=rows.X)
     joblib.dump(
         {
             "classifier": classifier,
-            "calibration_slope": calibration.slope,
-            "calibration_intercept": calibration.intercept,
+            "calibration_slope": judgement.calibration.slope,
+            "calibration_intercept": judgement.calibration.intercept,
         },
         request.path,
         compress=3,
-    )
-    reason = why_not_trusted(
-        validation, n_rows=rows.n_rows, n_failures=rows.n_failures, rule=request.rule
     )
     record = ModelRecord(
         about=ModelVersion(
@@ -109,7 +133,7 @@ def train(request: TrainingRequest) -> Trained:
             base_rate=float(rows.y.mean()),
             is_trusted=not reason,
             why_not_trusted=reason,
-            validation=validation,
+            validation=judgement.validation,
             importances=dict(zip(FEATURES, classifier.feature_importances_.tolist(), strict=True)),
             hyperparameters={
                 "n_estimators": request.n_estimators,
@@ -117,25 +141,52 @@ def train(request: TrainingRequest) -> Trained:
                 "random_state": request.random_state,
                 "max_samples": request.max_samples,
             },
+            challenge=comparison.challenge,
+            why_not_in_service=comparison.why_not_in_service,
         ),
         sha256=hashlib.sha256(Path(request.path).read_bytes()).hexdigest(),
         sklearn_version=sklearn.__version__,
         last_feedback_id=request.last_feedback_id,
+        learnt_until_s=float(rows.made_at_s[-1]),
     )
-    return Trained(record, _judge_in_service(request) if reason else "")
+    return Trained(record, comparison.why_withdrawn)
 
 
-def _judge_in_service(request: TrainingRequest) -> str:
+def _compare(
+    request: TrainingRequest, *, fit: Fit, raw: NDArray[np.float64], is_trusted: bool
+) -> _Comparison:
     if request.in_service is None:
-        return ""
+        return _Comparison()
     path, record = request.in_service
+    try:
+        champion = read_model(Path(path), record=record)
+    except (OSError, UnusableModelError):
+        if is_trusted:
+            return _Comparison()  # what cannot be read could not serve after a restart either
+        raise
     rows = request.rows
-    is_later = rows.made_at_s > record.about.trained_at_s
-    if not is_later.any():
-        return ""
-    model = read_model(Path(path), record=record)
-    return why_no_longer_trusted(
-        model.predict_p_success(rows.X[is_later]), y=rows.y[is_later], rule=request.rule
+    unseen = np.flatnonzero(rows.made_at_s > record.unseen_after_s)
+    if not len(unseen):
+        why_not = "no placement came that the model in service has not seen"
+        return _Comparison(why_not_in_service=why_not if is_trusted else "")
+    p_champion = champion.predict_p_success(rows.X[unseen])
+    why_withdrawn = why_no_longer_trusted(p_champion, y=rows.y[unseen], rule=request.rule)
+    if not is_trusted:
+        return _Comparison(why_withdrawn=why_withdrawn)
+    fold = newest_unseen(rows, after_s=record.unseen_after_s, rule=request.rule)
+    if isinstance(fold, str):
+        made, why_not = None, fold
+    else:
+        p_newest = p_champion[-len(fold.test) :]
+        made = challenge(
+            rows, fold=fold, fit=fit, raw=raw, p_champion=p_newest, champion=champion.version
+        )
+        why_not = why_not_better(made, rule=request.rule)
+    return _Comparison(
+        challenge=made,
+        # Who is trusted need not beat who no longer is.
+        why_not_in_service="" if why_withdrawn else why_not,
+        why_withdrawn=why_withdrawn,
     )
 
 

@@ -105,14 +105,19 @@ def make_placement(
     )
 
 
-def learnable_placements(n: int, *, seed: int = 7, start: int = 1) -> list[Placement]:
-    """Placements that mostly fail on nodes that are nearly full, and mostly do well elsewhere."""
+def learnable_placements(
+    n: int, *, seed: int = 7, start: int = 1, is_turned: bool = False
+) -> list[Placement]:
+    """Placements that mostly fail on nodes that are nearly full, and mostly do well elsewhere.
+
+    When turned, it is the other way round.
+    """
     dice = random.Random(seed)
     made = []
     for number in range(start, start + n):
         used_ratio = dice.random()
         node = make_node_state(f"n{1 + number % 3}", usage_memory_bytes=int(used_ratio * 16 * GIB))
-        p_success = 0.05 if used_ratio > 0.7 else 0.97
+        p_success = 0.05 if (used_ratio > 0.7) is not is_turned else 0.97
         made.append(make_placement(number, node=node, success=dice.random() < p_success))
     return made
 

@@ -371,10 +371,10 @@ def test_one_training_at_a_time_and_predictions_go_on(collector, tmp_path):
 
 
 def test_models_are_listed_and_rolled_back(collector, tmp_path):
-    collector.placements = learnable_placements(120)
     with Program(make_settings(collector.url, tmp_path)) as program:
         predictor = Caller(program)
-        for version in (1, 2):
+        for version, start, n in ((1, 1, 120), (2, 121, 240)):
+            collector.placements += learnable_placements(n, start=start)
             predictor.post("/model/retrain")
             wait_until(lambda v=version: predictor.get("/model/info").json()["version"] == v)
             wait_until(lambda: not predictor.get("/model/info").json()["is_training"])
@@ -393,6 +393,21 @@ def test_models_are_listed_and_rolled_back(collector, tmp_path):
 
     with Program(make_settings(collector.url, tmp_path)) as program:
         assert program.registry.model.version == 2
+
+
+def test_a_challenger_that_is_no_better_is_kept_out_of_service_and_said_to_be(collector, predictor):
+    for n, start in ((120, 1), (40, 121)):
+        collector.placements += learnable_placements(n, start=start)
+        predictor.post("/model/retrain")
+        wait_until(lambda: not predictor.get("/model/info").json()["is_training"])
+
+    info = predictor.get("/model/info").json()
+    newest, first = predictor.get("/model/versions").json()["versions"]
+    assert (info["version"], info["is_trusted"]) == (1, True)
+    assert info["last_training"]["result"] == "not_better"
+    assert "do not tell which is better" in info["why_not_in_service"]
+    assert newest["why_not_in_service"] == info["why_not_in_service"]
+    assert first["why_not_in_service"] == ""
 
 
 def test_starts_in_spite_of_a_damaged_model_and_database(collector, tmp_path):

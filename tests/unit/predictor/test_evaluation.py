@@ -7,11 +7,14 @@ from predictor.calibration import Calibration, fit_calibration
 from predictor.contract import Quality, Validation
 from predictor.evaluation import (
     TrustRule,
+    challenge,
     expected_calibration_error,
+    newest_unseen,
     quality,
     time_folds,
     validate,
     why_no_longer_trusted,
+    why_not_better,
     why_not_trusted,
 )
 from predictor.rows import TrainingSet
@@ -87,8 +90,8 @@ def test_failures_are_not_learnt_from_before_successes_of_their_time_can_be():
 def test_successes_that_take_long_do_not_make_a_model_look_bad():
     rows = make_rows(600)
 
-    quick, _ = validate(rows, fit=look_up)
-    slow, _ = validate(with_slow_successes(rows, window_s=100.0), fit=look_up)
+    quick = validate(rows, fit=look_up).validation
+    slow = validate(with_slow_successes(rows, window_s=100.0), fit=look_up).validation
 
     assert slow.model.brier == pytest.approx(quick.model.brier, abs=0.02)
     assert slow.base_rate.brier == pytest.approx(quick.base_rate.brier, abs=0.02)
@@ -101,14 +104,15 @@ def test_finds_nothing_to_judge_where_all_ended_alike():
 
 
 def test_a_model_that_sees_beats_the_base_rate():
-    validation, calibration = validate(make_rows(300), fit=look_up)
+    judgement = validate(make_rows(300), fit=look_up)
+    validation = judgement.validation
 
     assert validation.n_rows == 250
     assert validation.model.brier < validation.base_rate.brier
     assert validation.model.roc_auc > 0.8
     assert validation.enhanced_scoring.roc_auc > 0.7
     assert validation.base_rate.expected_calibration_error < 0.1
-    assert calibration.slope > 0
+    assert judgement.calibration.slope > 0
     assert not why_not_trusted(validation, n_rows=300, n_failures=80, rule=TrustRule())
 
 
@@ -116,7 +120,7 @@ def test_a_model_of_noise_is_not_trusted():
     def guess(matrix, y):
         return lambda later: later[:, 5].astype(float)
 
-    validation, _ = validate(make_rows(300, signal=False), fit=guess)
+    validation = validate(make_rows(300, signal=False), fit=guess).validation
 
     assert why_not_trusted(validation, n_rows=300, n_failures=60, rule=TrustRule())
 
@@ -222,3 +226,51 @@ def test_a_model_in_service_stays_as_long_as_later_rows_do_not_speak_against_it(
 
     assert why in reason
     assert bool(reason) is bool(why)
+
+
+def test_the_newest_unseen_rows_are_new_to_both():
+    rows = make_rows(600)
+
+    fold = newest_unseen(rows, after_s=299.0, rule=TrustRule())
+
+    assert rows.made_at_s[fold.test].min() == 450.0
+    assert fold.test[-1] == 599
+    assert rows.decided_at_s[fold.train].max() <= 450.0
+
+
+@pytest.mark.parametrize(
+    ("after_s", "why"),
+    [
+        pytest.param(501.0, "49 placements", id="too few rows"),
+        pytest.param(1e9, "0 placements", id="none"),
+    ],
+)
+def test_says_when_too_little_is_new_to_both(after_s, why):
+    assert why in newest_unseen(make_rows(600), after_s=after_s, rule=TrustRule())
+
+
+def contest(rows, *, p_champion):
+    """Challenge a champion that learnt from the first third."""
+    fold = newest_unseen(rows, after_s=rows.made_at_s[rows.n_rows // 3], rule=TrustRule())
+    return challenge(
+        rows,
+        fold=fold,
+        fit=look_up,
+        raw=validate(rows, fit=look_up).raw,
+        p_champion=p_champion(rows.X[fold.test]),
+        champion=1,
+    )
+
+
+def test_a_challenger_that_knows_better_may_replace_the_champion():
+    made = contest(make_rows(600), p_champion=lambda x: np.where(x[:, 3] > 0.7, 0.9, 0.5))
+
+    assert made.brier < made.champion_brier
+    assert made.gain == pytest.approx(made.champion_brier - made.brier)
+    assert not why_not_better(made, rule=TrustRule())
+
+
+def test_a_challenger_that_knows_the_same_may_not():
+    made = contest(make_rows(600), p_champion=lambda x: np.where(x[:, 3] > 0.7, 0.1, 0.95))
+
+    assert "version 1 by more than chance" in why_not_better(made, rule=TrustRule())

@@ -27,7 +27,7 @@ def directory(tmp_path):
     return tmp_path / "models"
 
 
-def add(registry, trained, *, is_trusted=True):
+def add(registry, trained, *, is_trusted=True, why_not_in_service=""):
     path, record = trained
     version = registry.next_version()
     about = msgspec.structs.replace(
@@ -35,6 +35,7 @@ def add(registry, trained, *, is_trusted=True):
         version=version,
         is_trusted=is_trusted,
         why_not_trusted="" if is_trusted else "of reasons",
+        why_not_in_service=why_not_in_service,
     )
     candidate = registry.candidate_path()
     shutil.copy(path, candidate)
@@ -68,6 +69,31 @@ def test_an_untrusted_candidate_never_replaces_a_trusted_model(directory, traine
     assert registry.model.version == 1
     assert open_registry(directory).model.version == 1
     assert numbers(registry) == [2, 1]
+
+
+def test_a_challenger_that_is_no_better_waits_and_is_passed_over(directory, trained):
+    registry = open_registry(directory)
+    add(registry, trained)
+    add(registry, trained, why_not_in_service="no better")
+    assert registry.model.version == 1
+    add(registry, trained)
+
+    assert registry.roll_back() == 1
+    assert open_registry(directory).model.version == 1
+
+
+def test_a_challenger_that_is_no_better_serves_when_told_to_even_after_a_restart(
+    directory, trained
+):
+    registry = open_registry(directory)
+    add(registry, trained)
+    add(registry, trained, why_not_in_service="no better")
+
+    registry.activate(2)
+
+    again = open_registry(directory)
+    assert again.model.version == 2
+    assert again.record.about.why_not_in_service == ""
 
 
 def test_a_model_that_is_withdrawn_leaves_none_in_service_not_even_after_a_restart(

@@ -72,7 +72,48 @@ def test_the_model_in_service_is_judged_anew_when_its_successor_is_not_trusted(t
 
     assert record.about.is_trusted
     assert not trained.record.about.is_trusted
-    assert "does not beat the base rate" in trained.why_not_in_service
+    assert "does not beat the base rate" in trained.why_withdrawn
+
+
+def contest(directory, *, n, turned_at):
+    """Train on the first 200 of *n* placements, then on all; what fails turns at some point."""
+    new = make_request(directory, n=n, version=2)
+    new.rows.y[turned_at:] = ~new.rows.y[turned_at:]
+    old = make_request(directory, n=200)
+    record = train(old).record
+    return train(replace(new, in_service=(old.path, record))).record.about
+
+
+def test_a_challenger_that_learnt_of_a_change_replaces_the_champion(tmp_path):
+    about = contest(tmp_path, n=800, turned_at=200)
+
+    assert about.why_not_in_service == ""
+
+
+def test_a_challenger_that_learnt_nothing_new_does_not_replace_the_champion(tmp_path):
+    about = contest(tmp_path, n=400, turned_at=400)
+
+    assert about.is_trusted
+    assert about.challenge.champion == 1
+    assert about.challenge.n_rows == 100
+    assert "does not beat" in about.why_not_in_service
+
+
+def test_a_challenger_without_new_placements_does_not_replace_the_champion(tmp_path):
+    about = contest(tmp_path, n=200, turned_at=200)
+
+    assert about.challenge is None
+    assert "no placement came" in about.why_not_in_service
+
+
+def test_a_champion_that_cannot_be_read_gives_way_to_a_trusted_challenger(tmp_path):
+    record = train(make_request(tmp_path)).record
+    gone = (str(tmp_path / "gone"), record)
+
+    about = train(make_request(tmp_path, n=200, version=2, in_service=gone)).record.about
+
+    assert about.is_trusted
+    assert about.why_not_in_service == ""
 
 
 def test_one_outcome_teaches_nothing(tmp_path):
