@@ -1,10 +1,12 @@
 """ImageLocality, and the columns that it asks for."""
 
+import numpy as np
 import pytest
 
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.images import _MAX_IMAGES
 from scheduler.framework.interface import PluginArgs
+from scheduler.framework.status import SKIP, SUCCESS
 from scheduler.plugins.image_locality import ImageLocality, normalized
 from tests.unit.scheduler.worlds import make_facts, make_pending, make_snapshot
 
@@ -52,6 +54,27 @@ def test_all_containers_images_count_together():
 
 def test_the_first_known_holder_says_how_large_an_image_is():
     assert scores(holding("n1", **{WEB: 200}), holding("n2", **{WEB: 900})) == [18, 18]
+
+
+@pytest.mark.parametrize(
+    ("images", "n_containers", "expected"),
+    [
+        pytest.param((WEB,), 1, SUCCESS, id="some node holds it"),
+        pytest.param(("other:1",), 1, SKIP, id="no node holds it"),
+        pytest.param((), 1, SKIP, id="no image"),
+        pytest.param((WEB,), 0, SKIP, id="no container"),
+    ],
+)
+def test_pods_whose_images_are_nowhere_are_not_rated(images, n_containers, expected):
+    snapshot = make_snapshot(holding("n1", **{WEB: 100}), holding("n2"))
+    pod = make_pending(images=images, n_containers=n_containers)
+    everywhere = np.ones(2, dtype=np.bool_)
+
+    status = ImageLocality(PluginArgs()).pre_score(
+        CycleState(), pod=pod, snapshot=snapshot, feasible=everywhere
+    )
+
+    assert status == expected
 
 
 @pytest.mark.parametrize(
