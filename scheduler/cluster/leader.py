@@ -24,7 +24,13 @@ import msgspec
 from kube.client import Client
 from kube.config import Cluster
 from kube.edge.logs import facts
-from kube.errors import ConflictError, KubeError, NotFoundError, ThrottledError
+from kube.errors import (
+    ConflictError,
+    KubeError,
+    NotFoundError,
+    ThrottledError,
+    UnavailableError,
+)
 from kube.instants import rfc3339_micro
 from scheduler.cluster.lease import Lease, LeaseLock, LeaseRecord
 from scheduler.framework.leader_election import JITTER_FACTOR, LeaderElectionConfiguration
@@ -178,8 +184,11 @@ class LeaderElector:
         if self._held_until_s is not None and self._lease is not None:
             try:
                 self._write(self._lease)
-            except (ConflictError, NotFoundError) as error:
-                log.info("the lease was written by another", extra=facts(error=str(error)))
+            except ThrottledError:
+                raise
+            except (ConflictError, NotFoundError, UnavailableError) as error:
+                # Of a lease that is gone, API servers say so with 404, 409 or 500.
+                log.info("lease not renewed, looking at it", extra=facts(error=str(error)))
             else:
                 return True
         try:

@@ -284,6 +284,21 @@ def test_a_lease_deleted_under_its_holder_is_written_anew(server, candidate, clo
     assert record(server)["holderIdentity"] == "one"
 
 
+def test_a_lease_deleted_under_its_holder_is_written_anew_though_the_server_calls_it_a_failure(
+    server, candidate, clock
+):
+    one = candidate("one")
+    one.attempt()
+    server.remove(LEASES, KEY)
+    server.fail_next(refusal(500, "resourceVersion should not be set on objects to be created"))
+    clock.now_s += 2
+
+    one.attempt()
+
+    assert one.is_leader
+    assert record(server)["holderIdentity"] == "one"
+
+
 def test_an_answer_lost_on_the_way_is_noticed(server, candidate, clock):
     one = candidate("one")
     held_by(server, "one", acquireTime="2026-01-01T00:00:00.0Z")  # it was written, but not heard
