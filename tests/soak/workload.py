@@ -6,6 +6,7 @@ import msgspec
 
 from kube.client import MERGE_PATCH
 from kube.errors import ConflictError, NotFoundError
+from scheduler.simulator.cluster import KUBELET_ANNOTATION
 from tests.builders import make_pod, to_wire
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -179,7 +180,11 @@ class Workload:
         document = {
             "apiVersion": "v1",
             "kind": "Node",
-            "metadata": {"name": new, "labels": {"kubernetes.io/hostname": new}},
+            "metadata": {
+                "name": new,
+                "labels": {"kubernetes.io/hostname": new},
+                "annotations": {KUBELET_ANNOTATION: "true"},
+            },
             "status": {"capacity": NODE, "allocatable": NODE},
         }
         self._post(NODES, document)

@@ -303,17 +303,24 @@ class ApiModel:
 
     def settle(self):
         """Carry out, answer and tell all that is there."""
-        while self.binds or self.evictions or self.answers or any(self.news.values()):
+        while self.is_busy():
             for bind in list(self.binds):
                 self.end_binding(bind)
             for evict in list(self.evictions):
                 self.end_eviction(evict)
-            for uid in [p.uid for p in self.pods.values() if p.is_terminating]:
-                self.remove(uid)
+            for pod in self.stopping():
+                self.remove(pod.uid)
             for event in list(self.answers):
                 self.answer(event)
             for kind in self.news:
                 self.deliver(kind, len(self.news[kind]))
+
+    def is_busy(self):
+        under_way = (self.binds, self.evictions, self.answers, self.stopping())
+        return any(under_way) or any(self.news.values())
+
+    def stopping(self):
+        return [pod for pod in self.pods.values() if pod.is_terminating]
 
     def check_calm(self):
         """Nobody waits who need not, and nothing is left over in the books."""

@@ -79,6 +79,8 @@ class Ledger:
     """minMember by gang."""
     whole: set = field(default_factory=set)
     """Gangs that have been whole and have had a member on a node ever since."""
+    unsure: set = field(default_factory=set)
+    """Gangs that a new engine found in part on nodes: whether they were whole cannot be told."""
     refused_at_s: dict = field(default_factory=dict)
     n_checks: Counter = field(default_factory=Counter)
     """How often each law had something to judge."""
@@ -142,6 +144,8 @@ class Ledger:
         for key in self.gang_keys():
             live = self.live(key)
             oldest_s = min((p.start_time_s for p in live), default=self.now_s)
+            if live and key not in self.whole:
+                self.unsure.add(key)
             if live and self.now_s - oldest_s > GANG_TIMEOUT_S:
                 self.whole.add(key)
 
@@ -271,7 +275,8 @@ class Ledger:
             else:
                 self.n_checks["disbanded"] += 1
                 key = evict.victim.group_key
-                assert key not in self.whole, f"{key} is whole, and sent away"
+                is_whole = key in self.whole and key not in self.unsure
+                assert not is_whole, f"{key} is whole, and sent away"
         gangs = defaultdict(list)
         for (uid, node), victims in by_preemptor.items():
             preemptor = self.pods[uid]

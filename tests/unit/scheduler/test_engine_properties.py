@@ -230,6 +230,8 @@ class Anything(RuleBasedStateMachine):
         super().__init__()
         self.cluster = ApiModel(self.new_engine)
         self.cluster.put_group("group", 2)
+        # A scheduler decides nothing before it has listed what is there.
+        self.cluster.deliver("objects")
 
     @initialize(cpu_milli=st.sampled_from([2000, 4000]))
     def begin(self, cpu_milli):
@@ -336,11 +338,10 @@ class Anything(RuleBasedStateMachine):
     def answer_comes(self, number):
         self.cluster.answer(pick(self.cluster.answers, number))
 
-    @precondition(lambda self: any(p.is_terminating for p in self.cluster.pods.values()))
+    @precondition(lambda self: self.cluster.stopping())
     @rule(number=NUMBERS)
     def pod_has_stopped(self, number):
-        stopping = [p for p in self.cluster.pods.values() if p.is_terminating]
-        self.cluster.remove(pick(stopping, number).uid)
+        self.cluster.remove(pick(self.cluster.stopping(), number).uid)
 
     @rule()
     def all_goes_well_for_a_while(self):
