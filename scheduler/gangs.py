@@ -11,7 +11,7 @@ from typing import Final
 
 from kube.objects import PodGroup
 from scheduler.framework.objects import ClusterObjects
-from scheduler.model import PodFacts
+from scheduler.model import POD_GROUP_LABEL, PodFacts
 
 DEFAULT_TIMEOUT_S: Final = 60.0
 GATE: Final = "Coscheduling"
@@ -139,7 +139,17 @@ class GangBook:
 
     def has_quorum(self, gang: Gang) -> bool:
         """Tell whether enough members are known for an attempt."""
+        if self._awaits_group(gang):
+            return False
         return len(gang.pending) - len(gang.coming) >= self.n_missing(gang)
+
+    def _awaits_group(self, gang: Gang) -> bool:
+        """Tell whether only a PodGroup that is not there (yet) could say how many are needed."""
+        if gang.has_run or self._objects.find(PodGroup, gang.key) is not None:
+            return False
+        return any(m.labels.get(POD_GROUP_LABEL) == m.pod_group for m in gang.members) and all(
+            m.pod_group_size is None for m in gang.members
+        )
 
     def refresh(self, gang: Gang) -> bool:
         """Find out anew what its members' places in the queue depend on; tell if that changed."""

@@ -14,6 +14,7 @@ from scheduler.events import (
     PodSeen,
     ReportFailure,
 )
+from scheduler.model import POD_GROUP_LABEL
 from scheduler.queue import Pool
 from tests.unit.scheduler.worlds import (
     decide,
@@ -108,6 +109,29 @@ def test_a_pod_group_says_how_many_are_needed():
     # Two fit on the node and are enough; the third waits.
     assert len(placements(all_three)) == 2
     assert engine.n_pending(Pool.UNSCHEDULABLE) == 1
+
+
+def test_members_by_label_wait_for_their_pod_group():
+    engine = make_engine("n1", "n2")
+    group = PodGroup(
+        metadata=ObjectMeta(name="train", namespace="default"), spec=PodGroupSpec(min_member=3)
+    )
+
+    early = feed(engine, seen(*make_members(2, labels={POD_GROUP_LABEL: "train"})))
+    n_gated = engine.n_pending(Pool.GATED)
+    too_few = feed(engine, [ObjectSeen(group)])
+    whole = feed(engine, seen(*make_members(1, labels={POD_GROUP_LABEL: "train"}, start=3)))
+
+    assert (placements(early), n_gated, placements(too_few)) == ({}, 2, {})
+    assert len(placements(whole)) == 3
+
+
+def test_an_annotated_size_will_do_for_members_by_label():
+    engine = make_engine("n1")
+
+    actions = feed(engine, seen(*make_members(2, size=2, labels={POD_GROUP_LABEL: "train"})))
+
+    assert len(placements(actions)) == 2
 
 
 def test_without_a_size_all_that_are_known_go_together():
