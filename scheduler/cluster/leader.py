@@ -179,6 +179,7 @@ class LeaderElector:
         """Write our name into the lease, if it is ours or nobody's; tell whether it stands there.
 
         Raises:
+            ThrottledError: The server asks to wait.
             KubeError: See ``kube.errors``.
         """
         if self._held_until_s is not None and self._lease is not None:
