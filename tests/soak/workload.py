@@ -14,6 +14,7 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 NODES = "/api/v1/nodes"
 MAX_PODS = 120
 NODE = {"cpu": "4", "memory": "8Gi", "pods": "20"}
+"""Its kubelet tells how much of that pods can have, as soon as it runs."""
 CPUS = ("250m", "500m", "1", "2", "3")
 PRIORITIES = (0, 0, 40, 100, 160, 200)
 SIZES = {"two": 2, "three": 3, "four": 4}
@@ -185,6 +186,6 @@ class Workload:
                 "labels": {"kubernetes.io/hostname": new},
                 "annotations": {KUBELET_ANNOTATION: "true"},
             },
-            "status": {"capacity": NODE, "allocatable": NODE},
+            "status": {"capacity": NODE},
         }
         self._post(NODES, document)
