@@ -30,6 +30,7 @@ from predictor.contract import (
 )
 from predictor.features import FEATURES
 from predictor.feedback import FeedbackStore
+from predictor.history import LearningHistory
 from predictor.learning import Learner
 from predictor.metrics import Metrics
 from predictor.openapi import OPERATIONS, ExplainQuery
@@ -52,6 +53,7 @@ class Parts:
     learner: Learner
     registry: Registry
     store: FeedbackStore
+    history: LearningHistory
     snapshots: Snapshots
     metrics: Metrics
     not_ready: Callable[[], str]
@@ -163,7 +165,14 @@ def _install_performance(app: Flask, *, parts: Parts) -> None:
     @app.get("/performance")
     def performance() -> Response:
         parts.store.flush(timeout_s=_FLUSH_TIMEOUT_S)
-        return _json(Performance(days=parts.store.performance()))
+        history = parts.history
+        return _json(
+            Performance(
+                days=parts.store.performance(),
+                drifts=history.drifts(),
+                trainings=history.trainings(),
+            )
+        )
 
     @app.get("/health")
     def health() -> Response:

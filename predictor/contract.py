@@ -323,10 +323,26 @@ class DailyPerformance(Answer, frozen=True, kw_only=True):
     """Of the model's p(success); ``null`` without feedback on a prediction by a model."""
 
 
+class DriftReport(Answer, frozen=True, kw_only=True):
+    """The errors of the model in service grew beyond chance; times by the cluster's clock."""
+
+    at_s: float
+    """When it was noticed."""
+    since_s: float
+    """When the first prediction was made of which that is true."""
+    model_version: int
+    brier_before: float
+    brier_after: float
+
+
 class Performance(Answer, frozen=True, kw_only=True):
-    """``GET /performance``, oldest day first."""
+    """``GET /performance``, oldest first."""
 
     days: list[DailyPerformance]
+    drifts: list[DriftReport]
+    """The newest two hundred."""
+    trainings: list[TrainingReport]
+    """Likewise; those that ended."""
 
 
 class Health(Answer, frozen=True, kw_only=True):

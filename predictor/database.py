@@ -71,6 +71,15 @@ daily = sa.Table(
     sa.Column("squared_error", sa.Float, nullable=False, comment="sum over the judged"),
 )
 
+learning_events = sa.Table(
+    "learning_events",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False, comment="drift or training"),
+    sa.Column("content", sa.LargeBinary, nullable=False, comment="JSON, as it is answered"),
+    sqlite_autoincrement=True,
+)
+
 
 class DamagedDatabaseError(Exception):
     """The file is no database of ours, or is damaged: set it aside and start anew."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from kube.edge.logs import facts
 from predictor.contract import DailyPerformance
 from predictor.database import daily, feedback, node_lists, predictions
+from predictor.drift import JudgedPrediction
 from predictor.features import N_FEATURES
 from predictor.rows import FeedbackRow, Vector
 
@@ -206,6 +207,29 @@ class FeedbackStore:
         query = sa.select(feedback.c.success).order_by(feedback.c.id.desc()).limit(limit)
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
+
+    def judged_after(self, report_id: int, *, limit: int) -> list[JudgedPrediction]:
+        """Give the newest reports after one that judge a model's predictions, oldest first."""
+        query = (
+            sa.select(feedback.c.p_success, feedback.c.success, feedback.c.made_at_s)
+            .where(feedback.c.id > report_id, feedback.c.p_success.is_not(None))
+            .order_by(feedback.c.id.desc())
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [
+            JudgedPrediction(p_success=row.p_success, success=row.success, made_at_s=row.made_at_s)
+            for row in reversed(rows)
+        ]
+
+    def n_reports_made_since(self, since_s: float) -> int:
+        """Count reports that can be learnt from, about decisions since an instant."""
+        query = sa.select(sa.func.count()).where(
+            feedback.c.made_at_s >= since_s, feedback.c.vector.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one()
 
     def performance(self) -> list[DailyPerformance]:
         """Sum up by day, oldest first."""

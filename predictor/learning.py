@@ -12,8 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kube.edge.logs import facts
 from predictor.contract import TrainingReport
+from predictor.drift import DriftWatch
 from predictor.evaluation import TrustRule
 from predictor.feedback import FeedbackStore
+from predictor.history import LearningHistory
 from predictor.metrics import Metrics
 from predictor.placements import CollectorAwayError, PlacementRows
 from predictor.registry import ModelRecord, Registry, UnusableModelError
@@ -38,11 +40,15 @@ class Progress:
     """By the cluster's clock."""
     n_placements: int
     n_placements_at_training: int
+    n_since_drift: int | None
+    """Placements known since a drift that nothing was learnt of yet; ``None`` without one."""
 
 
 def why_train(progress: Progress, *, settings: OnlineLearningSettings) -> str:
     """Say why a new model is due; an empty text if none is."""
     latest = progress.latest_outcomes
+    if progress.n_since_drift is not None and progress.n_since_drift >= settings.min_rows:
+        return "drift"
     if progress.n_feedback >= settings.feedback_threshold:
         return "feedback"
     if (
@@ -59,14 +65,26 @@ def why_train(progress: Progress, *, settings: OnlineLearningSettings) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What is learnt from."""
+
+    store: FeedbackStore
+    """Predictions and reports."""
+    placements: PlacementRows
+    """The collector's rows."""
+    drift: DriftWatch
+    """Tells since when they describe the world as it is."""
+
+
 class Learner:
     """Trains in the background, one model at a time.
 
     Args:
         settings: All of the predictor's.
-        store: Predictions and reports.
-        placements: The collector's rows.
+        sources: What to learn from.
         registry: Where models go.
+        history: Where is kept how trainings ended.
         metrics: Told about trainings.
         now_s: The cluster's time, Unix seconds.
     """
@@ -75,16 +93,18 @@ class Learner:
         self,
         settings: PredictorSettings,
         *,
-        store: FeedbackStore,
-        placements: PlacementRows,
+        sources: Sources,
         registry: Registry,
+        history: LearningHistory,
         metrics: Metrics,
         now_s: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._store = store
-        self._placements = placements
+        self._store = sources.store
+        self._placements = sources.placements
+        self._drift = sources.drift
         self._registry = registry
+        self._history = history
         self._metrics = metrics
         self._now_s = now_s
         self._process = TrainingProcess(timeout_s=settings.online_learning.training_timeout)
@@ -96,7 +116,7 @@ class Learner:
         self._trained_at_s = None if record is None else record.about.trained_at_s
         self._tried_at_s = float("-inf")
         self._poor_at_s = float("-inf")
-        self.last_training: TrainingReport | None = None
+        self.last_training: TrainingReport | None = next(reversed(history.trainings()), None)
 
     @property
     def is_training(self) -> bool:
@@ -130,6 +150,7 @@ class Learner:
         if not self._training.acquire(blocking=False):
             return False
         self._tried_at_s = time.monotonic()
+        self._drift.settle()
         if trigger == "performance":
             self._poor_at_s = self._tried_at_s
         self._thread = threading.Thread(target=self._run, args=(trigger,), name="learning")
@@ -154,6 +175,16 @@ class Learner:
             since_trained_s=self._now_s() - trained_at_s,
             n_placements=len(self._placements),
             n_placements_at_training=self._n_placements,
+            n_since_drift=self._n_since_drift(),
+        )
+
+    def _n_since_drift(self) -> int | None:
+        since_s = self._drift.since_s
+        if since_s is None or not self._drift.is_pending:
+            return None
+        # Mostly the same pods, so that the sum would count them twice.
+        return max(
+            self._store.n_reports_made_since(since_s), self._placements.n_made_since(since_s)
         )
 
     def _run(self, trigger: str) -> None:
@@ -168,9 +199,12 @@ class Learner:
             candidate.unlink(missing_ok=True)
             self._training.release()
         took_s = time.monotonic() - started_s
-        self.last_training = TrainingReport(
-            at_s=now_s, trigger=trigger, result=result, detail=detail
-        )
+        report = TrainingReport(at_s=now_s, trigger=trigger, result=result, detail=detail)
+        self.last_training = report
+        try:
+            self._history.add_training(report)
+        except SQLAlchemyError as error:
+            log.warning("training not noted", extra=facts(error=str(error)))
         self._metrics.trainings.labels(result).inc()
         if result in ("activated", "not_better", "not_trusted"):
             self._metrics.training_duration.observe(took_s)
@@ -208,13 +242,21 @@ class Learner:
         return result, detail
 
     def _rows(self, now_s: float) -> TrainingSet:
-        data = self._settings.data
-        return training_set(
+        data, learning = self._settings.data, self._settings.online_learning
+        rows = training_set(
             self._placements.rows(),
             feedback=self._store.reports(limit=data.max_rows),
             since_s=now_s - data.cache_duration,
             max_rows=data.max_rows,
         ).mature_at(now_s)
+        if self._drift.since_s is None:
+            return rows
+        fresh = rows.made_since(self._drift.since_s)
+        is_enough = (
+            fresh.n_rows >= learning.min_rows
+            and learning.min_failures <= fresh.n_failures < fresh.n_rows
+        )
+        return fresh if is_enough else rows
 
     def _request(
         self, rows: TrainingSet, *, path: Path, now_s: float, last_feedback_id: int

@@ -44,6 +44,11 @@ class Metrics:
             buckets=_TRAINING_BUCKETS_S,
             registry=self.registry,
         )
+        self.drifts = Counter(
+            "predictor_drifts",
+            "Times that the errors of the model in service grew beyond chance",
+            registry=self.registry,
+        )
         self.dropped_predictions = Counter(
             "predictor_dropped_predictions",
             "Predictions that were answered but not stored, so that feedback cannot join them",

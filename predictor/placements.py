@@ -45,6 +45,11 @@ class PlacementRows:
         with self._lock:
             return dict(self._rows)
 
+    def n_made_since(self, since_s: float) -> int:
+        """Count placements since an instant, Unix seconds."""
+        with self._lock:
+            return sum(row.made_at_s >= since_s for row in self._rows.values())
+
     def refresh(self) -> None:
         """Read what is new since the last time.
 

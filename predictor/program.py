@@ -11,8 +11,10 @@ from kube.edge.logs import facts
 from kube.edge.serve import Server
 from predictor.api import Parts, create_app
 from predictor.database import open_database
+from predictor.drift import MAX_ERRORS, DriftWatch
 from predictor.feedback import FeedbackStore
-from predictor.learning import Learner
+from predictor.history import LearningHistory
+from predictor.learning import Learner, Sources
 from predictor.metrics import Metrics
 from predictor.placements import PlacementRows
 from predictor.predictions import Predictions
@@ -46,8 +48,9 @@ class Program:
             self.registry = Registry(
                 data.models_directory, keep_versions=settings.model.keep_versions
             )
+            engine = open_database(data.database)
             self.store = FeedbackStore(
-                open_database(data.database),
+                engine,
                 max_queue_bytes=data.max_queue_bytes,
                 on_dropped=self.metrics.dropped_predictions.inc,
             )
@@ -56,11 +59,13 @@ class Program:
             opened.callback(self.snapshots.close)
             placements = PlacementRows(settings.collector, data=data, weights=weights)
             opened.callback(placements.close)
+            self.history = LearningHistory(engine)
+            self.drift = self._drift_watch()
             self.learner = Learner(
                 settings,
-                store=self.store,
-                placements=placements,
+                sources=Sources(store=self.store, placements=placements, drift=self.drift),
                 registry=self.registry,
+                history=self.history,
                 metrics=self.metrics,
                 now_s=self.now_s,
             )
@@ -69,7 +74,7 @@ class Program:
             self.server = Server(self.app, settings=settings.server)
             self._stack = opened.pop_all()
         self.metrics.watch(
-            model_version=lambda: 0 if (m := self.registry.model) is None else m.version,
+            model_version=self._model_version,
             snapshot_age_s=lambda: self.snapshots.age_s,
         )
 
@@ -91,6 +96,22 @@ class Program:
         """Tell the cluster's time, Unix seconds: that of the newest snapshot, if there is one."""
         view = self.snapshots.newest()
         return time.time() if view is None else view.snapshot.at_s
+
+    def _model_version(self) -> int:
+        model = self.registry.model
+        return 0 if model is None else model.version
+
+    def _drift_watch(self) -> DriftWatch:
+        record = self.registry.record
+        return DriftWatch(
+            self.history,
+            metrics=self.metrics,
+            model_version=self._model_version,
+            delta=self._settings.online_learning.drift_delta,
+            past=[]
+            if record is None
+            else self.store.judged_after(record.last_feedback_id, limit=MAX_ERRORS),
+        )
 
     def _not_ready(self) -> str:
         age_s = self.snapshots.age_s
@@ -135,6 +156,7 @@ class Program:
             reports=Reports(
                 store=self.store,
                 learner=self.learner,
+                drift=self.drift,
                 metrics=self.metrics,
                 snapshots=self.snapshots,
                 now_s=self.now_s,
@@ -142,6 +164,7 @@ class Program:
             learner=self.learner,
             registry=self.registry,
             store=self.store,
+            history=self.history,
             snapshots=self.snapshots,
             metrics=self.metrics,
             not_ready=self._not_ready,

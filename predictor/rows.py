@@ -83,12 +83,19 @@ class TrainingSet:
     def mature_at(self, now_s: float) -> "TrainingSet":
         """Leave out the placements that are too young to be judged fairly at *now_s*."""
         n_mature = int(np.searchsorted(self.made_at_s, now_s - self.maturity_s, side="right"))
+        return self._part(slice(n_mature))
+
+    def made_since(self, since_s: float) -> "TrainingSet":
+        """Leave out the placements made before an instant, Unix seconds."""
+        return self._part(slice(int(np.searchsorted(self.made_at_s, since_s)), None))
+
+    def _part(self, rows: slice) -> "TrainingSet":
         return TrainingSet(
-            X=self.X[:n_mature],
-            y=self.y[:n_mature],
-            enhanced_ratio=self.enhanced_ratio[:n_mature],
-            made_at_s=self.made_at_s[:n_mature],
-            decided_at_s=self.decided_at_s[:n_mature],
+            X=self.X[rows],
+            y=self.y[rows],
+            enhanced_ratio=self.enhanced_ratio[rows],
+            made_at_s=self.made_at_s[rows],
+            decided_at_s=self.decided_at_s[rows],
         )
 
 

@@ -100,6 +100,8 @@ class OnlineLearningSettings(Settings, frozen=True):
     """Fewer reports say nothing about performance."""
     performance_cooldown: Duration = Duration(600)
     """Pause between trainings for poor performance."""
+    drift_delta: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.002
+    """ADWIN's confidence: the smaller, the fewer false alarms and the later true ones."""
     min_interval: Duration = Duration(30)
     """Pause between any two trainings."""
     poll_interval: Interval = Interval(15)

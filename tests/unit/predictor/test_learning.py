@@ -10,6 +10,7 @@ QUIET = {
     "since_trained_s": 0.0,
     "n_placements": 100,
     "n_placements_at_training": 100,
+    "n_since_drift": None,
 }
 
 
@@ -29,6 +30,8 @@ QUIET = {
             "",
             id="cooling down",
         ),
+        pytest.param({"n_since_drift": 49}, "", id="a drift, of which little is known"),
+        pytest.param({"n_since_drift": 50}, "drift", id="a drift, of which enough is known"),
         pytest.param({"n_placements": 119}, "", id="grown a little"),
         pytest.param({"n_placements": 120}, "placements", id="grown enough"),
         pytest.param(
