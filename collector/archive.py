@@ -7,7 +7,7 @@ samples wait.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import Column, Row, Table, delete, func, select
+from sqlalchemy import BigInteger, Column, Row, Select, Table, bindparam, delete, func, select
 
 from collector.database import Database
 from collector.history import HOUR_S, Subject
@@ -16,9 +16,41 @@ from collector.windows import ROLLUP_S, Rollup, Window, decode_buckets, encode_b
 
 _GRACE_S: Final = 120.0
 """How late a sample may come and still be part of its rollup, in seconds."""
-_SLICE_MS: Final = ROLLUP_S * 1000
+_SLICE_MS: Final = 30_000
+"""Samples of so many milliseconds are deleted in one transaction."""
 _ROWS_A_BATCH: Final = 500
 _ROLLUP_FIELDS: Final = tuple(column.name for column in ROLLUPS.columns if not column.primary_key)
+
+
+def _one_series() -> Select[int, int, int]:
+    """Select one series' samples, oldest first.
+
+    Samples lie by time, then by series. Instead of reading those of all series, this steps from one
+    instant to the next, of which there are few, for metrics tell whole seconds, and finds the
+    series' sample at each.
+    """
+    end_ms = bindparam("end_ms", type_=BigInteger)
+    first = select(func.min(SAMPLES.c.at_ms).label("at_ms")).where(
+        SAMPLES.c.at_ms >= bindparam("start_ms", type_=BigInteger), SAMPLES.c.at_ms < end_ms
+    )
+    instants = first.cte("instants", recursive=True)
+    later = SAMPLES.alias("later")
+    following = (
+        select(func.min(later.c.at_ms))
+        .where(later.c.at_ms > instants.c.at_ms, later.c.at_ms < end_ms)
+        .scalar_subquery()
+    )
+    instants = instants.union_all(select(following).where(instants.c.at_ms.is_not(None)))
+    return (
+        select(SAMPLES.c.at_ms, SAMPLES.c.cpu_milli, SAMPLES.c.memory_bytes)
+        .select_from(instants)
+        .join(SAMPLES, SAMPLES.c.at_ms == instants.c.at_ms)
+        .where(SAMPLES.c.series_id == bindparam("series_id"))
+        .order_by(SAMPLES.c.at_ms)
+    )
+
+
+_ONE_SERIES: Final = _one_series()
 
 
 class Archive:
@@ -111,8 +143,10 @@ class Archive:
         return None if at_ms is None else int(at_ms) // 1000 // ROLLUP_S * ROLLUP_S
 
     def _roll_up_window(self, start_s: int) -> None:
+        windows: dict[int, Window] = {}
         with self._database.reading() as connection:
-            samples = connection.execute(
+            # One after another: all samples of a large cluster's window would take 100 MB.
+            for subject, series_id, workload_id, cpu_milli, memory_bytes in connection.execute(
                 select(
                     SERIES.c.subject,
                     SERIES.c.id,
@@ -125,15 +159,15 @@ class Archive:
                     SAMPLES.c.at_ms >= start_s * 1000,
                     SAMPLES.c.at_ms < (start_s + ROLLUP_S) * 1000,
                 )
-            ).all()
-        windows: dict[int, Window] = {}
-        for subject, series_id, workload_id, cpu_milli, memory_bytes in samples:
-            owner = workload_id if subject == Subject.POD else series_id
-            if owner is None:
-                continue
-            cpu, memory = windows.setdefault(owner, (Rollup(), Rollup()))
-            cpu.add(cpu_milli)
-            memory.add(memory_bytes)
+            ):
+                owner = workload_id if subject == Subject.POD else series_id
+                if owner is None:
+                    continue
+                window = windows.get(owner)
+                if window is None:
+                    window = windows[owner] = (Rollup(), Rollup())
+                window[0].add(cpu_milli)
+                window[1].add(memory_bytes)
         rows = [_row(series_id, start_s, window) for series_id, window in windows.items()]
         with self._database.writing() as connection:
             self._database.upsert(connection, ROLLUPS, rows=rows, update=_ROLLUP_FIELDS)
@@ -156,14 +190,14 @@ class Archive:
 
     def _raw(self, series_id: int, *, start_s: float, end_s: float) -> Iterator[Row[int, int, int]]:
         with self._database.reading() as connection:
-            rows = connection.execute(
-                select(SAMPLES.c.at_ms, SAMPLES.c.cpu_milli, SAMPLES.c.memory_bytes).where(
-                    SAMPLES.c.at_ms >= int(start_s * 1000),
-                    SAMPLES.c.at_ms < int(end_s * 1000),
-                    SAMPLES.c.series_id == series_id,
-                )
+            yield from connection.execute(
+                _ONE_SERIES,
+                {
+                    "series_id": series_id,
+                    "start_ms": int(start_s * 1000),
+                    "end_ms": int(end_s * 1000),
+                },
             ).all()
-        yield from rows
 
     def _delete_slices(self, table: Table, column: Column[int], *, before: int, width: int) -> int:
         n_rows = 0
