@@ -317,6 +317,9 @@ class Engine:
             # Someone else bound it; what we held for it is free again.
             self._book.note_placed(pod, node=before.node_name, now_s=now_s, sign=-1)
         self._queue.wake(pod_change(before, pod), now_s=now_s)
+        if before is not None and pod.priority < before.priority:
+            # To those that may evict it from now on it is as good as gone.
+            self._queue.wake(Change(ClusterEvent.ASSIGNED_POD_DELETE, before=before), now_s=now_s)
 
     def _on_pod_gone(self, key: str, uid: str, now_s: float) -> None:
         self._queue.remove(key)

@@ -453,6 +453,17 @@ def test_the_built_in_profile_weighs_the_prediction_most():
     ]
 
 
+def test_a_running_pod_that_becomes_less_important_wakes_those_that_wait():
+    engine = make_engine("n1")
+    running = replace(make_pending("a", cpu_milli=3000, priority=9), node_name="n1")
+    first = feed(engine, [PodSeen(running), PodSeen(make_pending("b", cpu_milli=3000, priority=5))])
+
+    later = feed(engine, [PodSeen(replace(running, priority=1))], now_s=20.0)
+
+    assert not any(isinstance(action, Evict) for action in first)
+    assert [action.victim.name for action in later if isinstance(action, Evict)] == ["a"]
+
+
 def test_a_priority_that_changes_while_the_pod_is_being_bound_counts():
     engine = make_engine("n1")
     low = make_pending("low", cpu_milli=3000)
