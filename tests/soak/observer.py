@@ -54,6 +54,7 @@ class Observer:
         self._history = defaultdict(lambda: deque(maxlen=N_REMEMBERED))
         self._whole, self._partial_since_s = set(), {}
         self._evicted_since_s = {}
+        self._waited = deque(maxlen=2_000)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._watch, args=watched, daemon=True)
@@ -108,6 +109,8 @@ class Observer:
         facts, old = PodFacts.from_pod(pod), self.pods.get(pod.metadata.uid)
         with self.lock:
             self._note(kind, facts)
+            if old is not None and not old.node_name:
+                self._waited.append((time.monotonic(), self._priority(old)))
             if kind == "DELETED" or facts.is_finished:
                 self.pods.pop(facts.uid, None)
                 self._evicted_since_s.pop(facts.uid, None)
@@ -161,7 +164,8 @@ class Observer:
 
     def _was_waiting(self, priority):
         """Whether a preemptor has come and gone, or found room, since it was decided."""
-        return any(p.priority > priority and p.start_time_s == 0 for p in self.pods.values())
+        since_s = time.monotonic() - self._patience_s
+        return any(at_s >= since_s and theirs > priority for at_s, theirs in self._waited)
 
     def _priority(self, pod):
         if not pod.pod_group:
