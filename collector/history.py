@@ -88,11 +88,6 @@ class _Record:
     decayed_hour: int = 0
     last_hour: int = 0
 
-    def tally(self, hour: int) -> Tally:
-        self.decayed = None
-        self.last_hour = max(self.last_hour, hour)
-        return self.tallies.setdefault(hour, Tally())
-
 
 class History:
     """Tallies of all nodes and workloads; also remembers which of them await storing.
@@ -122,16 +117,16 @@ class History:
 
     def load(self, subject: Subject, name: str, *, hour: int, tally: Tally) -> None:
         """Take in what was stored earlier."""
-        self._record(subject, name).tally(hour).add(tally)
+        self._take(self._record(subject, name), hour=hour, tally=tally)
         if subject is Subject.NODE:
-            self._cluster.tally(hour).add(tally)
+            self._take(self._cluster, hour=hour, tally=tally)
 
     def count(self, tally: Tally, *, node: str, workload: str, at_s: float) -> None:
         """Count events of a pod of *workload* on *node* at *at_s* (the cluster's clock)."""
         hour = int(at_s // HOUR_S)
         self._add(Subject.NODE, node, hour=hour, tally=tally)
         self._add(Subject.WORKLOAD, workload, hour=hour, tally=tally)
-        self._cluster.tally(hour).add(tally)
+        self._take(self._cluster, hour=hour, tally=tally)
 
     def count_usage(self, workload: str, *, at_s: float, cpu_milli: int, memory_bytes: int) -> None:
         """Count one sample of one replica."""
@@ -185,9 +180,31 @@ class History:
         _expire(self._cluster, oldest)
 
     def _add(self, subject: Subject, name: str, *, hour: int, tally: Tally) -> None:
-        kept = self._record(subject, name).tally(hour)
-        kept.add(tally)
+        kept = self._take(self._record(subject, name), hour=hour, tally=tally)
         self._dirty[subject, name, hour] = kept
+
+    def _take(self, record: _Record, *, hour: int, tally: Tally) -> Tally:
+        """Add to an hour's tally, and to the sums, which would take far longer to make anew."""
+        kept = record.tallies.get(hour)
+        if kept is None:
+            kept = record.tallies[hour] = Tally()
+            record.last_hour = max(record.last_hour, hour)
+        kept.add(tally)
+        if record.decayed is not None:
+            self._weigh(tally, sums=record.decayed, age=max(0, record.decayed_hour - hour))
+        return kept
+
+    def _weigh(self, tally: Tally, *, sums: Decayed, age: int) -> None:
+        if age > self._keep_hours:
+            return
+        weight = self._weights[age]
+        sums.total.add(tally)
+        sums.observations += weight * tally.n_observations
+        sums.unstable += weight * tally.n_unstable
+        sums.failures += weight * tally.n_failures
+        sums.samples += weight * tally.n_samples
+        sums.cpu_milli += weight * tally.cpu_milli_sum
+        sums.memory_bytes += weight * tally.memory_bytes_sum
 
     def _record(self, subject: Subject, name: str) -> _Record:
         return self._records.setdefault((subject, name), _Record())
@@ -214,17 +231,7 @@ class History:
             return record.decayed
         sums = Decayed(Tally())
         for hour, tally in record.tallies.items():
-            age = max(0, now_hour - hour)
-            if age > self._keep_hours:
-                continue
-            weight = self._weights[age]
-            sums.total.add(tally)
-            sums.observations += weight * tally.n_observations
-            sums.unstable += weight * tally.n_unstable
-            sums.failures += weight * tally.n_failures
-            sums.samples += weight * tally.n_samples
-            sums.cpu_milli += weight * tally.cpu_milli_sum
-            sums.memory_bytes += weight * tally.memory_bytes_sum
+            self._weigh(tally, sums=sums, age=max(0, now_hour - hour))
         record.decayed, record.decayed_hour = sums, now_hour
         return sums
 

@@ -170,3 +170,19 @@ def test_only_changed_tallies_are_handed_over_and_only_once():
         (Subject.WORKLOAD, "default/Deployment/web"),
     }
     assert history.drain() == {}
+
+
+@given(observations)
+def test_asking_between_observations_changes_nothing(seen):
+    asked, unasked = make_history(), make_history()
+    for node, failed, age_s in seen:
+        observe(asked, node=node, failed=failed, age_s=age_s)
+        asked.standing(Subject.NODE, node, now_s=NOW_S)
+        observe(unasked, node=node, failed=failed, age_s=age_s)
+
+    for node in ("n1", "n2", "n3"):
+        one = asked.standing(Subject.NODE, node, now_s=NOW_S)
+        other = unasked.standing(Subject.NODE, node, now_s=NOW_S)
+        assert one.failure_rate == pytest.approx(other.failure_rate)
+        assert one.stability == pytest.approx(other.stability)
+        assert one.total == other.total
