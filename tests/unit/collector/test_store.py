@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
@@ -383,3 +384,27 @@ def test_what_is_held_back_is_bounded():
 def test_a_database_that_cannot_be_opened_says_so(tmp_path: Path):
     with pytest.raises(StoreError):
         open_database(f"sqlite:///{tmp_path}", now_text="now")
+
+
+def test_retention_deletes_in_small_transactions_while_readers_go_on(
+    database: Database, store: Store, archive: Archive
+):
+    for i in range(40):
+        store.write(tick(T0_S + 30 * i, node=i, pod=1))
+    archive.roll_up(now_s=T0_S + 2000)
+    series_id = store.series_id(Subject.NODE, "n1")
+    history = {"series_id": series_id, "start_s": T0_S, "end_s": T0_S + 1200, "step_s": 300}
+    before = archive.windows(**history)
+    deleted: list[int] = []
+
+    def look(connection, cursor, statement, *_):
+        if statement.startswith("DELETE FROM samples"):
+            deleted.append(cursor.rowcount)
+            # That transaction is still open; a reader beside it neither waits nor misses anything.
+            assert archive.windows(**history) == before
+
+    event.listen(database._engine, "after_cursor_execute", look)
+    archive.expire(now_s=T0_S + 7 * 3600)
+
+    assert sum(deleted) == 80
+    assert max(deleted) <= 4  # of the two series, at most two rounds
