@@ -64,8 +64,14 @@ def _load_profiles(
 ) -> KubeSchedulerConfiguration:
     if not settings.profile_path:
         return built_in_configuration()
-    folder = beside.parent if beside is not None else Path()
-    return load_configuration(folder / settings.profile_path, registry=registry)
+    path = (beside.parent if beside is not None else Path()) / settings.profile_path
+    try:
+        configuration = load_configuration(path, registry=registry)
+        # Each state is built with profiles of its own; these tell what is wrong before any is.
+        make_profiles(configuration, registry=registry)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return configuration
 
 
 def _serve(start: Start[SchedulerSettings]) -> int:

@@ -90,7 +90,10 @@ def make_profiles(
     for each in configuration.profiles:
         if each.scheduler_name in profiles:
             raise ConfigError(f"two profiles are called {each.scheduler_name!r}")
-        profiles[each.scheduler_name] = _make_profile(each, registry)
+        try:
+            profiles[each.scheduler_name] = _make_profile(each, registry)
+        except ConfigError as error:
+            raise ConfigError(f"profile {each.scheduler_name!r}: {error}") from error
     if len({profile.queue_sort.name for profile in profiles.values()}) > 1:
         raise ConfigError("all profiles must have the same queueSort plugin: there is one queue")
     return profiles

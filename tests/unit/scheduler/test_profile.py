@@ -321,6 +321,13 @@ def test_a_profile_that_contradicts_itself_is_refused(profiles, text, what):
         profiles(text)
 
 
+def test_what_is_wrong_with_a_profile_is_told_with_its_name(profiles):
+    with pytest.raises(ConfigError, match=r"^profile 'batch': there is no plugin 'Nope'"):
+        profiles(
+            "profiles: [{}, {schedulerName: batch, plugins: {score: {enabled: [{name: Nope}]}}}]"
+        )
+
+
 def test_two_plugins_cannot_share_a_name():
     with pytest.raises(ConfigError, match="two plugins are called NodeName"):
         Registry([(NodeName, 0), (NodeName, 0)])

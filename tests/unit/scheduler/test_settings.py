@@ -54,6 +54,26 @@ def test_a_wrong_profile_stops_the_program_with_its_line(tmp_path, capsys):
     assert "profile.yaml:3: profils: unknown key" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("enabled", "message"),
+    [
+        pytest.param("Nope", "profile.yaml: profile 'batch': there is no plugin 'Nope'", id="name"),
+        pytest.param("no.such:Plugin", "profile.yaml: plugin 'no.such:Plugin'", id="path"),
+    ],
+)
+def test_a_profile_with_an_unknown_plugin_stops_the_program_before_it_asks_anybody(
+    tmp_path, capsys, enabled, message
+):
+    head = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+    profile = f"{{schedulerName: batch, plugins: {{score: {{enabled: [{{name: '{enabled}'}}]}}}}}}"
+    (tmp_path / "profile.yaml").write_text(f"{head}profiles: [{profile}]\n")
+
+    code = run(tmp_path, "profile_path: profile.yaml")
+
+    assert code == 2
+    assert message in capsys.readouterr().err
+
+
 def test_the_environment_overrides_the_file(tmp_path):
     path = tmp_path / "scheduler.yaml"
     path.write_text("predictor: {url: http://a:1}")
