@@ -20,6 +20,7 @@ _SLICE_MS: Final = 30_000
 """Samples of so many milliseconds are deleted in one transaction."""
 _ROWS_A_BATCH: Final = 500
 _ROLLUP_FIELDS: Final = tuple(column.name for column in ROLLUPS.columns if not column.primary_key)
+_ROLLUP_COLUMNS: Final = (ROLLUPS.c.start_s, *(ROLLUPS.c[name] for name in _ROLLUP_FIELDS))
 
 
 def _one_series() -> Select[int, int, int]:
@@ -177,7 +178,7 @@ class Archive:
     ) -> Iterator[tuple[int, Rollup, Rollup]]:
         with self._database.reading() as connection:
             rows = connection.execute(
-                select(ROLLUPS)
+                select(*_ROLLUP_COLUMNS)
                 .where(
                     ROLLUPS.c.series_id == series_id,
                     ROLLUPS.c.start_s >= start_s,
@@ -185,8 +186,8 @@ class Archive:
                 )
                 .order_by(ROLLUPS.c.start_s)
             ).all()
-        for row in rows:
-            yield row.start_s, _rollup(row, "cpu"), _rollup(row, "memory")
+        for window_s, n, *fields in rows:
+            yield window_s, _rollup(n, *fields[:4]), _rollup(n, *fields[4:])
 
     def _raw(self, series_id: int, *, start_s: float, end_s: float) -> Iterator[Row[int, int, int]]:
         with self._database.reading() as connection:
@@ -228,9 +229,11 @@ class Archive:
 
 
 def _merge(windows: dict[int, Window], start_s: int, more: Window) -> None:
-    cpu, memory = windows.setdefault(start_s, (Rollup(), Rollup()))
-    cpu.merge(more[0])
-    memory.merge(more[1])
+    """Add to a window; *more* belongs to it from now on."""
+    window = windows.setdefault(start_s, more)
+    if window is not more:
+        window[0].merge(more[0])
+        window[1].merge(more[1])
 
 
 def _row(series_id: int, start_s: int, window: Window) -> dict[str, Any]:
@@ -250,12 +253,5 @@ def _row(series_id: int, start_s: int, window: Window) -> dict[str, Any]:
     }
 
 
-def _rollup(row: Row[Any], quantity: str) -> Rollup:
-    fields = row._mapping  # noqa: SLF001 (SQLAlchemy's documented name, with an underscore to leave columns room)
-    return Rollup(
-        count=fields["n"],
-        mean=fields[f"{quantity}_mean"],
-        max=fields[f"{quantity}_max"],
-        m2=fields[f"{quantity}_m2"],
-        buckets=decode_buckets(fields[f"{quantity}_buckets"]),
-    )
+def _rollup(n: int, mean: float, largest: int, m2: float, buckets: bytes) -> Rollup:
+    return Rollup(n, mean, largest, m2, decode_buckets(buckets))

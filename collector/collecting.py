@@ -276,6 +276,8 @@ class Collector:
             return
         with self.telemetry.poll_duration.time():
             self._look()
+            # A round changes every node: whoever asks next should not have to wait for that.
+            self.snapshot()
             self._flush()
 
     def _look(self) -> None:
