@@ -31,7 +31,14 @@ from predictor.scoring import Weights
 from tests.bench.collector import Target
 from tests.bench.machine import describe
 from tests.bench.processes import cpu_s, rss_bytes
-from tests.predictor_world import GIB, FakeCollector, make_node_state, make_placement, make_snapshot
+from tests.predictor_world import (
+    GIB,
+    START_S,
+    FakeCollector,
+    make_node_state,
+    make_placement,
+    make_snapshot,
+)
 
 RATE_TARGET = 500.0
 MAX_SLOWDOWN = 2.0
@@ -60,7 +67,13 @@ def placements(start: int, *, n: int) -> list[Placement]:
         strain = state.usage_memory_bytes / (16 * GIB) + 0.5 * state.usage_cpu_milli / 4000
         success = dice.random() < (0.4 if strain > 1.0 else 0.97)
         made.append(
-            make_placement(number, node=state, success=success, cpu_milli=dice.randrange(100, 2000))
+            make_placement(
+                number,
+                node=state,
+                success=success,
+                placed_at_s=START_S - 5 * 86_400.0 + 4.0 * number,
+                cpu_milli=dice.randrange(100, 2000),
+            )
         )
     return made
 
@@ -262,7 +275,16 @@ def children_cpu_s(pid: int) -> float:
 def train(client: Client) -> dict[str, Any]:
     client.ask("POST", "/model/retrain")
     wait_until(lambda: not client.info()["is_training"], limit_s=600)
-    return client.info()
+    return trained(client)
+
+
+def trained(client: Client) -> dict[str, Any]:
+    """Describe the model, if the last training gave one."""
+    info = client.info()
+    last = info["last_training"]
+    if last["result"] in ("skipped", "failed"):
+        raise SystemExit(f"no model was trained: {last['detail']}")
+    return info
 
 
 def retraining(client: Client, *, pid: int, collector: FakeCollector, n_rows: int) -> None:
@@ -287,7 +309,7 @@ def retraining(client: Client, *, pid: int, collector: FakeCollector, n_rows: in
     p50, p99 = percentiles(latencies(client, body, until=lambda _: is_over.is_set()))
     watcher.join()
     other.close()
-    last = client.info()["last_training"]
+    last = trained(client)["last_training"]
     print(
         Target(f"retraining on {n_rows:,} rows, CPU", "s", 10).line(
             children_cpu_s(pid) - before_s,
