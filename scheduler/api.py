@@ -76,7 +76,10 @@ def make_app(
     def show_decision(namespace: str, name: str) -> Response:
         decision = decisions.find(f"{namespace}/{name}")
         if decision is None:
-            detail = f"nothing was decided lately about the pod {namespace}/{name}"
+            detail = (
+                f"nothing was decided lately about the pod {namespace}/{name}: it is not there, is"
+                " another scheduler's, has scheduling gates, or waits for more of its gang"
+            )
             raise ProblemError(404, "Unknown pod", detail=detail)
         return _json(view(decision))
 
