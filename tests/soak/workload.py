@@ -15,6 +15,8 @@ NODES = "/api/v1/nodes"
 MAX_PODS = 120
 NODE = {"cpu": "4", "memory": "8Gi", "pods": "20"}
 """Its kubelet tells how much of that pods can have, as soon as it runs."""
+FEW = {"cpu": "1", "memory": "1Gi", "pods": "5"}
+"""What a new node offers until then: no more, for what was placed on it would not fit any more."""
 CPUS = ("250m", "500m", "1", "2", "3")
 PRIORITIES = (0, 0, 40, 100, 160, 200)
 SIZES = {"two": 2, "three": 3, "four": 4}
@@ -186,6 +188,6 @@ class Workload:
                 "labels": {"kubernetes.io/hostname": new},
                 "annotations": {KUBELET_ANNOTATION: "true"},
             },
-            "status": {"capacity": NODE},
+            "status": {"capacity": NODE, "allocatable": FEW},
         }
         self._post(NODES, document)
