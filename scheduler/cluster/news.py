@@ -1,6 +1,7 @@
 """Turns what the watches say into events for the engine, in the watches' own threads."""
 
 import logging
+from typing import Final
 
 from kube.edge.logs import facts
 from kube.informer import Added, Deleted, Modified, Synced
@@ -10,9 +11,19 @@ from kube.quantity import QuantityError
 from scheduler.cluster.feedback import FeedbackSender
 from scheduler.cluster.inbox import Inbox
 from scheduler.events import Event, NodeGone, NodeSeen, ObjectGone, ObjectSeen, PodGone, PodSeen
-from scheduler.model import PRIORITY_ANNOTATION, NodeFacts, PodFacts, annotated_priority
+from scheduler.model import (
+    POD_GROUP_SIZE,
+    PRIORITY_ANNOTATION,
+    NodeFacts,
+    PodFacts,
+    annotated_priority,
+    annotated_size,
+)
 
 log = logging.getLogger(__name__)
+
+_NUMBERS: Final = {PRIORITY_ANNOTATION: annotated_priority, POD_GROUP_SIZE: annotated_size}
+"""How the annotations that must be numbers are read."""
 
 
 class News:
@@ -54,11 +65,11 @@ class News:
         self._feedback.see(change)
         match change:
             case Added(pod):
-                _warn_of_priority(pod)
+                _warn_of_annotations(pod)
                 self._inbox.put_news(_pod_event(pod))
             case Modified(old, pod):
                 if old.metadata.annotations != pod.metadata.annotations:
-                    _warn_of_priority(pod)
+                    _warn_of_annotations(pod)
                 self._inbox.put_news(_pod_event(pod))
             case Deleted(pod):
                 self._inbox.put_news(PodGone(pod.key, pod.metadata.uid))
@@ -82,8 +93,9 @@ def _pod_event(pod: Pod) -> Event:
         return PodGone(pod.key, pod.metadata.uid)
 
 
-def _warn_of_priority(pod: Pod) -> None:
+def _warn_of_annotations(pod: Pod) -> None:
     annotations = pod.metadata.annotations or {}
-    if PRIORITY_ANNOTATION in annotations and annotated_priority(annotations) is None:
-        text = annotations[PRIORITY_ANNOTATION][:64]
-        log.warning("priority is no number and not used", extra=facts(pod=pod.key, priority=text))
+    for name, read in _NUMBERS.items():
+        if name in annotations and read(annotations) is None:
+            given = facts(pod=pod.key, annotation=name, text=annotations[name][:64])
+            log.warning("annotation is no number and not used", extra=given)
