@@ -19,6 +19,9 @@ from predictor.contract import Challenge, Quality, Validation
 from predictor.rows import TrainingSet
 
 N_FOLDS: Final = 5
+N_FOLDS_OF_MANY: Final = 3
+_MANY_ROWS: Final = 20_000
+"""From here on, each block alone is more than enough to judge on, and every fold is a fit."""
 _N_BINS: Final = 10
 _MIN_COVERAGE: Final = 0.5
 
@@ -59,7 +62,7 @@ class Judgement:
     """Shape ``(n_rows,)``: what a model fitted on earlier rows estimates; NaN where none does."""
 
 
-def time_folds(rows: TrainingSet, *, n_folds: int = N_FOLDS) -> tuple[list[Fold], bool]:
+def time_folds(rows: TrainingSet) -> tuple[list[Fold], bool]:
     """Cut rows into folds whose test rows are all later than their training rows.
 
     Each fold learns only from rows that were mature (``TrainingSet.maturity_s``), and whose
@@ -68,12 +71,12 @@ def time_folds(rows: TrainingSet, *, n_folds: int = N_FOLDS) -> tuple[list[Fold]
 
     Args:
         rows: Oldest first; a fold without both outcomes in training is left out.
-        n_folds: How many blocks to judge on.
 
     Returns:
         The folds, and whether each learns only from outcomes known in time.
     """
     y = rows.y
+    n_folds = N_FOLDS if len(y) < _MANY_ROWS else N_FOLDS_OF_MANY
     blocks = np.array_split(np.arange(len(y)), n_folds + 1)
     timely: list[Fold] = []
     all_before: list[Fold] = []

@@ -1,5 +1,6 @@
 """What the predictor's tests build on: states of a cluster, and a collector that serves them."""
 
+import bisect
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -128,6 +129,7 @@ class FakeCollector:
 
     snapshot: Snapshot = field(default_factory=make_snapshot)
     placements: list[Placement] = field(default_factory=list)
+    """In the order of their ids."""
     page_size: int = 50
     is_down: bool = False
     n_full_snapshots: int = 0
@@ -168,6 +170,7 @@ class FakeCollector:
             self.n_pages_until_down -= 1
             if self.n_pages_until_down < 0:
                 return Response(status=503)
-        items = [p for p in self.placements if p.id > since][: self.page_size]
+        start = bisect.bisect_right(self.placements, since, key=lambda p: p.id)
+        items = self.placements[start : start + self.page_size]
         page = Placements(items=items, next_since=items[-1].id if items else since)
         return Response(msgspec.json.encode(page), mimetype=JSON)

@@ -138,7 +138,9 @@ def predictor(collector: FakeCollector) -> Iterator[tuple[int, int]]:
             "PREDICTOR__COLLECTOR__URL": collector.url,
             "PREDICTOR__COLLECTOR__TIMEOUT": "60s",
             "PREDICTOR__DATA__DIRECTORY": directory,
-            "PREDICTOR__ONLINE_LEARNING__POLL_INTERVAL": "24h",
+            "PREDICTOR__ONLINE_LEARNING__POLL_INTERVAL": "1s",
+            # No training begins by itself.
+            "PREDICTOR__ONLINE_LEARNING__GROWTH_RATIO": "1000000",
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "predictor"],
@@ -288,13 +290,15 @@ def trained(client: Client) -> dict[str, Any]:
 
 
 def retraining(client: Client, *, pid: int, collector: FakeCollector, n_rows: int) -> None:
-    """Train on *n_rows*, a tenth of them new, with requests going on; the rest is read before."""
+    """Train on *n_rows*, a tenth of them new, with requests going on; all are read before."""
     n_known = n_rows - n_rows // 10
     collector.placements += placements(N_FIRST_ROWS + 1, n=n_known - N_FIRST_ROWS)
     train(client)
     collector.placements += placements(n_known + 1, n=n_rows - n_known)
+    # Who asks for more has taken in what was there.
+    wait_until(lambda: collector.asked_since[-1] == n_rows, limit_s=60)
     body = question(10)
-    idle_p50, idle_p99 = percentiles(latencies(client, body, until=lambda n: n >= 2_000))
+    idle_p50, idle_p99 = percentiles(latencies(client, body, until=lambda n: n >= 10_000))
     before_s, before_own_s = children_cpu_s(pid), cpu_s(pid)
     client.ask("POST", "/model/retrain")
     other = Client(client.port)

@@ -57,6 +57,12 @@ def test_judges_each_row_but_the_first_block_once():
     assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(10, 60))
 
 
+def test_many_rows_are_judged_in_fewer_blocks():
+    folds, _ = time_folds(make_rows(20_000))
+
+    assert [len(fold.test) for fold in folds] == [5_000, 5_000, 5_000]
+
+
 def test_a_burst_is_judged_in_the_order_of_placement_and_says_so():
     rows = make_rows()
     rows = replace(rows, decided_at_s=rows.made_at_s + 1e6)
