@@ -95,6 +95,7 @@ class Writer:
 
         Raises:
             NoSuchObjectError: 404.
+            StaleError: 409: it names another object by uid, or one that is gone.
         """
         check_options(request, "UpdateOptions")
         obj, warnings = read_body(request, target.resource)
@@ -104,6 +105,11 @@ class Writer:
         if old is None:
             if target.resource.table not in _CREATED_BY_PUT or target.subresource:
                 raise NoSuchObjectError(target.resource, target.name)
+            if given := obj["metadata"].get("uid"):
+                # What was replaced is gone: nothing has no uid, and this names one.
+                nothing = {**obj["metadata"], "uid": ""}
+                why = stale_uid(target.resource, nothing, given)
+                raise StaleError(target.resource, target.name, why)
             return self._create(intent, obj, warnings)
         return Written(self._change(intent, old, obj), warnings=warnings)
 

@@ -315,6 +315,18 @@ def test_a_lease_is_created_by_put_and_replaced_by_version_only(api):
     assert "metadata.resourceVersion: Invalid value: 0" in answer["message"]
 
 
+def test_a_lease_that_is_gone_is_not_made_anew_by_replacing_it(api):
+    lease = api.made(LEASES, {"metadata": {"name": "l"}, "spec": {"holderIdentity": "a"}})
+    api("DELETE", f"{LEASES}/l")
+
+    status, answer = api("PUT", f"{LEASES}/l", lease)
+
+    assert (status, answer["reason"]) == (409, "Conflict")
+    uid = lease["metadata"]["uid"]
+    assert answer["message"].endswith(f"UID in precondition: {uid}, UID in object meta: ")
+    assert api("GET", f"{LEASES}/l")[0] == 404
+
+
 @pytest.mark.parametrize(
     ("text", "rest"),
     [
