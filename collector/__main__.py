@@ -1,5 +1,6 @@
 """``python -m collector``: watches a cluster and answers until told to stop."""
 
+import gc
 import logging
 import os
 import sys
@@ -39,6 +40,9 @@ def _serve(start: Start[CollectorSettings]) -> int:
 
 def _collect(start: Start[CollectorSettings]) -> int:
     settings = start.settings
+    # Pods and a week of tallies are a large heap with few cycles: to walk it at the usual pace
+    # holds up every answer that comes meanwhile, by a third of a second at 30,000 pods.
+    gc.set_threshold(50_000, 20, 100)
     cluster = load_cluster(
         kubeconfig=settings.kubernetes.kubeconfig_path or None,
         in_cluster=settings.kubernetes.in_cluster,

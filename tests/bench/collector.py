@@ -141,8 +141,12 @@ def latency_ms(ask: Callable[[int], object], *, n: int = _N_REQUESTS) -> tuple[f
         start_s = time.perf_counter()
         ask(i)
         took_ms.append((time.perf_counter() - start_s) * 1000)
-    p95 = statistics.quantiles(took_ms, n=20)[18]
-    return p95, f"p95 of {n}; p50 {statistics.median(took_ms):.1f}, max {max(took_ms):.1f}"
+    return _sum_up(took_ms)
+
+
+def _sum_up(took_ms: list[float]) -> tuple[float, str]:
+    p95, median = statistics.quantiles(took_ms, n=20)[18], statistics.median(took_ms)
+    return p95, f"p95 of {len(took_ms)}; p50 {median:.1f}, max {max(took_ms):.1f}"
 
 
 def history_ms(client: Client, *, step: str, size: Size) -> tuple[float, str]:
@@ -169,6 +173,18 @@ def changed_snapshot_ms(client: Client, *, n_rounds: int) -> tuple[float, str]:
     return max(took_ms), f"max of {n_rounds}; p50 {statistics.median(took_ms):.1f}"
 
 
+def busy_snapshot_ms(client: Client, *, n_rounds: int) -> tuple[float, str]:
+    """How long snapshots take at any moment, in the midst of rounds as well."""
+    until = client.n_polls() + n_rounds
+    took_ms: list[float] = []
+    while client.n_polls() < until:
+        start_s = time.perf_counter()
+        client.get("/api/v1/snapshot")
+        took_ms.append((time.perf_counter() - start_s) * 1000)
+        time.sleep(0.05)
+    return _sum_up(took_ms)
+
+
 def same_snapshot_ms(client: Client) -> tuple[float, str]:
     def ask(_: int) -> None:
         etag = client.get("/api/v1/snapshot")[0].headers["ETag"]
@@ -192,6 +208,8 @@ def run(size: Size, *, folder: Path, interval_s: float, n_rounds: int) -> None:
             print(HISTORY.line(value, note=f"step {step}; {note}"))
         value, note = changed_snapshot_ms(client, n_rounds=min(n_rounds, 5))
         print(SNAPSHOT.line(value, note=f"first after a round; {note}"))
+        value, note = busy_snapshot_ms(client, n_rounds=2)
+        print(SNAPSHOT.line(value, note=f"while rounds go on; {note}"))
         value, note = latency_ms(lambda _: client.get("/api/v1/snapshot"))
         print(SNAPSHOT.line(value, note=f"unchanged; {note}"))
         value, note = same_snapshot_ms(client)
