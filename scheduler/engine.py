@@ -38,6 +38,7 @@ from scheduler.framework.interface import Change, ClusterEvent
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
+from scheduler.gang_attempts import GangAttempts
 from scheduler.gangs import GATE, Gang, GangBook
 from scheduler.model import PodFacts, Shape
 from scheduler.placing import Placer
@@ -118,6 +119,7 @@ class Engine:
                 max_evicting=settings.max_evicting,
             )
         )
+        self._gang_attempts = GangAttempts(self._attempts)
 
     @property
     def scheduler_names(self) -> frozenset[str]:
@@ -361,7 +363,7 @@ class Engine:
     def _attempt(self, queued: QueuedPod, now_s: float) -> list[Action]:
         gang = self._gangs.find(queued.pod)
         if gang is not None and self._gangs.n_missing(gang):
-            return self._attempts.attempt_gang(gang, now_s=now_s)
+            return self._gang_attempts.attempt(gang, now_s=now_s)
         self._queue.pop()
         return self._attempts.attempt(queued, now_s=now_s)
 
