@@ -33,6 +33,8 @@ class Gang:
     """How many they were."""
     deadline_s: float | None = None
     """By when they must be; ``None``: nothing is under way."""
+    is_old: bool = False
+    """It was found in part on nodes, longer than its timeout after that began."""
     standing: tuple[int, int, bool] = (0, 1, False)
     """Priority, size and quorum, as ``GangBook.refresh`` found them last."""
     has_run: bool = False
@@ -181,6 +183,10 @@ class GangBook:
 
         Each is told again after another such time, for what could not be taken off by then.
         """
+        for key in sorted(self._timed):
+            gang = self._gangs[key]
+            if gang.is_old and not _lacks_a_first_member(gang):
+                self._done(gang)
         late = [
             gang
             for key in sorted(self._timed)
@@ -199,13 +205,10 @@ class GangBook:
         if self._is_whole(gang):
             self._done(gang)
         elif gang.deadline_s is None:
-            # Found in part on nodes, as after a restart of ours. Had it never been whole, its
-            # members would not be there for longer than its timeout.
+            # Found in part on nodes, as after a restart of ours.
             began_s = pod.start_time_s or now_s
-            if now_s - began_s > self._timeout_s(gang):
-                self._done(gang)
-            else:
-                self._set_deadline(gang, from_s=began_s)
+            gang.is_old = now_s - began_s > self._timeout_s(gang)
+            self._set_deadline(gang, from_s=now_s if gang.is_old else began_s)
 
     def _settle_rest(self, gang: Gang) -> None:
         """See what a gang is without a member that is gone, or by another size."""
@@ -222,7 +225,7 @@ class GangBook:
     def _done(self, gang: Gang) -> None:
         gang.has_run = True
         gang.coming.clear()
-        gang.deadline_s = None
+        gang.deadline_s, gang.is_old = None, False
         self._timed.discard(gang.key)
 
     def _set_deadline(self, gang: Gang, *, from_s: float) -> None:
@@ -233,3 +236,12 @@ class GangBook:
         group = self._objects.find(PodGroup, gang.key)
         seconds = group.spec.schedule_timeout_seconds if group is not None else None
         return DEFAULT_TIMEOUT_S if seconds is None else float(seconds)
+
+
+def _lacks_a_first_member(gang: Gang) -> bool:
+    """Tell whether a member waits that was there when the others were started.
+
+    Then the gang was never whole; who came later replaces one that died.
+    """
+    started_s = min((m.start_time_s for m in gang.placed.values() if m.start_time_s), default=0.0)
+    return any(member.created_at_s <= started_s for member in gang.pending.values())

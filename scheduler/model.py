@@ -182,6 +182,8 @@ class PodFacts:
     """Init containers included."""
     owner: OwnerReference | None = None
     """The controller."""
+    created_at_s: float = 0.0
+    """Unix seconds."""
     start_time_s: float = 0.0
     """When the kubelet took it, Unix seconds; 0 before."""
     may_preempt: bool = True
@@ -233,7 +235,7 @@ class PodFacts:
         annotated = annotated_priority(annotations)
         affinity = spec.affinity or Affinity()
         near, apart = _Terms(pod, affinity.pod_affinity), _Terms(pod, affinity.pod_anti_affinity)
-        started = pod.status.start_time
+        created, started = meta.creation_timestamp, pod.status.start_time
         return cls(
             namespace=meta.namespace,
             name=meta.name,
@@ -257,6 +259,7 @@ class PodFacts:
             images=_images(spec),
             n_containers=len(spec.init_containers or ()) + len(spec.containers or ()),
             owner=controller_of(meta),
+            created_at_s=0.0 if created is None else created.timestamp(),
             start_time_s=0.0 if started is None else started.timestamp(),
             may_preempt=spec.preemption_policy != "Never",
             nominated_node_name=pod.status.nominated_node_name or "",

@@ -221,16 +221,19 @@ def test_a_late_member_joins():
 
 
 @pytest.mark.parametrize(
-    ("started_s", "is_half"), [(990.0, True), (100.0, False)], ids=["fresh", "old"]
+    ("started_s", "created_s", "is_half"),
+    [(990.0, 980.0, True), (100.0, 90.0, True), (100.0, 500.0, False)],
+    ids=["just begun", "begun long ago", "one that died is replaced"],
 )
-def test_what_a_restart_finds_half_placed_is_completed_or_taken_away(started_s, is_half):
+def test_what_a_restart_finds_half_placed_is_completed_or_taken_away(started_s, created_s, is_half):
     engine = make_engine("n1")
-    [first, second] = make_members(2, size=2, cpu_milli=3000)
+    [first] = make_members(1, size=2, cpu_milli=3000)
+    [second] = make_members(1, size=2, cpu_milli=3000, start=2, created_at_s=created_s)
     there = on_node(first, "n1", start_time_s=started_s)
 
     feed(engine, seen(there, second), now_s=1000.0)
 
-    # Had it never been whole, it would not have been there for long.
+    assert evicted(decide(engine, now_s=1040.0)) == []
     assert evicted(decide(engine, now_s=1100.0)) == (["train-1"] if is_half else [])
 
 
