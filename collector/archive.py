@@ -19,6 +19,7 @@ _GRACE_S: Final = 120.0
 _SLICE_MS: Final = 30_000
 """Samples of so many milliseconds are deleted in one transaction."""
 _ROWS_A_BATCH: Final = 500
+_ROWS_READ: Final = 5_000
 _ROLLUP_FIELDS: Final = tuple(column.name for column in ROLLUPS.columns if not column.primary_key)
 _ROLLUP_COLUMNS: Final = (ROLLUPS.c.start_s, *(ROLLUPS.c[name] for name in _ROLLUP_FIELDS))
 
@@ -144,22 +145,26 @@ class Archive:
         return None if at_ms is None else int(at_ms) // 1000 // ROLLUP_S * ROLLUP_S
 
     def _roll_up_window(self, start_s: int) -> None:
+        samples = (
+            select(
+                SERIES.c.subject,
+                SERIES.c.id,
+                SERIES.c.workload_id,
+                SAMPLES.c.cpu_milli,
+                SAMPLES.c.memory_bytes,
+            )
+            .join(SERIES, SERIES.c.id == SAMPLES.c.series_id)
+            .where(
+                SAMPLES.c.at_ms >= start_s * 1000,
+                SAMPLES.c.at_ms < (start_s + ROLLUP_S) * 1000,
+            )
+            # All samples of a large cluster's window at once would take 100 MB.
+            .execution_options(yield_per=_ROWS_READ)
+        )
         windows: dict[int, Window] = {}
         with self._database.reading() as connection:
-            # One after another: all samples of a large cluster's window would take 100 MB.
             for subject, series_id, workload_id, cpu_milli, memory_bytes in connection.execute(
-                select(
-                    SERIES.c.subject,
-                    SERIES.c.id,
-                    SERIES.c.workload_id,
-                    SAMPLES.c.cpu_milli,
-                    SAMPLES.c.memory_bytes,
-                )
-                .join(SERIES, SERIES.c.id == SAMPLES.c.series_id)
-                .where(
-                    SAMPLES.c.at_ms >= start_s * 1000,
-                    SAMPLES.c.at_ms < (start_s + ROLLUP_S) * 1000,
-                )
+                samples
             ):
                 owner = workload_id if subject == Subject.POD else series_id
                 if owner is None:
