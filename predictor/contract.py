@@ -101,6 +101,8 @@ class NodePrediction(Answer, frozen=True, kw_only=True, omit_defaults=True):
     """0–100."""
     contributions: dict[str, float] | None = None
     """With ``?explain=true``: what each feature adds to the score; sums up to it."""
+    summary: str | None = None
+    """With ``?explain=true``: how the node would fare and has fared, in plain words."""
 
 
 class PredictResponse(Answer, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ class ExplainQuery(Query, frozen=True, kw_only=True):
     """What to tell beside the prediction."""
 
     explain: bool = False
-    """Whether to say what each feature adds to each score."""
+    """Whether to say what each feature adds to each score, and what it is about in words."""
 
 
 OPERATIONS: Final = (

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,7 @@ from predictor.contract import (
     BatchRequest,
     BatchResponse,
     ClusterSummary,
+    NodePrediction,
     PodRequirements,
     PredictRequest,
     PredictResponse,
@@ -27,6 +29,7 @@ from predictor.registry import Registry
 from predictor.requirements import pod_requests
 from predictor.scoring import Weights
 from predictor.snapshots import ClusterView, NoSnapshotError, Snapshots
+from predictor.summary import summaries
 
 _NO_READY_NODE = "No ready node"
 _NONE_READY = "none of the nodes is ready and schedulable now"
@@ -73,6 +76,8 @@ class Predictions:
         [rating] = self._rate([shape], view=view, index=index, model=model)
         order = rating.best_first()
         nodes = node_predictions(rating, order=order, model=model, explain=explain)
+        if explain:
+            nodes = _summarized(nodes, view=view, shape=shape)
         stored = _stored(rating, made_at_s=view.snapshot.at_s)
         self._remember([stored], model=model)
         return PredictResponse(
@@ -195,6 +200,17 @@ def _known(candidates: list[str], *, view: ClusterView) -> NDArray[np.intp]:
     if not known:
         return _named(candidates, view=view)
     return _named(known, view=view)
+
+
+def _summarized(
+    nodes: list[NodePrediction], *, view: ClusterView, shape: PodShape
+) -> list[NodePrediction]:
+    states = [view.snapshot.nodes[view.position[node.node_name]] for node in nodes]
+    said = summaries(states, cpu_milli=shape.cpu_milli, memory_bytes=shape.memory_bytes)
+    return [
+        msgspec.structs.replace(node, summary=summary)
+        for node, summary in zip(nodes, said, strict=True)
+    ]
 
 
 def _stored(rating: Rating, *, made_at_s: float) -> StoredPrediction:

@@ -161,6 +161,9 @@ def test_explains_each_score_on_request(predictor):
 
     for node in answer["node_predictions"]:
         assert round(sum(node["contributions"].values())) == node["score"]
+    assert answer["node_predictions"][0]["summary"] == (
+        "n1: CPU 38 % used after placement, no placement seen yet"
+    )
     assert answer["confidence"] == pytest.approx(
         sum(answer["node_predictions"][0]["contributions"].values()) / 100
     )
