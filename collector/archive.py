@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, Row, Select, Table, bindparam, delete
 from collector.database import Database
 from collector.history import HOUR_S, Subject
 from collector.schema import PLACEMENTS, ROLLUPS, SAMPLES, SERIES, TALLIES
-from collector.windows import ROLLUP_S, Rollup, Window, decode_buckets, encode_buckets
+from collector.windows import ROLLUP_S, Rollup, Window, decode_all_buckets, encode_buckets
 
 _GRACE_S: Final = 120.0
 """How late a sample may come and still be part of its rollup, in seconds."""
@@ -191,8 +191,11 @@ class Archive:
                 )
                 .order_by(ROLLUPS.c.start_s)
             ).all()
-        for window_s, n, *fields in rows:
-            yield window_s, _rollup(n, *fields[:4]), _rollup(n, *fields[4:])
+        packed = [data for row in rows for data in (row.cpu_buckets, row.memory_buckets)]
+        buckets = iter(decode_all_buckets(packed))
+        for window_s, n, cpu_mean, cpu_max, cpu_m2, _, mean, largest, m2, _ in rows:
+            cpu = Rollup(n, cpu_mean, cpu_max, cpu_m2, next(buckets))
+            yield window_s, cpu, Rollup(n, mean, largest, m2, next(buckets))
 
     def _raw(self, series_id: int, *, start_s: float, end_s: float) -> Iterator[Row[int, int, int]]:
         with self._database.reading() as connection:
@@ -256,7 +259,3 @@ def _row(series_id: int, start_s: int, window: Window) -> dict[str, Any]:
         "memory_m2": memory.m2,
         "memory_buckets": encode_buckets(memory.buckets),
     }
-
-
-def _rollup(n: int, mean: float, largest: int, m2: float, buckets: bytes) -> Rollup:
-    return Rollup(n, mean, largest, m2, decode_buckets(buckets))
