@@ -336,6 +336,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="to train on; 0: leave that out")
     asked = parser.parse_args()
     print(f"# {describe()}")
+    print(f"# load average before: {os.getloadavg()[0]:.1f}; what else runs shows in every p99")
     dice = random.Random(1)
     state = make_snapshot(*(node(f"n{i}", dice) for i in range(N_BATCH_NODES)))
     first = placements(1, n=N_FIRST_ROWS)
