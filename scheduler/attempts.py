@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from scheduler.cache import ClusterCache
 from scheduler.errors import PluginError
 from scheduler.events import Action, Evict, Record, ReportFailure
+from scheduler.framework.blame import blaming_plugins
 from scheduler.framework.interface import ClusterEvent, FailedSearch, PostFilterResult
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
@@ -70,10 +71,10 @@ class Attempts:
         try:
             outcome = self.run_cycle(queued, now_s=now_s)
             refused = self.assume(queued, outcome, now_s=now_s)
+            if outcome.decision.node is None:
+                return self.make_room(queued, outcome, now_s=now_s)
         except PluginError as error:
             return self.fail([queued], error, now_s=now_s)
-        if outcome.decision.node is None:
-            return self.make_room(queued, outcome, now_s=now_s)
         if refused is not None:
             return self._refuse(queued, outcome, refused, now_s=now_s)
         self.desk.nominations.remove(queued.pod.uid)
@@ -96,9 +97,10 @@ class Attempts:
         """Look for a node, and find out why there is none.
 
         Raises:
-            PluginError: A plugin broke its contract.
+            PluginError: A plugin broke its contract, or failed.
         """
-        return run_cycle(self.cycle(queued.pod.scheduler_name), queued=queued, now_s=now_s)
+        with blaming_plugins():
+            return run_cycle(self.cycle(queued.pod.scheduler_name), queued=queued, now_s=now_s)
 
     def assume(
         self, queued: QueuedPod, outcome: Outcome, *, now_s: float
@@ -147,7 +149,11 @@ class Attempts:
     # --------------------------------------------------------------------------------- preemption
 
     def make_room(self, queued: QueuedPod, outcome: Outcome, *, now_s: float) -> list[Action]:
-        """Ask the PostFilter plugins, and say what came of it."""
+        """Ask the PostFilter plugins, and say what came of it.
+
+        Raises:
+            PluginError: One of them failed; nothing was changed.
+        """
         pod, decision = self.desk.gangs.as_member(queued.pod), outcome.decision
         rejectors, nominated, evictions = outcome.found.rejectors, None, list[Action]()
         result = self.post_filter(pod, outcome)
@@ -168,7 +174,11 @@ class Attempts:
         return [Record(decision), *evictions, report(pod, decision.message, nominated)]
 
     def post_filter(self, pod: PodFacts, outcome: Outcome) -> PostFilterResult | None:
-        """Ask the PostFilter plugins; ``None`` if there is none, or too many are asked to go."""
+        """Ask the PostFilter plugins; ``None`` if there is none, or too many are asked to go.
+
+        Raises:
+            PluginError: One of them failed.
+        """
         desk = self.desk
         if len(desk.evicting) >= desk.max_evicting:
             return None
@@ -180,7 +190,8 @@ class Attempts:
             signature=outcome.signature,
         )
         profile = desk.profiles[pod.scheduler_name]
-        return run_post_filters(profile, state=outcome.state, pod=pod, search=search)
+        with blaming_plugins():
+            return run_post_filters(profile, state=outcome.state, pod=pod, search=search)
 
     def preempt(self, room: Room, now_s: float) -> list[Action]:
         """Nominate a pod, and ask to go who is in its way, or was promised its room for less."""

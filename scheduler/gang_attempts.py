@@ -123,7 +123,10 @@ class GangAttempts:
         for queued, outcome in placed:
             actions += [Record(outcome.decision), *self._single.go_on(queued, now_s=now_s)]
         for queued, outcome in failed:
-            actions += self._single.make_room(queued, outcome, now_s=now_s)
+            try:
+                actions += self._single.make_room(queued, outcome, now_s=now_s)
+            except PluginError as error:
+                actions += self._single.fail([queued], error, now_s=now_s)
         return actions
 
     def _give_up(

@@ -320,9 +320,10 @@ def annotated_priority(annotations: Mapping[str, str]) -> int | None:
 def annotated_size(annotations: Mapping[str, str]) -> int | None:
     """Read the gang's size; one that is no positive number counts as absent."""
     try:
-        return max(1, int(annotations.get(POD_GROUP_SIZE, "")))
+        size = int(annotations.get(POD_GROUP_SIZE, ""))
     except ValueError:
         return None
+    return size if size > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from scheduler.errors import PluginError
 from scheduler.framework.columns import Rows
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult, Refusal, Rejection
@@ -187,6 +188,8 @@ class FilterRun:
                 else:
                     found = plugin.filter(self._state, pod=self._pod, snapshot=snapshot)
                 if found is not None:
+                    if found.codes.shape != (snapshot.n_nodes,):
+                        raise PluginError(f"{plugin.name}: not one verdict for each node")
                     verdicts.add(plugin.name, codes=found.codes, reasons=list(found.reasons))
 
 
@@ -310,6 +313,8 @@ def run_scores(
             columns[plugin.name] = known[plugin.name]
         elif plugin.name not in skipped:
             raw = plugin.score(state, pod=pod, snapshot=snapshot)
+            if raw.shape != feasible.shape:
+                raise PluginError(f"{plugin.name}: not one score for each node")
             scores = normalized(plugin, raw if is_everywhere else raw[rows])
             weighted = scores * profile.weights[plugin.name]
             totals += weighted

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from kube.objects import Toleration
+from scheduler.engine import Engine, EngineSettings
 from scheduler.events import (
     AskPrediction,
     Bind,
@@ -20,6 +22,8 @@ from scheduler.events import (
     ReportFailure,
     ReportScheduled,
 )
+from scheduler.framework.interface import FilterPlugin, PluginArgs, ScorePlugin
+from scheduler.framework.status import Verdicts
 from scheduler.model import Taint
 from scheduler.plugins.defaults import built_in_configuration
 from scheduler.predictions import PredictionSettings
@@ -33,6 +37,7 @@ from tests.unit.scheduler.worlds import (
     make_engine,
     make_facts,
     make_pending,
+    make_profile,
     placements,
 )
 
@@ -489,3 +494,44 @@ def test_the_room_promised_to_a_pod_that_is_gone_is_others_at_once():
     feed(engine, [PodGone(urgent.key, urgent.uid)], now_s=0.5)
 
     assert placements(decide(engine, now_s=3.0)) == {"other": "n1"}
+
+
+class Stumbles(FilterPlugin, ScorePlugin):
+    """A plugin of others that some pods are too much for."""
+
+    name = "Stumbles"
+
+    def filter(self, state, *, pod, snapshot):
+        if pod.name == "too-odd":
+            raise RuntimeError("cannot read this pod")
+        n_nodes = snapshot.n_nodes - (pod.name == "too-short")
+        return Verdicts(np.zeros(n_nodes, dtype=np.uint8), ())
+
+    def score(self, state, *, pod, snapshot):
+        return np.array([{"too-odd": 1}[pod.name]] if pod.name == "too-rare" else [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("too-odd", "Stumbles failed: RuntimeError('cannot read this pod')"),
+        ("too-short", "Stumbles: not one verdict for each node"),
+        ("too-rare", "Stumbles failed: KeyError('too-rare')"),
+    ],
+)
+def test_a_pod_that_a_plugin_stumbles_over_stops_nobody_else(name, why):
+    profile = make_profile()
+    stumbles = Stumbles(PluginArgs())
+    profile = replace(
+        profile,
+        filter=(*profile.filter, stumbles),
+        score=(*profile.score, stumbles),
+        weights={**profile.weights, "Stumbles": 1},
+    )
+    engine = Engine({"ai-scheduler": profile}, settings=EngineSettings())
+
+    pods = seen(make_pending(name, priority=9), make_pending("web-1"))
+    actions = feed(engine, [NodeSeen(make_facts("n1")), NodeSeen(make_facts("n2")), *pods])
+
+    assert set(placements(actions)) == {"web-1"}
+    assert [(f.reason, f.message) for f in failures(actions)] == [("SchedulerError", why)]
