@@ -42,6 +42,8 @@ _MAINTENANCE_S: Final = 60.0
 _QUIET_S: Final = 95.0
 """API servers say something on every watch about once a minute; after 90 s of silence the informer
 looks for itself."""
+_PATIENCE_S: Final = 0.01
+"""How long to wait for a newer snapshot, where there is one to give."""
 _MAX_WORKLOADS: Final = 5_000
 """A snapshot lists no more, those heard of last: every job and bare pod is a workload of its own,
 and most are never heard of again."""
@@ -196,7 +198,20 @@ class Collector:
         return ailments
 
     def snapshot(self) -> EncodedSnapshot:
-        """Give the present as the predictor needs it, made anew if anything changed."""
+        """Give the present as the predictor needs it, made anew if anything changed.
+
+        While a round of samples is being taken in, the one from before it is given.
+        """
+        last = self._snapshot
+        is_free = self._lock.acquire(timeout=-1.0 if last is None else _PATIENCE_S)
+        if last is not None and not is_free:
+            return last
+        try:
+            return self._newest_snapshot()
+        finally:
+            self._lock.release()
+
+    def _newest_snapshot(self) -> EncodedSnapshot:
         with self._lock:
             view, history = self._tracker.view, self._tracker.history
             if self._snapshot is not None and self._snapshot.version == view.version:
@@ -277,7 +292,7 @@ class Collector:
         with self.telemetry.poll_duration.time():
             self._look()
             # A round changes every node: whoever asks next should not have to wait for that.
-            self.snapshot()
+            self._newest_snapshot()
             self._flush()
 
     def _look(self) -> None:
