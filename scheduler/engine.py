@@ -10,6 +10,7 @@ All nodes are looked at for every pod, so ``percentageOfNodesToScore`` has no ef
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from scheduler.attempts import Attempts, Desk
 from scheduler.cache import ClusterCache, pod_change
@@ -30,6 +31,7 @@ from scheduler.events import (
     Predicted,
     PredictionFailed,
     PredictionWanted,
+    ReportFailure,
     Tick,
     WriteFailed,
     Written,
@@ -46,6 +48,9 @@ from scheduler.plugins.prediction import NodePrediction
 from scheduler.predictions import PredictionBook, PredictionSettings
 from scheduler.queue import Pool, QueuedPod, QueueSettings, SchedulingQueue
 from scheduler.selection import Cycle
+
+_PATIENCE_S: Final = 5.0
+"""Members of a gang come one after another; only after this is one missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,8 @@ class Engine:
         self._evicting: set[str] = set()
         """Pods that we have asked to go, and that are still there."""
         self._asking: set[Shape] = set()
+        self._short: dict[str, float] = {}
+        """Gangs that lack members, and when to say so."""
         self._gangs = GangBook(self._cache.snapshot.objects)
         # All profiles have the same queueSort plugin, for there is one queue.
         self._order = next(iter(profiles.values())).queue_sort
@@ -298,7 +305,9 @@ class Engine:
             self._queue.wake(change, now_s=now_s)
 
     def _reconsider(self, gang: Gang, now_s: float) -> None:
+        self._short.pop(gang.key, None)
         if not self._gangs.has_quorum(gang):
+            self._short[gang.key] = now_s + _PATIENCE_S
             for uid in gang.pending:
                 self._end_promise(uid, now_s)
         self._queue.reconsider([pod.key for pod in gang.pending.values()], now_s=now_s)
@@ -347,6 +356,7 @@ class Engine:
     def _tick(self, now_s: float) -> list[Action]:
         self._queue.flush(now_s=now_s)
         actions = [*self._placer.advance(now_s=now_s), *self._disband(now_s)]
+        actions += self._tell_short(now_s)
         for _ in range(self._settings.max_cycles_per_tick):
             queued = self._queue.peek()
             if queued is None or self.n_binding >= self._settings.max_binding:
@@ -376,6 +386,17 @@ class Engine:
                 self._cache.mark_preempted(member.uid, is_preempted=True)
                 self._on_gang(self._gangs.forget(member.uid), now_s)
                 actions.append(Evict.incomplete(member, gang=gang.key))
+        return actions
+
+    def _tell_short(self, now_s: float) -> list[Action]:
+        """Say on pods, once they have waited a moment, that their gang is not all there."""
+        actions: list[Action] = []
+        for key in [key for key, due_s in self._short.items() if due_s <= now_s]:
+            del self._short[key]
+            gang = self._gangs.named(key)
+            why = "" if gang is None else self._gangs.why_short(gang)
+            if gang is not None and why:
+                actions += [ReportFailure(p, "Unschedulable", why) for p in gang.pending.values()]
         return actions
 
     def _ask(self, wanted: Iterable[Shape], now_s: float) -> list[Action]:

@@ -145,6 +145,15 @@ class GangBook:
             return False
         return len(gang.pending) - len(gang.coming) >= self.n_missing(gang)
 
+    def why_short(self, gang: Gang) -> str:
+        """Say what an attempt waits for; empty if for nothing."""
+        if self._awaits_group(gang):
+            return f"gang {gang.key}: its PodGroup is not there"
+        if self.has_quorum(gang):
+            return ""
+        n_known, n_needed = len(gang.pending) + len(gang.placed), self.min_members(gang)
+        return f"gang {gang.key}: {n_known} of {n_needed} members are there"
+
     def _awaits_group(self, gang: Gang) -> bool:
         """Tell whether only a PodGroup that is not there (yet) could say how many are needed."""
         if gang.has_run or self._objects.find(PodGroup, gang.key) is not None:

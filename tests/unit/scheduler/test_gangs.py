@@ -96,6 +96,19 @@ def test_a_gang_waits_until_enough_of_it_are_known():
     assert len(placements(last)) == 4
 
 
+def test_a_gang_that_stays_short_of_members_says_so():
+    engine = make_engine("n1", "n2")
+
+    at_first = feed(engine, seen(*make_members(3, size=4)))
+    soon = decide(engine, now_s=6.0)
+
+    assert at_first == []
+    assert {(a.pod.name, a.message) for a in soon} == {
+        (f"train-{i}", "gang default/train: 3 of 4 members are there") for i in (1, 2, 3)
+    }
+    assert decide(engine, now_s=600.0) == []
+
+
 def test_a_pod_group_says_how_many_are_needed():
     engine = make_engine("n1")
     group = PodGroup(
