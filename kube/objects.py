@@ -428,7 +428,6 @@ class NodeStatus(Struct, frozen=True):
     allocatable: dict[str, str] | None = None
     conditions: list[Condition] | None = None
     images: list[NodeImage] | None = None
-    declared_features: list[str] | None = None
 
     @property
     def allocatable_amounts(self) -> dict[str, int]:

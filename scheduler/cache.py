@@ -204,6 +204,4 @@ def _changes(before: NodeFacts, after: NodeFacts) -> ClusterEvent:
         before.is_unschedulable and not after.is_unschedulable
     ):
         event |= ClusterEvent.NODE_TAINT
-    if before.declared_features != after.declared_features:
-        event |= ClusterEvent.NODE_DECLARED_FEATURE
     return event

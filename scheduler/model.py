@@ -121,7 +121,6 @@ class NodeFacts:
     is_unschedulable: bool = False
     images: Mapping[str, int] = field(default_factory=dict)
     """Bytes by name, of the images that the node holds."""
-    declared_features: frozenset[str] = frozenset()
 
     @classmethod
     def from_node(cls, node: Node) -> "NodeFacts":
@@ -142,7 +141,6 @@ class NodeFacts:
                 for image in node.status.images or []
                 for name in image.names or []
             },
-            declared_features=frozenset(node.status.declared_features or ()),
         )
 
 

@@ -40,7 +40,6 @@ class ClusterEvent(Flag):
     NODE_LABEL = auto()
     NODE_TAINT = auto()
     """Taints changed, or a node was uncordoned."""
-    NODE_DECLARED_FEATURE = auto()
     ASSIGNED_POD_ADD = auto()
     ASSIGNED_POD_LABEL = auto()
     ASSIGNED_POD_SCALE_DOWN = auto()
