@@ -193,6 +193,13 @@ class Attempts:
         with blaming_plugins():
             return run_post_filters(profile, state=outcome.state, pod=pod, search=search)
 
+    def take_for_gone(self, pod: PodFacts, *, now_s: float) -> None:
+        """Count a pod that is asked to go as one that is going, and no longer in its gang."""
+        desk = self.desk
+        desk.evicting.add(pod.uid)
+        desk.cache.mark_preempted(pod.uid, is_preempted=True)
+        desk.on_gang(desk.gangs.forget(pod.uid), now_s)
+
     def preempt(self, room: Room, now_s: float) -> list[Action]:
         """Nominate a pod, and ask to go who is in its way, or was promised its room for less."""
         desk, actions = self.desk, list[Action]()
@@ -208,9 +215,7 @@ class Attempts:
                     victim.uid, plugin=DefaultPreemption.name, reason="preempted", now_s=now_s
                 )
             elif victim.uid not in desk.evicting:
-                desk.evicting.add(victim.uid)
-                desk.cache.mark_preempted(victim.uid, is_preempted=True)
-                desk.on_gang(desk.gangs.forget(victim.uid), now_s)
+                self.take_for_gone(victim, now_s=now_s)
                 actions.append(Evict.preempted(victim, by=room.pod, node=room.node))
         return actions
 

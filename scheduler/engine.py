@@ -382,9 +382,7 @@ class Engine:
         actions: list[Action] = []
         for gang in self._gangs.overdue(now_s=now_s):
             for member in list(gang.placed.values()):
-                self._evicting.add(member.uid)
-                self._cache.mark_preempted(member.uid, is_preempted=True)
-                self._on_gang(self._gangs.forget(member.uid), now_s)
+                self._attempts.take_for_gone(member, now_s=now_s)
                 actions.append(Evict.incomplete(member, gang=gang.key))
         return actions
 

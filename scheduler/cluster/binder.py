@@ -19,8 +19,9 @@ from kube.errors import (
     UnavailableError,
 )
 from kube.objects import Pod
+from scheduler.cluster.watches import pod_path
 from scheduler.events import Bind, BindFailed, BindSucceeded, Event
-from scheduler.model import PREDICTION_ANNOTATION, PodFacts
+from scheduler.model import PREDICTION_ANNOTATION
 
 MAX_ATTEMPTS: Final = 5
 
@@ -109,9 +110,9 @@ class Binder:
         """
         uid = action.pod.uid
         try:
-            self._client.post(f"{_path(action.pod)}/binding", body=_binding(action))
+            self._client.post(f"{pod_path(action.pod)}/binding", body=_binding(action))
         except ConflictError as conflict:
-            pod = self._client.get_object(_path(action.pod), Pod)
+            pod = self._client.get_object(pod_path(action.pod), Pod)
             is_ours = pod.metadata.uid == uid
             if is_ours and not pod.spec.node_name:
                 if pod.metadata.deletion_timestamp is not None:
@@ -120,10 +121,6 @@ class Binder:
             if not is_ours or pod.spec.node_name != action.node:
                 return BindFailed(uid, str(conflict), is_lost_race=True)
         return BindSucceeded(uid)
-
-
-def _path(pod: PodFacts) -> str:
-    return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
 
 
 def _binding(action: Bind) -> bytes:

@@ -14,6 +14,7 @@ from kube.client import MERGE_PATCH, Client
 from kube.edge.logs import facts
 from kube.errors import KubeError, NotFoundError, ThrottledError, UnavailableError
 from kube.instants import rfc3339
+from scheduler.cluster.watches import pod_path
 from scheduler.events import Event, Evict, EvictFailed, WriteFailed, WriteFirst, Written
 from scheduler.model import PodFacts
 
@@ -86,7 +87,7 @@ class Evictor:
         }
         # The uid is a precondition: a pod that took the name meanwhile is none of ours.
         body = {"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}}
-        self._client.patch(f"{_path(pod)}/status", body=msgspec.json.encode(body))
+        self._client.patch(f"{pod_path(pod)}/status", body=msgspec.json.encode(body))
 
     def _delete(self, pod: PodFacts) -> None:
         options = {
@@ -94,7 +95,7 @@ class Evictor:
             "kind": "DeleteOptions",
             "preconditions": {"uid": pod.uid},
         }
-        self._client.delete(_path(pod), body=msgspec.json.encode(options))
+        self._client.delete(pod_path(pod), body=msgspec.json.encode(options))
 
     def _merge(self, path: str, body: Mapping[str, Any]) -> None:
         self._client.patch(path, body=msgspec.json.encode(body), content_type=MERGE_PATCH)
@@ -119,7 +120,3 @@ class Evictor:
                     raise
             else:
                 return
-
-
-def _path(pod: PodFacts) -> str:
-    return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"

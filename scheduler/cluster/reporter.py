@@ -19,6 +19,7 @@ from kube.edge.logs import facts
 from kube.errors import KubeError, NotFoundError, ThrottledError, UnavailableError
 from kube.instants import rfc3339, rfc3339_micro
 from kube.objects import Pod
+from scheduler.cluster.watches import pod_path
 from scheduler.events import Evict, ReportFailure, ReportScheduled
 from scheduler.model import PodFacts
 
@@ -168,7 +169,7 @@ class Reporter:
         status = self._news(report)
         if not status:
             return
-        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/status"
+        path = f"{pod_path(pod)}/status"
         # The uid is a precondition: a pod that took the name meanwhile is none of ours.
         body: Mapping[str, Any] = {"metadata": {"uid": pod.uid}, "status": status}
         is_written = self._attempt(

@@ -1,4 +1,4 @@
-"""What the scheduler watches besides nodes and pods, and where that is served."""
+"""Where the API server serves what the scheduler writes, and watches besides nodes and pods."""
 
 from typing import Final
 
@@ -20,6 +20,7 @@ from kube.storage import (
     StorageClass,
     VolumeAttachment,
 )
+from scheduler.model import PodFacts
 
 PATHS: Final[dict[type[KubeObject], str]] = {
     Namespace: "/api/v1/namespaces",
@@ -40,3 +41,8 @@ PATHS: Final[dict[type[KubeObject], str]] = {
 
 POD_GROUPS: Final = "/apis/scheduling.x-k8s.io/v1alpha1/podgroups"
 """Served where the PodGroup CRD is installed."""
+
+
+def pod_path(pod: PodFacts) -> str:
+    """Return where a pod is served."""
+    return f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
