@@ -1,0 +1,70 @@
+"""Numbers as a scenario file writes them: given, or drawn from a distribution.
+
+::
+
+    cpu_ratio: 0.4                                    # always
+    cpu_ratio: {uniform: [0.1, 0.7]}
+    cpu_ratio: {lognormal: {median: 0.3, sigma: 0.8, max: 4}}
+    cpu_ratio: {choice: [0.2, 0.9], weights: [4, 1]}
+"""
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+import numpy as np
+
+from kube.edge.settings import Settings
+
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class LogNormal(Settings, frozen=True):
+    """Many small ones and a heavy tail, as durations and usage are; cut off at its ends."""
+
+    median: Annotated[float, msgspec.Meta(gt=0)]
+    sigma: NotNegative
+    """Standard deviation of the logarithm."""
+    min: float = 0.0
+    max: float = 1e18
+
+
+class Distribution(Settings, frozen=True):
+    """What a number is drawn from: exactly one of ``uniform``, ``lognormal`` and ``choice``."""
+
+    uniform: tuple[float, float] | None = None
+    """Anything between two bounds, all alike."""
+    lognormal: LogNormal | None = None
+    choice: Annotated[tuple[float, ...], msgspec.Meta(min_length=1)] | None = None
+    """One of a few."""
+    weights: tuple[NotNegative, ...] | None = None
+    """How likely each choice is, in any unit; all alike if left out."""
+
+    def __post_init__(self) -> None:
+        given = [kind for kind in (self.uniform, self.lognormal, self.choice) if kind is not None]
+        if len(given) != 1:
+            raise ValueError("give one of uniform, lognormal and choice")
+        if self.uniform is not None and self.uniform[0] > self.uniform[1]:
+            raise ValueError("uniform: the lower bound stands first")
+        if self.weights is None:
+            return
+        if self.choice is None or len(self.weights) != len(self.choice) or not sum(self.weights):
+            raise ValueError("weights: one for each choice, and not all of them 0")
+
+    def draw(self, chance: np.random.Generator) -> float:
+        """Draw one."""
+        if self.uniform is not None:
+            return float(chance.uniform(*self.uniform))
+        if self.lognormal is not None:
+            p = self.lognormal
+            number = p.median * np.exp(p.sigma * chance.standard_normal())
+            return float(np.clip(number, p.min, p.max))
+        weights = None if self.weights is None else np.array(self.weights) / sum(self.weights)
+        return float(chance.choice(np.array(self.choice), p=weights))
+
+
+Draw: TypeAlias = float | Distribution
+
+
+def draw(what: Draw, chance: np.random.Generator) -> float:
+    """Draw a number; one that is given is given."""
+    return what.draw(chance) if isinstance(what, Distribution) else float(what)

@@ -1,0 +1,1 @@
+"""Experiments: scheduling policies compared on simulated clusters, in virtual time."""

@@ -1,0 +1,61 @@
+"""What one run of one policy came to."""
+
+import msgspec
+
+
+class ModelQuality(msgspec.Struct, frozen=True, kw_only=True):
+    """How well predictions told what would happen, on placements made after each was trained."""
+
+    n_rows: int
+    """Placements predicted by a served model whose outcome is known."""
+    base_rate: float
+    """The share of them that stayed healthy."""
+    auc: float | None
+    """Area under the ROC curve; ``None`` if all ended alike, as for ``enhanced_auc``."""
+    brier: float
+    """Mean squared error of the served probability."""
+    base_rate_brier: float
+    """Of always saying what was healthy before: the first baseline."""
+    enhanced_auc: float | None
+    """Of enhanced scoring read as a probability: the second baseline."""
+    enhanced_brier: float
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy on one seed, over the measured days."""
+
+    policy: str
+    seed: int
+    measured_h: float
+    n_placements: int
+    """Bindings made."""
+    n_failed_placements: int
+    """Of those, how many did not get ready and stay healthy for the observation window, by the
+    world's own account: killed, evicted, crashed, lost with their node, starved, never ready."""
+    n_oom_kills: int
+    """Containers killed for memory, by their limit or by their node."""
+    n_evictions: int
+    """Pods evicted by a kubelet for lack of memory."""
+    throttled_core_h: float
+    """Core-hours of cpu that containers wanted and did not get, by limit or by contention."""
+    pending_p50_s: float
+    """From a pod's creation to its binding; of those never bound, to the end of the run."""
+    pending_p99_s: float
+    n_never_bound: int
+    cpu_spread_ratio: float
+    """Standard deviation over nodes of cpu utilisation, 0-1, averaged over time."""
+    memory_spread_ratio: float
+    n_nodes: int
+    idle_nodes: float
+    """Nodes without any pod, averaged over time: they could be turned off."""
+    model: ModelQuality | None = None
+    """``None`` where no model served."""
+    trainings: dict[str, int] = {}
+    """How trainings ended, by result."""
+    cpu_s: float = 0.0
+    """What the run took of our processor."""
+
+    @property
+    def n_troubles(self) -> int:
+        """Failed placements, OOM kills and evictions together."""
+        return self.n_failed_placements + self.n_oom_kills + self.n_evictions
