@@ -12,6 +12,8 @@ from collector.api import make_app
 from collector.archive import Archive
 from collector.collecting import Collector
 from collector.database import StoreError, open_database
+from collector.prometheus import PrometheusApi
+from collector.prometheus_source import PrometheusSource
 from collector.settings import CollectorSettings
 from collector.sources import MetricsApi
 from collector.store import Store
@@ -52,9 +54,12 @@ def _collect(start: Start[CollectorSettings]) -> int:
     database = open_database(settings.database.url, now_text=now_text)
     metrics = settings.metrics
     client = Client(cluster, user_agent="ai-scheduler-collector")
+    prometheus = PrometheusApi(metrics.prometheus) if metrics.source == "prometheus" else None
     collector = Collector(
         client,
-        source=MetricsApi(client),
+        source=MetricsApi(client)
+        if prometheus is None
+        else PrometheusSource(prometheus, settings=metrics.prometheus, now_s=client.now_s),
         store=Store(database, first_seq=time.time_ns() // 1_000_000),
         archive=Archive(database, raw_s=metrics.raw_duration, keep_s=metrics.cache_duration),
         settings=settings,

@@ -19,12 +19,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from collector.archive import Archive
 from collector.cluster_view import ClusterView
-from collector.contract import Snapshot, cluster_state
 from collector.database import StoreError
 from collector.facts import node_facts, pod_facts
 from collector.history import History, Subject
 from collector.journal import Journal
 from collector.settings import CollectorSettings
+from collector.snapshots import snapshot_of
 from collector.sources import MetricsSource, SourceError
 from collector.store import Store
 from collector.telemetry import Telemetry
@@ -44,9 +44,6 @@ _QUIET_S: Final = 95.0
 looks for itself."""
 _PATIENCE_S: Final = 0.01
 """How long to wait for a newer snapshot, where there is one to give."""
-_MAX_WORKLOADS: Final = 5_000
-"""A snapshot lists no more, those heard of last: every job and bare pod is a workload of its own,
-and most are never heard of again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,19 +213,7 @@ class Collector:
             view, history = self._tracker.view, self._tracker.history
             if self._snapshot is not None and self._snapshot.version == view.version:
                 return self._snapshot
-            now_s = self.now_s()
-            nodes = view.node_states(now_s=now_s)
-            snapshot = Snapshot(
-                version=view.version,
-                at_s=self._changed_at_s,
-                nodes=nodes,
-                cluster=cluster_state(nodes),
-                workloads=[
-                    view.workload(key, now_s=now_s)
-                    for key in history.latest(Subject.WORKLOAD, limit=_MAX_WORKLOADS)
-                ],
-                prior_failure_rate=history.prior_failure_rate(now_s),
-            )
+            snapshot = snapshot_of(view, history, at_s=self._changed_at_s, now_s=self.now_s())
             self._snapshot = EncodedSnapshot(snapshot.version, msgspec.json.encode(snapshot))
             return self._snapshot
 

@@ -12,6 +12,8 @@ from kube.health import FailureReason
 
 STARVED_RATIO: Final = 0.98
 """CPU usage at this share of the limit, or of the node's allocatable, means throttled."""
+MAX_THROTTLED_RATIO: Final = 0.25
+"""Throttled in more of a sample's CFS periods than this: throttled, where the source tells them."""
 MAX_STARVED_SHARE: Final = 0.25
 """Throttled in more of the window's samples than this: starved."""
 MAX_TRIAL_SAMPLES: Final = 2_000
@@ -133,6 +135,8 @@ def is_throttled(sample: PodSample, *, pod: PodFacts, is_node_saturated: bool) -
     """Tell whether a pod got less CPU than it would have used, as far as a sample shows."""
     if is_node_saturated:
         return True
+    if sample.throttled_ratio is not None:
+        return sample.throttled_ratio > MAX_THROTTLED_RATIO
     limits = dict(pod.cpu_limits_milli)
     return any(
         name in limits and cpu_milli >= STARVED_RATIO * limits[name]

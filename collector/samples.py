@@ -1,5 +1,6 @@
-"""Usage samples: what ``metrics.k8s.io`` says, parsed once into integers."""
+"""Usage samples: what ``metrics.k8s.io`` or Prometheus says, parsed once into integers."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +36,8 @@ class PodSample:
     memory_bytes: int
     containers_cpu_milli: tuple[tuple[str, int], ...]
     """By container."""
+    throttled_ratio: float | None = None
+    """Share of CFS periods in which it was throttled; ``None``: the source does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,45 @@ def pod_sample(metrics: PodMetrics) -> PodSample:
         memory_bytes=sum(memory for _, _, memory in amounts),
         containers_cpu_milli=tuple((name, cpu) for name, cpu, _ in amounts),
     )
+
+
+def number_of(text: str) -> float:
+    """Read a float as Prometheus writes it.
+
+    Raises:
+        SampleError: It is no amount: negative, infinite or no number.
+    """
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise SampleError(f"malformed number: {text}") from error
+    if not 0.0 <= value < math.inf:
+        raise SampleError(f"no amount: {text}")
+    return value
+
+
+def milli_of_cores(text: str) -> int:
+    """Read cores as millicores.
+
+    Raises:
+        SampleError: It is no amount, or absurd.
+    """
+    return _bounded(1000.0 * number_of(text))
+
+
+def bytes_of(text: str) -> int:
+    """Read bytes.
+
+    Raises:
+        SampleError: It is no amount, or absurd.
+    """
+    return _bounded(number_of(text))
+
+
+def _bounded(amount: float) -> int:
+    if amount > MAX_AMOUNT:
+        raise SampleError("absurd usage")
+    return round(amount)
 
 
 def _amounts(usage: dict[str, str]) -> tuple[int, int]:

@@ -19,7 +19,7 @@ class SourceError(Exception):
 
     Args:
         message: What happened.
-        is_outage: Whether the source is out of reach, and not just without metrics.
+        is_outage: Whether the API server is out of reach, so that the watches are silent, too.
     """
 
     def __init__(self, message: str, *, is_outage: bool) -> None:

@@ -68,7 +68,10 @@ class MetricsServer:
         self._nodes = self._pods = None
 
     def exposition(self) -> str:
-        """The last scrape in Prometheus' text format, under the kubelets' names."""
+        """The last scrape in Prometheus' text format, as kubelets word it.
+
+        Like theirs, values carry the time of their measurement, which is the cluster's.
+        """
         sample = self._last
         if sample is None:
             return ""
@@ -80,13 +83,16 @@ class MetricsServer:
             if pod is not None
             for name in (sample.containers[index][1],)
         ]
+        at_ms = round(1000.0 * sample.at_s)
         lines: list[str] = []
         for name, kind, values in (
             ("node_cpu_usage_seconds_total", "counter", sample.node_cpu_core_s),
             ("node_memory_working_set_bytes", "gauge", sample.node_memory_bytes),
         ):
             lines.append(f"# TYPE {name} {kind}")
-            lines += [f"{name}{{{labels}}} {values[i]:.12g}" for i, labels in enumerate(nodes)]
+            lines += [
+                f"{name}{{{labels}}} {values[i]:.12g} {at_ms}" for i, labels in enumerate(nodes)
+            ]
         for name, kind, values in (
             ("container_cpu_usage_seconds_total", "counter", sample.container_cpu_core_s),
             ("container_memory_working_set_bytes", "gauge", sample.container_memory_bytes),
@@ -98,7 +104,7 @@ class MetricsServer:
             ),
         ):
             lines.append(f"# TYPE {name} {kind}")
-            lines += [f"{name}{{{labels}}} {values[i]:.12g}" for i, labels in containers]
+            lines += [f"{name}{{{labels}}} {values[i]:.12g} {at_ms}" for i, labels in containers]
         return "\n".join([*lines, ""])
 
     # --- details
