@@ -11,6 +11,7 @@ are drawn for it, and it is taken to have the capacity that its status names.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from kube.quantity import QuantityError, parse_milli, parse_whole
@@ -24,15 +25,17 @@ from scheduler.simulator.controllers.ownership import Ownership
 from scheduler.simulator.controllers.replicasets import ReplicaSetController
 from scheduler.simulator.controllers.volume_protection import VolumeProtectionController
 from scheduler.simulator.controllers.volumes import VolumeController
-from scheduler.simulator.hardware import NodeSpec, draw_node
+from scheduler.simulator.hardware import NodeSpec, NodeTraits, draw_node, make_node
 from scheduler.simulator.kubelet.addresses import Addresses
 from scheduler.simulator.kubelet.announcements import Announcer
 from scheduler.simulator.kubelet.nodes import NodeKubelets
 from scheduler.simulator.kubelet.pods import PodKubelets
 from scheduler.simulator.metrics import MetricsServer
+from scheduler.simulator.parameters import Physics
 from scheduler.simulator.recorder import Recorder
 from scheduler.simulator.resources import NODES, Object
 from scheduler.simulator.store import Change, Store
+from scheduler.simulator.usage import DrawnUsage, UsageModel
 from scheduler.simulator.world import World
 
 KUBELET_ANNOTATION: Final = "simulator.ai-scheduler/kubelet"
@@ -46,12 +49,22 @@ class Cluster:
     Args:
         store: The cluster's objects; its clock is the cluster's.
         seed: Decides all chance.
+        physics: The world's constants.
+        usage: Knows what pods truly use; if left out, that is drawn from their workloads' names.
     """
 
-    def __init__(self, store: Store, *, seed: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        seed: int,
+        physics: Physics = Physics(),  # noqa: B008 (frozen)
+        usage: UsageModel | None = None,
+    ) -> None:
         self._store = store
         self._seed = seed
-        self.world = World(seed=seed, start_s=store.now_s())
+        self._physics = physics
+        self.world = World(seed=seed, start_s=store.now_s(), physics=physics)
         self._specs: dict[str, NodeSpec] = {}
         self._appeared: dict[str, None] = {}
         self._vanished: dict[str, None] = {}
@@ -62,13 +75,20 @@ class Cluster:
             store, world=self.world, addresses=addresses, announcer=announcer
         )
         self._pods = PodKubelets(
-            store, world=self.world, nodes=self._specs, addresses=addresses, announcer=announcer
+            store,
+            world=self.world,
+            nodes=self._specs,
+            usage=usage or DrawnUsage(seed=seed),
+            addresses=addresses,
+            announcer=announcer,
         )
         owners = Ownership(store)
         self._controllers = (
             DeploymentController(store, owners=owners, recorder=self._recorder),
             ReplicaSetController(store, owners=owners, recorder=self._recorder),
-            NodeLifecycleController(store, with_kubelet=self._specs, recorder=self._recorder),
+            NodeLifecycleController(
+                store, with_kubelet=self._specs, recorder=self._recorder, physics=physics.nodes
+            ),
             OwnerGarbageCollector(store, owners=owners),
             PodGarbageCollector(store),
             DisruptionController(store),
@@ -76,7 +96,9 @@ class Cluster:
             VolumeController(store, recorder=self._recorder),
             VolumeProtectionController(store),
         )
-        self.metrics = MetricsServer(self.world, store=store)
+        self.metrics = MetricsServer(
+            self.world, store=store, resolution_s=physics.metrics_resolution_s
+        )
         store.on_change(self._observe)
 
     def add_node(self, spec: NodeSpec) -> None:
@@ -86,6 +108,22 @@ class Cluster:
         self._specs[spec.name] = spec
         self._nodes.add(spec, now_s=now_s)
         self._pods.resync(spec.name)
+
+    def set_node_traits(self, name: str, traits: NodeTraits) -> None:
+        """Change what a node hides, as when a disk wears out; it holds from now on.
+
+        Raises:
+            WorldError: There is no such node.
+        """
+        self.world.set_traits(name, traits)
+        self._specs[name] = replace(self._specs[name], traits=traits)
+
+    def refresh_usage(self) -> None:
+        """Ask the usage model anew for every pod on a node, as when users change their habits.
+
+        Running containers go on from what they use now; nothing restarts.
+        """
+        self._pods.refresh_usage()
 
     def step(self, now_s: float) -> None:
         """Let time pass until *now_s*, and everybody do what that calls for."""
@@ -144,13 +182,14 @@ class Cluster:
     def _spec_of(self, node: Object) -> NodeSpec:
         drawn = draw_node(node["metadata"]["name"], seed=self._seed)
         capacity = node["status"].get("capacity") or {}
-        return NodeSpec(
-            name=drawn.name,
+        spec = make_node(
+            drawn.name,
             cpu_milli=_amount(capacity, "cpu", default=drawn.cpu_milli),
             memory_bytes=_amount(capacity, "memory", default=drawn.memory_bytes),
-            max_pods=_amount(capacity, "pods", default=drawn.max_pods),
             traits=drawn.traits,
+            nodes=self._physics.nodes,
         )
+        return replace(spec, max_pods=_amount(capacity, "pods", default=spec.max_pods))
 
 
 def _amount(quantities: Object, resource: str, *, default: int) -> int:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.simulator.chance import key_of
-from scheduler.simulator.hardware import NodeSpec
-from scheduler.simulator.physics import MIN_CPU_WEIGHT, SYSTEM_MAX_RATIO, Floats, Indices
+from scheduler.simulator.hardware import NodeSpec, NodeTraits
+from scheduler.simulator.parameters import CpuPhysics, SystemPhysics
+from scheduler.simulator.physics import Floats, Indices
 
 _FIRST_SIZE = 64
 
@@ -59,6 +60,11 @@ class ContainerColumns(_Columns):
     memory_base_bytes: Floats = field(default_factory=_floats)
     memory_growth_bytes_per_s: Floats = field(default_factory=_floats)
     memory_growth_limit_bytes: Floats = field(default_factory=_floats)
+    grows_since_s: Floats = field(default_factory=_floats)
+    grown_before_bytes: Floats = field(default_factory=_floats)
+    has_series: NDArray[np.bool_] = field(default_factory=_bools)
+    series_cpu_ratio: Floats = field(default_factory=_floats)
+    series_memory_ratio: Floats = field(default_factory=_floats)
     crash_per_s: Floats = field(default_factory=_floats)
     cache_hunger: Floats = field(default_factory=_floats)
     work_left_s: Floats = field(default_factory=_floats)
@@ -66,7 +72,9 @@ class ContainerColumns(_Columns):
     cpu_milli: Floats = field(default_factory=_floats)
     memory_bytes: Floats = field(default_factory=_floats)
     throttled_ratio: Floats = field(default_factory=_floats)
-    # Counters since the container's start, as cAdvisor keeps them:
+    lacking_ratio: Floats = field(default_factory=_floats)
+    # Counters since the container's start, all but the first as cAdvisor keeps them:
+    lacking_core_s: Floats = field(default_factory=_floats)
     cpu_core_s: Floats = field(default_factory=_floats)
     cfs_periods: Floats = field(default_factory=_floats)
     cfs_throttled_periods: Floats = field(default_factory=_floats)
@@ -80,6 +88,7 @@ class NodeColumns(_Columns):
     key: NDArray[np.uint64] = field(default_factory=_keys)
     cpu_capacity_milli: Floats = field(default_factory=_floats)
     memory_capacity_bytes: Floats = field(default_factory=_floats)
+    eviction_hard_bytes: Floats = field(default_factory=_floats)
     speed: Floats = field(default_factory=_floats)
     crash_per_s: Floats = field(default_factory=_floats)
     system_cpu_milli: Floats = field(default_factory=_floats)
@@ -92,7 +101,7 @@ class NodeColumns(_Columns):
     # Counter since the node was added:
     cpu_core_s: Floats = field(default_factory=_floats)
 
-    def fill(self, index: int, spec: NodeSpec, *, seed: int) -> None:
+    def fill(self, index: int, spec: NodeSpec, *, seed: int, law: SystemPhysics) -> None:
         """Set the row of a new node, which is up."""
         self.grow(index + 1)
         traits = spec.traits
@@ -100,16 +109,21 @@ class NodeColumns(_Columns):
         self.key[index] = key_of("node usage", seed, spec.name)
         self.cpu_capacity_milli[index] = spec.cpu_milli
         self.memory_capacity_bytes[index] = spec.memory_bytes
+        self.eviction_hard_bytes[index] = spec.eviction_hard_bytes
+        self.set_traits(index, traits)
+        most = law.max_ratio
+        self.cpu_milli[index] = min(traits.system_cpu_milli, most * spec.cpu_milli)
+        self.memory_bytes[index] = min(traits.system_memory_bytes, most * spec.memory_bytes)
+
+    def set_traits(self, index: int, traits: NodeTraits) -> None:
+        """Set what a node hides; usage follows with the next tick."""
         self.speed[index] = traits.speed
         self.crash_per_s[index] = traits.container_crash_per_hour / 3600.0
         self.system_cpu_milli[index] = traits.system_cpu_milli
         self.system_memory_bytes[index] = traits.system_memory_bytes
         self.system_swing_ratio[index] = traits.system_swing_ratio
-        most = SYSTEM_MAX_RATIO
-        self.cpu_milli[index] = min(traits.system_cpu_milli, most * spec.cpu_milli)
-        self.memory_bytes[index] = min(traits.system_memory_bytes, most * spec.memory_bytes)
 
 
-def cpu_weight(cpu_request_milli: int) -> float:
+def cpu_weight(cpu_request_milli: int, *, law: CpuPhysics) -> float:
     """Say which cpu shares the kubelet gives for a request."""
-    return max(MIN_CPU_WEIGHT, cpu_request_milli * 1.024)
+    return max(law.min_shares, cpu_request_milli * law.shares_per_milli)

@@ -8,12 +8,14 @@
     cpu_ratio: {choice: [0.2, 0.9], weights: [4, 1]}
 """
 
+from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
 import msgspec
 import numpy as np
 
 from kube.edge.settings import Settings
+from scheduler.simulator.chance import generator_of
 
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -68,3 +70,57 @@ Draw: TypeAlias = float | Distribution
 def draw(what: Draw, chance: np.random.Generator) -> float:
     """Draw a number; one that is given is given."""
     return what.draw(chance) if isinstance(what, Distribution) else float(what)
+
+
+Bounds: TypeAlias = Mapping[str, tuple[float, float]]
+"""What each field of a group may be at least and at most; those not named, anything from 0."""
+
+_ANYTHING = (0.0, float("inf"))
+
+
+def draw_fields(nature: Settings, *key: object, bounds: Bounds) -> dict[str, float]:
+    """Draw each field of a group of draws, within its bounds.
+
+    Each by luck of its own, so that another distribution of one leaves the others as they were.
+
+    Args:
+        nature: A group of which all fields are draws.
+        key: The same key draws the same.
+        bounds: Where to cut off.
+    """
+    drawn = {}
+    for field in nature.__struct_fields__:
+        what = getattr(nature, field)
+        is_drawn = isinstance(what, Distribution)
+        number = what.draw(generator_of(*key, field)) if is_drawn else float(what)
+        low, high = bounds.get(field, _ANYTHING)
+        drawn[field] = min(max(number, low), high)
+    return drawn
+
+
+def check_fields(nature: Settings, *, bounds: Bounds) -> None:
+    """Refuse a group of draws of which one is meant to be what cannot be.
+
+    The tails of a log-normal are nobody's meaning; they are cut off in silence.
+
+    Args:
+        nature: A group of which all fields are draws.
+        bounds: What can be.
+
+    Raises:
+        ValueError: The message names the field.
+    """
+    for field in nature.__struct_fields__:
+        low, high = bounds.get(field, _ANYTHING)
+        for number in _named_in(getattr(nature, field)):
+            if not low <= number <= high:
+                raise ValueError(f"{field}: {number:g} is not between {low:g} and {high:g}")
+
+
+def _named_in(what: Draw) -> tuple[float, ...]:
+    """List the numbers that somebody wrote down."""
+    if not isinstance(what, Distribution):
+        return (what,)
+    if what.lognormal is not None:
+        return (what.lognormal.median,)
+    return what.uniform or what.choice or ()

@@ -7,13 +7,22 @@ that flips bits. Schedulers cannot see that; they can only see what happens to p
 from dataclasses import dataclass
 from typing import Final
 
+from kube.edge.settings import Settings
 from scheduler.simulator.chance import generator_of
+from scheduler.simulator.draws import Draw, check_fields, draw_fields
+from scheduler.simulator.parameters import NodePhysics
 
 GI: Final = 2**30
 MI: Final = 2**20
 
-EVICTION_HARD_BYTES: Final = 100 * MI
-"""The kubelet's default ``memory.available`` threshold."""
+_USUAL: Final = NodePhysics()
+_BOUNDS: Final = {
+    "speed": (0.01, 100.0),
+    "pull_bytes_per_s": (1.0, 1e15),
+    "system_cpu_ratio": (0.0, 1.0),
+    "system_memory_ratio": (0.0, 1.0),
+    "system_swing_ratio": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +54,15 @@ class NodeSpec:
     cpu_milli: int = 4000
     """Capacity, as ``memory_bytes``."""
     memory_bytes: int = 8 * GI
-    max_pods: int = 110
-    image_disk_bytes: int = 50 * GI
+    max_pods: int = _USUAL.max_pods
+    image_disk_bytes: int = _USUAL.image_disk_bytes
     """Beyond this, images that no pod uses are removed, the longest unused first."""
-    reserved_cpu_milli: int = 100
+    reserved_cpu_milli: int = _USUAL.reserved_cpu_milli
     """Kept from pods for the system, as ``reserved_memory_bytes``; capacity less this (and, for
     memory, less the eviction threshold) is allocatable."""
-    reserved_memory_bytes: int = 400 * MI
+    reserved_memory_bytes: int = _USUAL.reserved_memory_bytes
+    eviction_hard_bytes: int = _USUAL.eviction_hard_bytes
+    """The kubelet evicts when less than this is available."""
     traits: NodeTraits = NodeTraits()
 
     @property
@@ -62,7 +73,73 @@ class NodeSpec:
     @property
     def allocatable_memory_bytes(self) -> int:
         """What pods may request."""
-        return self.memory_bytes - self.reserved_memory_bytes - EVICTION_HARD_BYTES
+        return self.memory_bytes - self.reserved_memory_bytes - self.eviction_hard_bytes
+
+
+class NodeNature(Settings, frozen=True):
+    """What nodes of one make hide, each trait given or drawn; quiet unless told otherwise."""
+
+    speed: Draw = 1.0
+    """Work done per cpu second, 1 being ordinary."""
+    pull_bytes_per_s: Draw = 80e6
+    """How fast images arrive and unpack."""
+    container_crash_per_hour: Draw = 0.0
+    """Crashes of each container that are the node's fault."""
+    fail_per_hour: Draw = 0.0
+    """How often the node dies altogether."""
+    outage_s: Draw = 180.0
+    """How long it is gone then, on average, beyond the time that it takes to boot."""
+    system_cpu_milli: Draw = 100.0
+    """What runs outside of pods."""
+    system_memory_bytes: Draw = 400.0 * MI
+    """What runs outside of pods."""
+    system_cpu_ratio: Draw = 0.0
+    """What runs outside of pods besides, of the node's capacity; so does the next."""
+    system_memory_ratio: Draw = 0.0
+    system_swing_ratio: Draw = 0.1
+    """How far the system's usage swings around all that."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, bounds=_BOUNDS)
+
+    def traits(self, name: str, *, seed: int, cpu_milli: int, memory_bytes: int) -> NodeTraits:
+        """Draw a node's traits; each depends on its own distribution and on name and seed alone.
+
+        Args:
+            name: The node's.
+            seed: The same seed draws the same.
+            cpu_milli: Capacity, of which the ratios are; so is ``memory_bytes``.
+            memory_bytes: Capacity.
+        """
+        drawn = draw_fields(self, "node nature", seed, name, bounds=_BOUNDS)
+        return NodeTraits(
+            speed=drawn["speed"],
+            pull_bytes_per_s=drawn["pull_bytes_per_s"],
+            container_crash_per_hour=drawn["container_crash_per_hour"],
+            fail_per_hour=drawn["fail_per_hour"],
+            outage_s=drawn["outage_s"],
+            system_cpu_milli=drawn["system_cpu_milli"] + drawn["system_cpu_ratio"] * cpu_milli,
+            system_memory_bytes=drawn["system_memory_bytes"]
+            + drawn["system_memory_ratio"] * memory_bytes,
+            system_swing_ratio=drawn["system_swing_ratio"],
+        )
+
+
+def make_node(
+    name: str, *, cpu_milli: int, memory_bytes: int, traits: NodeTraits, nodes: NodePhysics = _USUAL
+) -> NodeSpec:
+    """Describe a node that is, but for its size and traits, as all nodes of its world are."""
+    return NodeSpec(
+        name=name,
+        cpu_milli=cpu_milli,
+        memory_bytes=memory_bytes,
+        max_pods=nodes.max_pods,
+        image_disk_bytes=nodes.image_disk_bytes,
+        reserved_cpu_milli=nodes.reserved_cpu_milli,
+        reserved_memory_bytes=nodes.reserved_memory_bytes,
+        eviction_hard_bytes=nodes.eviction_hard_bytes,
+        traits=traits,
+    )
 
 
 def draw_nodes(

@@ -1,6 +1,4 @@
-"""Every ten seconds, on all nodes at once: usage, kills, evictions, crashes, work done."""
-
-from typing import Final
+"""At every tick, on all nodes at once: usage, kills, evictions, crashes, work done."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,19 +7,13 @@ from scheduler.simulator import changes as ch
 from scheduler.simulator import physics
 from scheduler.simulator.chance import triangular, uniform
 from scheduler.simulator.columns import ContainerColumns, NodeColumns
-from scheduler.simulator.hardware import EVICTION_HARD_BYTES
-from scheduler.simulator.lifecycle import TICK_S, Lifecycle
-from scheduler.simulator.physics import SYSTEM_MAX_RATIO, Floats, Indices
+from scheduler.simulator.lifecycle import Lifecycle
+from scheduler.simulator.parameters import Physics
+from scheduler.simulator.physics import Floats, Indices
 from scheduler.simulator.runs import ContainerRun, NodeRun, PodRun
-
-PRESSURE_TRANSITION_S: Final = 300.0
-"""How long MemoryPressure stays after memory was last short."""
-CFS_PERIODS_PER_S: Final = 10.0
-STARVED_CRASH_PER_S: Final = 6.0 / 3600.0
-"""Hazard of a container that gets no cpu at all: probes and peers give up on it."""
+from scheduler.simulator.usage import SERIES_SLOT_S
 
 _CRASH, _SYSTEM_CPU, _SYSTEM_MEMORY = 11, 12, 13
-_SYSTEM_WINDOW_S: Final = 120.0
 
 
 class Housekeeping:
@@ -32,6 +24,7 @@ class Housekeeping:
         containers: Its columns.
         nodes: The nodes' columns.
         runs: The nodes, by row.
+        physics: The constants.
     """
 
     def __init__(
@@ -41,15 +34,21 @@ class Housekeeping:
         containers: ContainerColumns,
         nodes: NodeColumns,
         runs: list[NodeRun],
+        physics: Physics,
     ) -> None:
+        self.lacking_core_s = 0.0
+        """Cpu that containers wished for and did not get, all of them, since the beginning."""
+        self._law = physics
+        self._series_slot = -1
         self._lifecycle = lifecycle
         self._columns = containers
         self._nodes = nodes
         self._node_runs = runs
 
     def tick(self, now_s: float) -> None:
-        """Bring everything up to *now_s*, ten seconds after the last tick."""
+        """Bring everything up to *now_s*, a tick after the last time."""
         rows = np.flatnonzero(self._columns.is_running)
+        self._follow_series(rows, now_s=now_s)
         system_cpu, system_memory = self._system_usage(now_s)
         memory = self._use_memory(rows, now_s=now_s)
         lacking = self._use_cpu(rows, now_s=now_s, system_milli=system_cpu)
@@ -60,9 +59,20 @@ class Housekeeping:
         self._crash(rows, lacking=lacking, now_s=now_s)
         self._work(rows, now_s=now_s)
 
+    def _follow_series(self, rows: Indices, *, now_s: float) -> None:
+        slot = int(now_s // SERIES_SLOT_S)
+        if slot == self._series_slot:
+            return
+        self._series_slot = slot
+        for row in rows[self._columns.has_series[rows]]:
+            run = self._lifecycle.rows.runs[row]
+            if run is not None:
+                self._lifecycle.rows.follow_series(run, now_s=now_s)
+
     def _system_usage(self, now_s: float) -> tuple[Floats, Floats]:
         n, nodes = len(self._node_runs), self._nodes
-        window, keys = int(now_s // _SYSTEM_WINDOW_S), nodes.key[:n]
+        law = self._law.system
+        window, keys = int(now_s // law.window_s), nodes.key[:n]
         swing = nodes.system_swing_ratio[:n]
         cpu = nodes.system_cpu_milli[:n] * (
             1.0 + swing * triangular(keys, index=window, salt=_SYSTEM_CPU)
@@ -72,18 +82,25 @@ class Housekeeping:
         )
         is_up = nodes.is_up[:n].astype(np.float64)
         return (
-            is_up * np.minimum(cpu, SYSTEM_MAX_RATIO * nodes.cpu_capacity_milli[:n]),
-            is_up * np.minimum(memory, SYSTEM_MAX_RATIO * nodes.memory_capacity_bytes[:n]),
+            is_up * np.minimum(cpu, law.max_ratio * nodes.cpu_capacity_milli[:n]),
+            is_up * np.minimum(memory, law.max_ratio * nodes.memory_capacity_bytes[:n]),
         )
 
     def _use_memory(self, rows: Indices, *, now_s: float) -> Floats:
         c = self._columns
+        grown = physics.memory_growth(
+            before_bytes=c.grown_before_bytes[rows],
+            per_s=c.memory_growth_bytes_per_s[rows],
+            passed_s=now_s - c.grows_since_s[rows],
+            limit_bytes=c.memory_growth_limit_bytes[rows],
+        )
         memory = physics.memory_demand(
             now_s=now_s,
             age_s=now_s - c.started_at_s[rows],
-            base_bytes=c.memory_base_bytes[rows],
-            growth=(c.memory_growth_bytes_per_s[rows], c.memory_growth_limit_bytes[rows]),
+            base_bytes=c.memory_base_bytes[rows] * c.series_memory_ratio[rows],
+            grown_bytes=grown,
             keys=c.key[rows],
+            law=self._law.memory,
         )
         c.memory_bytes[rows] = np.minimum(memory, c.memory_limit_bytes[rows])
         return memory
@@ -94,11 +111,11 @@ class Housekeeping:
         node = c.node[rows]
         wish = physics.cpu_demand(
             now_s=now_s,
-            mean_milli=c.cpu_mean_milli[rows],
-            amplitude=c.diurnal_amplitude[rows],
-            phase_s=c.diurnal_phase_s[rows],
+            mean_milli=c.cpu_mean_milli[rows] * c.series_cpu_ratio[rows],
+            swing=(c.diurnal_amplitude[rows], c.diurnal_phase_s[rows]),
             bursts=(c.burst_ratio[rows], c.burst_factor[rows]),
             keys=c.key[rows],
+            law=self._law.cpu,
         )
         wish /= nodes.speed[node]  # a slow node needs longer for the same work
         demand = np.minimum(wish, c.cpu_limit_milli[rows])
@@ -106,9 +123,9 @@ class Housekeeping:
         granted = physics.share_cpu(
             demand, weight=c.cpu_weight[rows], node=node, free=capacity - system_milli
         )
-        passed_s = np.minimum(TICK_S, now_s - c.started_at_s[rows])
+        passed_s = np.minimum(self._law.tick_s, now_s - c.started_at_s[rows])
         throttled = 1.0 - np.divide(demand, wish, out=np.ones_like(wish), where=wish > 0)
-        periods = np.isfinite(c.cpu_limit_milli[rows]) * passed_s * CFS_PERIODS_PER_S
+        periods = np.isfinite(c.cpu_limit_milli[rows]) * passed_s * self._law.cpu.cfs_periods_per_s
         c.cpu_milli[rows] = granted
         c.throttled_ratio[rows] = throttled
         c.cpu_core_s[rows] += granted * passed_s / 1000.0
@@ -116,9 +133,14 @@ class Housekeeping:
         c.cfs_throttled_periods[rows] += periods * throttled
         used = np.minimum(capacity, system_milli + np.bincount(node, granted, minlength=n))
         nodes.cpu_milli[:n] = used
-        nodes.cpu_core_s[:n] += used * TICK_S / 1000.0
+        nodes.cpu_core_s[:n] += used * self._law.tick_s / 1000.0
         nodes.hunger[:n] = np.bincount(node, granted * c.cache_hunger[rows], minlength=n) / capacity
-        return 1.0 - np.divide(granted, wish, out=np.ones_like(wish), where=wish > 0)
+        lacking = 1.0 - np.divide(granted, wish, out=np.ones_like(wish), where=wish > 0)
+        lacking_core_s = np.maximum(0.0, wish - granted) * passed_s / 1000.0
+        c.lacking_ratio[rows] = lacking
+        c.lacking_core_s[rows] += lacking_core_s
+        self.lacking_core_s += float(lacking_core_s.sum())
+        return lacking
 
     def _kill_over_limit(self, rows: Indices, *, memory: Floats, now_s: float) -> None:
         for row in rows[memory > self._columns.memory_limit_bytes[rows]]:
@@ -151,7 +173,7 @@ class Housekeeping:
         """Let the kubelets evict one pod where memory is short, and report pressure."""
         nodes, n = self._nodes, len(self._node_runs)
         available = nodes.memory_capacity_bytes[:n] - nodes.memory_bytes[:n]
-        is_short = nodes.is_up[:n] & (available < EVICTION_HARD_BYTES)
+        is_short = nodes.is_up[:n] & (available < nodes.eviction_hard_bytes[:n])
         for row in np.flatnonzero(is_short):
             run = self._node_runs[row]
             run.short_seen_at_s = now_s
@@ -159,7 +181,7 @@ class Housekeeping:
                 self._set_pressure(run, has_memory_pressure=True, now_s=now_s)
             self._evict_one(run, now_s=now_s, available_bytes=float(available[row]))
         for run in self._node_runs:
-            is_over = now_s - run.short_seen_at_s >= PRESSURE_TRANSITION_S
+            is_over = now_s - run.short_seen_at_s >= self._law.memory.pressure_transition_s
             if run.has_memory_pressure and run.is_up and is_over:
                 self._set_pressure(run, has_memory_pressure=False, now_s=now_s)
 
@@ -194,8 +216,9 @@ class Housekeeping:
         alive = c.is_running[rows]
         starved = np.maximum(0.0, lacking - c.throttled_ratio[rows])
         hazard = c.crash_per_s[rows] + self._nodes.crash_per_s[c.node[rows]]
-        chance = physics.chance_of(hazard + STARVED_CRASH_PER_S * starved, passed_s=TICK_S)
-        strikes = uniform(c.key[rows], index=int(now_s // TICK_S), salt=_CRASH) < chance
+        tick_s, starved_per_s = self._law.tick_s, self._law.cpu.starved_crash_per_hour / 3600.0
+        chance = physics.chance_of(hazard + starved_per_s * starved, passed_s=tick_s)
+        strikes = uniform(c.key[rows], index=int(now_s // tick_s), salt=_CRASH) < chance
         for row in rows[alive & strikes]:
             self._exit(int(row), code=1, cause="crashed", now_s=now_s)
 
@@ -217,9 +240,11 @@ class Housekeeping:
             nodes.cpu_milli[node] / nodes.cpu_capacity_milli[node],
             hunger=c.cache_hunger[rows],
             neighbours=nodes.hunger[node],
+            law=self._law.cpu,
         )
         # Beyond the queueing, a throttled container does its work in the time that it gets.
-        rates: Floats = nodes.speed[node] / slower * np.maximum(0.01, 1 - c.throttled_ratio[rows])
+        least = self._law.cpu.min_work_ratio
+        rates: Floats = nodes.speed[node] / slower * np.maximum(least, 1 - c.throttled_ratio[rows])
         return rates
 
     def _running_on(self, run: NodeRun) -> list[ContainerRun]:

@@ -1,25 +1,16 @@
 """What a kubelet does with a pod: sandbox, starts, restarts, the end."""
 
-from typing import Final
-
 import numpy as np
 
 from scheduler.simulator import changes as ch
 from scheduler.simulator.columns import ContainerColumns, NodeColumns
 from scheduler.simulator.due import Due, Kind
+from scheduler.simulator.parameters import Physics
 from scheduler.simulator.physics import slow_down
-from scheduler.simulator.pulls import FIRST_BACK_OFF_S, MAX_BACK_OFF_S, Pulls
+from scheduler.simulator.pulls import Pulls
 from scheduler.simulator.rows import Rows
 from scheduler.simulator.runs import ContainerRun, NodeRun, Phase, PodRun, PodSpec
 from scheduler.simulator.timeline import Timeline
-
-TICK_S: Final = 10.0
-"""The kubelet's housekeeping interval: usage, evictions and crashes are looked at so often."""
-SANDBOX_S: Final = 1.0
-NOTICE_S: Final = 1.0
-"""How soon the kubelet sees that a container ended."""
-BACK_OFF_RESET_S: Final = 600.0
-"""A container that ran so long is forgiven its crashes."""
 
 
 class Lifecycle:
@@ -30,6 +21,7 @@ class Lifecycle:
         containers: The columns whose rows it fills and frees.
         nodes: Read for how busy and how fast a node is.
         seed: Part of every container's luck.
+        physics: The constants.
     """
 
     def __init__(
@@ -39,15 +31,17 @@ class Lifecycle:
         containers: ContainerColumns,
         nodes: NodeColumns,
         seed: int,
+        physics: Physics,
     ) -> None:
         self.pods: dict[str, PodRun] = {}
-        self.rows = Rows(containers, seed=seed)
+        self.rows = Rows(containers, seed=seed, law=physics.cpu)
         self.emitted: list[ch.Change] = []
         self.next_tick_s = 0.0
         self._timeline = timeline
         self._columns = containers
         self._nodes = nodes
-        self.pulls = Pulls(timeline, emitted=self.emitted)
+        self._cpu, self._law = physics.cpu, physics.pods
+        self.pulls = Pulls(timeline, emitted=self.emitted, physics=physics)
 
     # --- coming and going
 
@@ -56,7 +50,7 @@ class Lifecycle:
         pod = PodRun(spec, node)
         pod.containers += [self.rows.add(container, pod=pod) for container in spec.containers]
         self.pods[spec.uid] = node.pods[spec.uid] = pod
-        self._plan(now_s + SANDBOX_S, Due(Kind.SANDBOX, pod=pod, epoch=node.epoch))
+        self._plan_sandbox(pod, now_s=now_s)
 
     def forget(self, pod: PodRun) -> None:
         """Let go of a pod and its rows."""
@@ -139,7 +133,7 @@ class Lifecycle:
             if pod.is_stopping:
                 self._plan_stop(pod, now_s=now_s)
             elif not pod.has_sandbox:
-                self._plan(now_s + SANDBOX_S, Due(Kind.SANDBOX, pod=pod, epoch=node.epoch))
+                self._plan_sandbox(pod, now_s=now_s)
             else:
                 self._resume(pod, now_s=now_s)
 
@@ -202,6 +196,10 @@ class Lifecycle:
     def _plan(self, at_s: float, due: Due) -> None:
         self._timeline.push(at_s, due)
 
+    def _plan_sandbox(self, pod: PodRun, *, now_s: float) -> None:
+        due = Due(Kind.SANDBOX, pod=pod, epoch=pod.node.epoch)
+        self._plan(now_s + self._law.sandbox_s, due)
+
     def _proceed(self, pod: PodRun, *, now_s: float) -> None:
         """Prepare the next container, if it is not the turn of one that is under way."""
         if pod.is_gone or pod.is_stopping:
@@ -217,18 +215,12 @@ class Lifecycle:
                 return
 
     def _start(self, container: ContainerRun, *, now_s: float) -> None:
-        pod, row, profile = container.pod, container.row, container.spec.profile
+        pod, profile = container.pod, container.spec.profile
         if pod.is_stopping:
             return
-        columns = self._columns
         container.phase = Phase.RUNNING
         container.epoch += 1
-        columns.is_running[row] = True
-        columns.started_at_s[row] = now_s
-        columns.work_left_s[row] = profile.run_s
-        for counter in (columns.cpu_core_s, columns.cfs_periods, columns.cfs_throttled_periods):
-            counter[row] = 0.0
-        columns.cpu_milli[row] = columns.memory_bytes[row] = columns.throttled_ratio[row] = 0.0
+        self.rows.begin(container, now_s=now_s)
         self.emitted.append(
             ch.ContainerStarted(
                 at_s=now_s,
@@ -253,6 +245,7 @@ class Lifecycle:
             utilization,
             hunger=container.spec.profile.cache_hunger,
             neighbours=nodes.hunger[row : row + 1],
+            law=self._cpu,
         )
         return float(nodes.speed[row] / slower[0])
 
@@ -283,9 +276,9 @@ class Lifecycle:
 
     def _plan_restart(self, container: ContainerRun, *, now_s: float) -> None:
         # As the kubelet counts: the first restart is immediate, and a long run forgives all.
-        if now_s - container.restarted_at_s > BACK_OFF_RESET_S:
+        if now_s - container.restarted_at_s > self._law.back_off_reset_s:
             container.back_off_s = 0.0
-        wait_s = container.back_off_s
+        law, wait_s = self._law, container.back_off_s
         if wait_s:
             self.emitted.append(
                 ch.ContainerBackOff(
@@ -295,8 +288,8 @@ class Lifecycle:
                     delay_s=wait_s,
                 )
             )
-        container.back_off_s = min(max(FIRST_BACK_OFF_S, 2 * wait_s), MAX_BACK_OFF_S)
-        container.restarted_at_s = now_s + max(wait_s, NOTICE_S)
+        container.back_off_s = min(max(law.first_back_off_s, 2 * wait_s), law.max_back_off_s)
+        container.restarted_at_s = now_s + max(wait_s, law.notice_s)
         container.restart_count += 1
         container.phase = Phase.BACK_OFF
         due = Due(Kind.START, container=container, epoch=container.epoch)
@@ -325,7 +318,7 @@ class Lifecycle:
                 self.exit(container, code=255, cause="node_failed", now_s=now_s)
             elif container.phase is Phase.BACK_OFF and container.pull_back_off_s == 0:
                 due = Due(Kind.START, container=container, epoch=container.epoch)
-                self._plan(now_s + NOTICE_S, due)
+                self._plan(now_s + self._law.notice_s, due)
             elif container.phase is not Phase.DONE:
                 container.phase = Phase.WAITING
         if not pod.is_gone:

@@ -2,16 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from kube.instants import rfc3339
 from scheduler.simulator.resources import NODE_METRICS, NODES, POD_METRICS, PODS, Object
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.usage import quantity_of_bytes, quantity_of_milli
 from scheduler.simulator.world import Sample, World
-
-RESOLUTION_S: Final = 15.0
-"""Upstream's ``--metric-resolution``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +18,21 @@ class _PodName:
 
 
 class MetricsServer:
-    """Scrapes the kubelets every 15 s; publishes cpu averaged between two scrapes, and memory.
+    """Scrapes the kubelets; publishes cpu averaged between two scrapes, and memory.
 
-    So what it says is the past: up to 15 s old, plus the age of the kubelets' own measurement.
+    So what it says is the past: up to a scrape old, plus the age of the kubelets' own measurement.
     A container appears once it has been seen in two scrapes.
 
     Args:
         world: What is measured.
         store: Where the names behind uids are.
+        resolution_s: How often it scrapes, upstream's ``--metric-resolution``.
     """
 
-    def __init__(self, world: World, *, store: Store) -> None:
+    def __init__(self, world: World, *, store: Store, resolution_s: float) -> None:
         self._world = world
         self._store = store
+        self._resolution_s = resolution_s
         self._names: dict[str, _PodName] = {}
         self._before: Sample | None = None
         self._last: Sample | None = None
@@ -59,7 +57,7 @@ class MetricsServer:
         """Scrape if it is time."""
         if now_s < self._scrape_at_s:
             return
-        self._scrape_at_s = now_s + RESOLUTION_S
+        self._scrape_at_s = now_s + self._resolution_s
         sample = self._world.sample()
         if self._last is not None and sample.at_s <= self._last.at_s:
             return

@@ -1,31 +1,17 @@
-"""The laws of a node, each a pure function over columns.
+"""The laws of a node, each a pure function over columns; ``PHYSICS.md`` gives their sources.
 
 Arrays are aligned: one element a container, or one a node; ``node`` holds each container's node as
 an index. Amounts are millicores and bytes.
 """
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.simulator.chance import triangular, uniform
+from scheduler.simulator.parameters import CpuPhysics, MemoryPhysics
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-
-DAY_S: Final = 86_400.0
-BURST_WINDOW_S: Final = 300.0
-WARM_UP_S: Final = 60.0
-"""Memory fills up during this time after a start."""
-MIN_CPU_WEIGHT: Final = 2.0
-"""The least cpu shares that the kernel gives, which is also what no request gets."""
-MAX_UTILIZATION: Final = 0.95
-"""Beyond this, queues would grow without bound; the slow-down stays at that of 0.95."""
-SYSTEM_MAX_RATIO: Final = 0.9
-"""What runs outside of pods leaves at least a tenth of the node."""
-CACHE_PENALTY: Final = 0.5
-"""How much slower the hungriest container runs among nothing but hungry neighbours."""
 
 _BURST, _FAST, _SLOW, _MEMORY = 1, 2, 3, 4
 
@@ -34,26 +20,30 @@ def cpu_demand(
     *,
     now_s: float,
     mean_milli: Floats,
-    amplitude: Floats,
-    phase_s: Floats,
+    swing: tuple[Floats, Floats],
     bursts: tuple[Floats, Floats],
     keys: NDArray[np.uint64],
+    law: CpuPhysics,
 ) -> Floats:
     """Say what containers would use if nothing held them back.
 
     Args:
         now_s: The time.
         mean_milli: The mean over a day, bursts aside.
-        amplitude: Of the swing within a day, as a ratio of the mean.
-        phase_s: When in the day the swing goes upward.
+        swing: Of the swing within a day, the amplitude as a ratio of the mean, and the phase:
+            when in the day it goes upward.
         bursts: The share of windows with a burst, and the multiple used in them.
         keys: The containers' luck.
+        law: The constants.
     """
-    day = 1.0 + amplitude * np.sin((now_s - phase_s) * (2.0 * np.pi / DAY_S))
-    noise = 1.0 + 0.15 * triangular(keys, index=int(now_s // 60), salt=_SLOW)
-    noise += 0.10 * triangular(keys, index=int(now_s), salt=_FAST)
+    amplitude, phase_s = swing
+    day = 1.0 + amplitude * np.sin((now_s - phase_s) * (2.0 * np.pi / law.day_s))
+    slow = triangular(keys, index=int(now_s // law.slow_noise_window_s), salt=_SLOW)
+    noise = 1.0 + law.slow_noise_ratio * slow
+    noise += law.fast_noise_ratio * triangular(keys, index=int(now_s), salt=_FAST)
+    np.maximum(noise, 0.0, out=noise)
     burst_ratio, burst_factor = bursts
-    is_burst = uniform(keys, index=int(now_s // BURST_WINDOW_S), salt=_BURST) < burst_ratio
+    is_burst = uniform(keys, index=int(now_s // law.burst_window_s), salt=_BURST) < burst_ratio
     return mean_milli * day * noise * np.where(is_burst, burst_factor, 1.0)
 
 
@@ -62,8 +52,9 @@ def memory_demand(
     now_s: float,
     age_s: Floats,
     base_bytes: Floats,
-    growth: tuple[Floats, Floats],
+    grown_bytes: Floats,
     keys: NDArray[np.uint64],
+    law: MemoryPhysics,
 ) -> Floats:
     """Say what working sets containers would have if nothing held them back.
 
@@ -71,13 +62,26 @@ def memory_demand(
         now_s: The time.
         age_s: Since the container's start.
         base_bytes: After warming up.
-        growth: Bytes per second, and where growth ends.
+        grown_bytes: By how much they have grown since.
         keys: The containers' luck.
+        law: The constants.
     """
-    warm = 0.5 + 0.5 * np.minimum(1.0, age_s / WARM_UP_S)
-    noise = 1.0 + 0.02 * triangular(keys, index=int(now_s // 60), salt=_MEMORY)
-    per_s, limit = growth
-    return base_bytes * warm * noise + np.minimum(per_s * age_s, limit)
+    cold = law.warm_up_from_ratio
+    warm = cold + (1.0 - cold) * np.minimum(1.0, age_s / law.warm_up_s)
+    window = int(now_s // law.noise_window_s)
+    noise = 1.0 + law.noise_ratio * triangular(keys, index=window, salt=_MEMORY)
+    return base_bytes * warm * noise + grown_bytes
+
+
+def memory_growth(
+    *,
+    before_bytes: Floats | float,
+    per_s: Floats | float,
+    passed_s: Floats | float,
+    limit_bytes: Floats | float,
+) -> Floats:
+    """Say by how much memory has grown: *per_s* on top of what it was, up to a limit."""
+    return np.minimum(before_bytes + per_s * passed_s, limit_bytes)
 
 
 def share_cpu(demand: Floats, *, weight: Floats, node: Indices, free: Floats) -> Floats:
@@ -113,16 +117,19 @@ def share_cpu(demand: Floats, *, weight: Floats, node: Indices, free: Floats) ->
     return granted
 
 
-def slow_down(utilization: Floats, *, hunger: Floats | float = 0.0, neighbours: Floats) -> Floats:
+def slow_down(
+    utilization: Floats, *, hunger: Floats | float = 0.0, neighbours: Floats, law: CpuPhysics
+) -> Floats:
     """Say how many times longer work takes than on an idle node (a queue's 1/(1-u)).
 
     Args:
         utilization: Of the node's cpu, 0 to 1.
         hunger: The container's own hunger for cache, 0 to 1.
         neighbours: The neighbours' hunger, weighted by their part of the node's cpu, 0 to 1.
+        law: The constants.
     """
-    queueing = 1.0 / (1.0 - np.minimum(utilization, MAX_UTILIZATION))
-    return queueing * (1.0 + CACHE_PENALTY * hunger * neighbours)
+    queueing = 1.0 / (1.0 - np.minimum(utilization, law.max_utilization))
+    return queueing * (1.0 + law.cache_penalty_ratio * hunger * neighbours)
 
 
 def badness(memory_bytes: Floats, *, capacity_bytes: float, oom_score_adj: Floats) -> Floats:

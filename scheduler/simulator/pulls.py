@@ -1,16 +1,13 @@
 """Images: what a node must pull before a container can be created, and what it may throw away."""
 
-from typing import Final
+import numpy as np
 
 from scheduler.simulator import changes as ch
+from scheduler.simulator.chance import generator_of
 from scheduler.simulator.due import Due, Kind
+from scheduler.simulator.parameters import ImagePhysics, Physics
 from scheduler.simulator.runs import ContainerRun, NodeRun, Phase, Pull
 from scheduler.simulator.timeline import Timeline
-from scheduler.simulator.usage import draw_image_size_bytes, is_pullable
-
-CREATE_S: Final = 0.5
-FIRST_BACK_OFF_S: Final = 10.0
-MAX_BACK_OFF_S: Final = 300.0
 
 
 class Pulls:
@@ -19,9 +16,13 @@ class Pulls:
     Args:
         timeline: Where arrivals, starts and further attempts are planned.
         emitted: Where it says what happened.
+        physics: The constants.
     """
 
-    def __init__(self, timeline: Timeline[Due], *, emitted: list[ch.Change]) -> None:
+    def __init__(
+        self, timeline: Timeline[Due], *, emitted: list[ch.Change], physics: Physics
+    ) -> None:
+        self._law, self._create_s = physics.images, physics.pods.create_s
         self._timeline = timeline
         self._emitted = emitted
 
@@ -40,7 +41,8 @@ class Pulls:
             self._next(node, now_s=now_s)
             return True
         container.phase = Phase.BACK_OFF
-        wait_s = min(max(FIRST_BACK_OFF_S, 2 * container.pull_back_off_s), MAX_BACK_OFF_S)
+        law = self._law
+        wait_s = min(max(law.first_back_off_s, 2 * container.pull_back_off_s), law.max_back_off_s)
         container.pull_back_off_s = wait_s
         self._emitted.append(
             ch.ImagePullFailed(at_s=now_s, pod=uid, container=name, image=image, retry_in_s=wait_s)
@@ -56,7 +58,7 @@ class Pulls:
             return
         pull, node.pulling = node.pulling, None
         image = pull.container.spec.image
-        node.images[image] = draw_image_size_bytes(image)
+        node.images[image] = draw_image_size_bytes(image, law=self._law)
         if not pull.is_void:
             self._is_there(pull, now_s=now_s, began_s=node.pull_began_s)
         self._collect(node)
@@ -72,7 +74,8 @@ class Pulls:
                 self._is_there(pull, now_s=now_s, began_s=now_s)
                 continue
             node.pulling, node.pull_began_s = pull, now_s
-            took_s = draw_image_size_bytes(image) / node.spec.traits.pull_bytes_per_s
+            size_bytes = draw_image_size_bytes(image, law=self._law)
+            took_s = size_bytes / node.spec.traits.pull_bytes_per_s
             self._timeline.push(now_s + took_s, Due(Kind.PULLED, node=node, epoch=node.epoch))
 
     def _is_there(self, pull: Pull, *, now_s: float, began_s: float) -> None:
@@ -93,7 +96,7 @@ class Pulls:
         )
         container.phase = Phase.CREATING
         due = Due(Kind.START, container=container, epoch=container.epoch)
-        self._timeline.push(now_s + CREATE_S, due)
+        self._timeline.push(now_s + self._create_s, due)
 
     def _collect(self, node: NodeRun) -> None:
         if sum(node.images.values()) <= node.spec.image_disk_bytes:
@@ -103,3 +106,19 @@ class Pulls:
             del node.images[image]
             if sum(node.images.values()) <= node.spec.image_disk_bytes:
                 return
+
+
+def draw_image_size_bytes(image: str, *, law: ImagePhysics) -> int:
+    """Draw what an image weighs, compressed, the same for the same name."""
+    chance = generator_of("image", image)
+    size_bytes = chance.lognormal(np.log(law.median_bytes), law.size_sigma)
+    return int(np.clip(size_bytes, law.min_bytes, law.max_bytes))
+
+
+def is_pullable(image: str) -> bool:
+    """Tell whether a registry has the image: all have all, but those below ``.invalid``.
+
+    RFC 2606 reserves that name, so nobody can mean a real registry by it.
+    """
+    host = image.split("/", 1)[0].split(":", 1)[0]
+    return bool(image) and not ("/" in image and host.endswith(".invalid"))

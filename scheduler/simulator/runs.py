@@ -129,3 +129,9 @@ class NodeRun:
     has_memory_pressure: bool = False
     short_seen_at_s: float = 0.0
     n_failures: int = 0
+    failure_epoch: int = 0
+    """Counts what made the planned failure void."""
+    hazard_left: float = 0.0
+    """How much of the hazard that the next failure takes is still to be run through."""
+    hazard_at_s: float = 0.0
+    """Until when it is reckoned."""

@@ -27,10 +27,11 @@ cache_hunger            0 to 1: how much it disturbs, and is disturbed by, its n
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol, Self
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from kube.quantity import QuantityError, parse_milli, parse_whole
 from scheduler.simulator.chance import generator_of
@@ -38,8 +39,6 @@ from scheduler.simulator.chance import generator_of
 USAGE_ANNOTATION: Final = "simulator.ai-scheduler/usage"
 
 MI: Final = 2**20
-_DEFAULT_CPU_REQUEST_MILLI: Final = 100
-_DEFAULT_MEMORY_REQUEST_BYTES: Final = 64 * MI
 _NO_END: Final = float("inf")
 
 
@@ -47,11 +46,40 @@ class UsageAnnotationError(ValueError):
     """The usage annotation cannot be read; the message says why."""
 
 
+SERIES_SLOT_S: Final = 300.0
+"""How far the points of recorded usage lie apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UsageSeries:
+    """Recorded usage, by 5-minute slots; after the last slot it begins anew.
+
+    Both arrays are of shape ``(n_slots,)``, with ``n_slots`` at least 1, and are never changed, so
+    many series may share them.
+    """
+
+    cpu_ratio: NDArray[np.float32]
+    """Of the cpu request."""
+    memory_ratio: NDArray[np.float32]
+    """Of the memory request."""
+    offset_slots: int = 0
+    """The slot in which the Unix epoch lies."""
+
+    def at(self, now_s: float) -> tuple[float, float]:
+        """Tell cpu and memory, as ratios of the requests, at a time."""
+        slot = (int(now_s // SERIES_SLOT_S) + self.offset_slots) % len(self.cpu_ratio)
+        return float(self.cpu_ratio[slot]), float(self.memory_ratio[slot])
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self  # nothing in it ever changes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageProfile:
     """What one container truly uses, and how it behaves."""
 
     cpu_milli: float
+    """The mean; with a series, what its ratios are of (the request). So is ``memory_bytes``."""
     memory_bytes: float
     memory_growth_bytes_per_h: float = 0.0
     memory_growth_limit_bytes: float = _NO_END
@@ -65,6 +93,8 @@ class UsageProfile:
     run_s: float = _NO_END
     exit_code: int = 0
     cache_hunger: float = 0.0
+    series: UsageSeries | None = None
+    """Recorded usage, by which cpu and memory are multiplied."""
 
 
 _Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -145,13 +175,16 @@ class WorkloadTraits:
     stop_s: float
     crash_per_hour: float
     cache_hunger: float
+    unrequested_cpu_milli: float = 100.0
+    """What stands for the request of a container that has none; so does the next."""
+    unrequested_memory_bytes: float = 64.0 * MI
 
     def profile(
         self, *, cpu_request_milli: int | None, memory_request_bytes: int | None
     ) -> UsageProfile:
         """Say what a container with these requests uses (without a request: what is usual)."""
-        cpu_milli = cpu_request_milli or _DEFAULT_CPU_REQUEST_MILLI
-        memory_bytes = memory_request_bytes or _DEFAULT_MEMORY_REQUEST_BYTES
+        cpu_milli = cpu_request_milli or self.unrequested_cpu_milli
+        memory_bytes = memory_request_bytes or self.unrequested_memory_bytes
         return UsageProfile(
             cpu_milli=self.cpu_ratio * cpu_milli,
             memory_bytes=self.memory_ratio * memory_bytes,
@@ -210,19 +243,56 @@ def _draw_growth(chance: np.random.Generator) -> tuple[float, float]:
     return growth_per_h, _NO_END
 
 
-def draw_image_size_bytes(image: str) -> int:
-    """Draw what an image weighs, compressed: a median of 120 MB, a few of gigabytes."""
-    chance = generator_of("image", image)
-    return int(np.clip(chance.lognormal(np.log(120e6), 0.9), 5e6, 4e9))
+class UsageModel(Protocol):
+    """Knows what pods truly use, which no object of the cluster says.
 
-
-def is_pullable(image: str) -> bool:
-    """Tell whether a registry has the image: all have all, but those below ``.invalid``.
-
-    RFC 2606 reserves that name, so nobody can mean a real registry by it.
+    Its state is part of the world: it must survive ``copy.deepcopy``.
     """
-    host = image.split("/", 1)[0].split(":", 1)[0]
-    return bool(image) and not ("/" in image and host.endswith(".invalid"))
+
+    def profile(
+        self,
+        *,
+        workload: str,
+        container: str,
+        image: str,
+        cpu_request_milli: int | None,
+        memory_request_bytes: int | None,
+    ) -> UsageProfile:
+        """Say what a container uses from now on.
+
+        Args:
+            workload: Namespace and name of what the pod is a replica of, ``default/web``.
+            container: The container's name.
+            image: What it runs.
+            cpu_request_milli: ``None`` if it requests none.
+            memory_request_bytes: ``None`` if it requests none.
+        """
+
+
+class DrawnUsage:
+    """Draws each workload's nature from its name, as ``draw_traits`` does.
+
+    Args:
+        seed: The same seed draws the same.
+    """
+
+    def __init__(self, *, seed: int) -> None:
+        self._seed = seed
+
+    def profile(
+        self,
+        *,
+        workload: str,
+        container: str,
+        image: str,
+        cpu_request_milli: int | None,
+        memory_request_bytes: int | None,
+    ) -> UsageProfile:
+        """Say what a container uses."""
+        traits = draw_traits(f"{workload}/{container}/{image}", seed=self._seed)
+        return traits.profile(
+            cpu_request_milli=cpu_request_milli, memory_request_bytes=memory_request_bytes
+        )
 
 
 def quantity_of_milli(cpu_milli: float) -> str:

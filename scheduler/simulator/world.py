@@ -11,12 +11,12 @@ all drive this one class::
         ...
 
 Starts, pulls and restarts happen at their exact times; usage, kills, evictions and crashes are
-evaluated for all nodes at once every ten seconds, as the kubelet's housekeeping does.
+evaluated for all nodes at once at every tick, as the kubelet's housekeeping does.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,15 +24,14 @@ from scheduler.simulator import changes as ch
 from scheduler.simulator.chance import generator_of
 from scheduler.simulator.columns import ContainerColumns, NodeColumns
 from scheduler.simulator.due import Due, Kind
-from scheduler.simulator.hardware import NodeSpec
+from scheduler.simulator.hardware import NodeSpec, NodeTraits
 from scheduler.simulator.housekeeping import Housekeeping
-from scheduler.simulator.lifecycle import TICK_S, Lifecycle
+from scheduler.simulator.lifecycle import Lifecycle
+from scheduler.simulator.parameters import Physics
 from scheduler.simulator.physics import Floats
 from scheduler.simulator.runs import NodeRun, PodRun, PodSpec
 from scheduler.simulator.timeline import Timeline
-
-BOOT_S: Final = 30.0
-"""The shortest outage."""
+from scheduler.simulator.usage import UsageProfile
 
 
 class WorldError(ValueError):
@@ -62,6 +61,10 @@ class Sample:
     container_cpu_core_s: Floats
     container_cfs_periods: Floats
     container_cfs_throttled_periods: Floats
+    container_lacking_ratio: Floats
+    """Of the cpu that a container would use if nothing held it back, what neither its limit nor
+    its neighbours let it have; no kubelet knows this, nor the counter ``…_lacking_core_s``."""
+    container_lacking_core_s: Floats
 
 
 class World:
@@ -70,21 +73,37 @@ class World:
     Args:
         seed: Decides all chance.
         start_s: The time at the beginning, in Unix seconds.
+        physics: The constants.
     """
 
-    def __init__(self, *, seed: int, start_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        start_s: float,
+        physics: Physics = Physics(),  # noqa: B008 (frozen)
+    ) -> None:
         self.now_s = start_s
         self.seed = seed
+        self.physics = physics
         self._timeline: Timeline[Due] = Timeline()
         self._containers = ContainerColumns()
         self._columns = NodeColumns()
         self._runs: list[NodeRun] = []
         self._nodes: dict[str, NodeRun] = {}
         self._lifecycle = Lifecycle(
-            self._timeline, containers=self._containers, nodes=self._columns, seed=seed
+            self._timeline,
+            containers=self._containers,
+            nodes=self._columns,
+            seed=seed,
+            physics=physics,
         )
         self._housekeeping = Housekeeping(
-            self._lifecycle, containers=self._containers, nodes=self._columns, runs=self._runs
+            self._lifecycle,
+            containers=self._containers,
+            nodes=self._columns,
+            runs=self._runs,
+            physics=physics,
         )
         self._ticked_at_s = start_s
         self._plan_tick(start_s)
@@ -100,10 +119,23 @@ class World:
         if spec.name in self._nodes:
             raise WorldError(f"node {spec.name!r} exists")
         run = NodeRun(spec, row=len(self._runs))
-        self._columns.fill(run.row, spec, seed=self.seed)
+        self._columns.fill(run.row, spec, seed=self.seed, law=self.physics.system)
         self._runs.append(run)
         self._nodes[spec.name] = run
-        self._plan_failure(run)
+        self._draw_failure(run)
+
+    def set_traits(self, name: str, traits: NodeTraits) -> None:
+        """Change what a node hides; it holds from now on.
+
+        Raises:
+            WorldError: There is no such node.
+        """
+        run = self._node(name)
+        self._spend_hazard(run)
+        run.spec = replace(run.spec, traits=traits)
+        self._columns.set_traits(run.row, traits)
+        if run.is_up:
+            self._plan_failure(run)
 
     def remove_node(self, name: str) -> None:
         """Switch a node off for good; its pods are forgotten.
@@ -116,6 +148,7 @@ class World:
             self._lifecycle.forget(pod)
         run.is_up = run.has_memory_pressure = False
         run.epoch += 1
+        run.failure_epoch += 1
         self._columns.is_up[run.row] = False
         self._columns.cpu_milli[run.row] = self._columns.memory_bytes[run.row] = 0.0
         del self._nodes[name]
@@ -169,6 +202,17 @@ class World:
         """
         self._lifecycle.forget(self._pod(uid))
 
+    def set_profiles(self, uid: str, profiles: Mapping[str, UsageProfile]) -> None:
+        """Have a pod's containers, by name, use something else from now on, without a restart.
+
+        Raises:
+            WorldError: There is no such pod (any more).
+        """
+        for container in self._pod(uid).containers:
+            profile = profiles.get(container.spec.name)
+            if profile is not None and profile != container.spec.profile:
+                self._lifecycle.rows.set_profile(container, profile, now_s=self.now_s)
+
     def has(self, uid: str) -> bool:
         """Tell whether the pod is placed and has neither finished, been evicted nor stopped."""
         return uid in self._lifecycle.pods
@@ -211,7 +255,14 @@ class World:
             container_cpu_core_s=c.cpu_core_s[rows],
             container_cfs_periods=c.cfs_periods[rows],
             container_cfs_throttled_periods=c.cfs_throttled_periods[rows],
+            container_lacking_ratio=c.lacking_ratio[rows],
+            container_lacking_core_s=c.lacking_core_s[rows],
         )
+
+    @property
+    def lacking_core_s(self) -> float:
+        """Core-seconds that containers wished for and did not get, all since the beginning."""
+        return self._housekeeping.lacking_core_s
 
     # --- details
 
@@ -234,19 +285,21 @@ class World:
 
     def _handle_node(self, due: Due) -> None:
         run = due.node
-        if run is None or due.epoch != run.epoch:
+        if run is None:
             return
-        if due.kind is Kind.NODE_FAIL:
+        if due.kind is Kind.NODE_FAIL and due.epoch == run.failure_epoch:
             chance = generator_of("outage", self.seed, run.spec.name, run.n_failures)
-            self._fail(run, outage_s=BOOT_S + chance.exponential(run.spec.traits.outage_s))
-            return
-        self._columns.is_up[run.row] = True
-        self._lifecycle.on_node_recover(run, now_s=self.now_s)
-        self._plan_failure(run)
+            outage_s = chance.exponential(run.spec.traits.outage_s)
+            self._fail(run, outage_s=self.physics.nodes.boot_s + outage_s)
+        elif due.kind is Kind.NODE_RECOVER and due.epoch == run.epoch:
+            self._columns.is_up[run.row] = True
+            self._lifecycle.on_node_recover(run, now_s=self.now_s)
+            self._draw_failure(run)
 
     def _fail(self, run: NodeRun, *, outage_s: float) -> None:
         if run.is_up:
             run.n_failures += 1
+            run.failure_epoch += 1
             self._columns.is_up[run.row] = False
             self._lifecycle.on_node_fail(run, now_s=self.now_s)
         else:
@@ -255,16 +308,31 @@ class World:
             self.now_s + outage_s, Due(Kind.NODE_RECOVER, node=run, epoch=run.epoch)
         )
 
+    def _draw_failure(self, run: NodeRun) -> None:
+        chance = generator_of("failure", self.seed, run.spec.name, run.n_failures)
+        run.hazard_left = chance.standard_exponential()
+        self._plan_failure(run)
+
     def _plan_failure(self, run: NodeRun) -> None:
+        """Plan when the node will have run through the hazard that is left to it."""
+        run.failure_epoch += 1
+        run.hazard_at_s = self.now_s
         per_hour = run.spec.traits.fail_per_hour
         if per_hour > 0:
-            chance = generator_of("failure", self.seed, run.spec.name, run.n_failures)
-            wait_s = chance.exponential(3600.0 / per_hour)
-            self._timeline.push(self.now_s + wait_s, Due(Kind.NODE_FAIL, node=run, epoch=run.epoch))
+            wait_s = 3600.0 / per_hour * run.hazard_left
+            due = Due(Kind.NODE_FAIL, node=run, epoch=run.failure_epoch)
+            self._timeline.push(self.now_s + wait_s, due)
+
+    def _spend_hazard(self, run: NodeRun) -> None:
+        """Take off the hazard that the node has run through since its failure was planned."""
+        if run.is_up:
+            passed_h = (self.now_s - run.hazard_at_s) / 3600.0
+            run.hazard_left -= run.spec.traits.fail_per_hour * passed_h
 
     def _plan_tick(self, now_s: float) -> None:
         # On the grid, whatever the start: ticks of two worlds fall together.
-        self._lifecycle.next_tick_s = (math.floor(now_s / TICK_S) + 1) * TICK_S
+        tick_s = self.physics.tick_s
+        self._lifecycle.next_tick_s = (math.floor(now_s / tick_s) + 1) * tick_s
         self._timeline.push(self._lifecycle.next_tick_s, Due(Kind.TICK))
 
     def _node(self, name: str) -> NodeRun:

@@ -5,15 +5,12 @@ from typing import Final
 
 from kube.instants import rfc3339
 from scheduler.simulator.controllers.pods import is_over, with_condition
+from scheduler.simulator.parameters import NodePhysics
 from scheduler.simulator.pod_defaults import NOT_READY, UNREACHABLE
 from scheduler.simulator.recorder import Recorder, Source, reference_to
 from scheduler.simulator.resources import LEASES, NODES, PODS, Object
 from scheduler.simulator.store import Change, Store
 
-MONITOR_S: Final = 5.0
-"""Upstream's ``--node-monitor-period``."""
-GRACE_S: Final = 50.0
-"""Upstream's ``--node-monitor-grace-period`` (since v1.32)."""
 MEMORY_PRESSURE: Final = "node.kubernetes.io/memory-pressure"
 UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
 _MANAGED_TAINTS: Final = (NOT_READY, UNREACHABLE, MEMORY_PRESSURE, UNSCHEDULABLE)
@@ -37,12 +34,21 @@ class NodeLifecycleController:
         store: What it reads and writes.
         with_kubelet: The names of the nodes that have a kubelet; the caller keeps it current.
         recorder: Tells people.
+        physics: How often it looks, and how long a kubelet may be silent.
     """
 
-    def __init__(self, store: Store, *, with_kubelet: Container[str], recorder: Recorder) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        with_kubelet: Container[str],
+        recorder: Recorder,
+        physics: NodePhysics,
+    ) -> None:
         self._store = store
         self._with_kubelet = with_kubelet
         self._recorder = recorder
+        self._physics = physics
         self._seen_s: dict[str, float] = {}
         self._tainted_s: dict[tuple[str, str, str], float] = {}
         self._changed: dict[str, None] = {}
@@ -54,7 +60,7 @@ class NodeLifecycleController:
         changed, self._changed = self._changed, {}
         is_time = now_s >= self._monitor_at_s
         if is_time:
-            self._monitor_at_s = now_s + MONITOR_S
+            self._monitor_at_s = now_s + self._physics.monitor_s
             self._watch_heartbeats(now_s)
             changed |= dict.fromkeys(n["metadata"]["name"] for n in self._store.list(NODES))
         for name in changed:
@@ -79,7 +85,7 @@ class NodeLifecycleController:
             name = node["metadata"]["name"]
             if name not in self._with_kubelet:
                 continue
-            is_silent = now_s - self._seen_s.setdefault(name, now_s) > GRACE_S
+            is_silent = now_s - self._seen_s.setdefault(name, now_s) > self._physics.grace_s
             if is_silent and _status_of(node, "Ready") != "Unknown":
                 self._mark_unknown(node, now_s=now_s)
 

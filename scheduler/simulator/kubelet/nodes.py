@@ -14,9 +14,6 @@ from scheduler.simulator.world import World
 KUBELET_VERSION: Final = "v1.36.0"
 LEASE_NAMESPACE: Final = "kube-node-lease"
 LEASE_S: Final = 40
-RENEW_S: Final = 10.0
-STATUS_S: Final = 300.0
-"""How often an unchanged status is written anyway."""
 _MAX_IMAGES: Final = 50
 
 
@@ -35,6 +32,7 @@ class NodeKubelets:
     ) -> None:
         self._store = store
         self._world = world
+        self._physics = world.physics.nodes
         self._announcer = announcer
         self._specs: dict[str, NodeSpec] = {}
         self._addresses = addresses
@@ -52,7 +50,8 @@ class NodeKubelets:
         self._report(name, now_s=now_s)
         self._renew(name, now_s=now_s)
         # Heartbeats of many nodes are spread out, as they are in a real cluster.
-        self._renew_at_s[name] = now_s + RENEW_S * (key_of("lease", name) % 1000 + 1) / 1000
+        wait_s = self._physics.heartbeat_s
+        self._renew_at_s[name] = now_s + wait_s * (key_of("lease", name) % 1000 + 1) / 1000
         self._announcer.tell_node(name, reason="Starting", note="Starting kubelet.")
 
     def drop(self, name: str) -> None:
@@ -103,8 +102,9 @@ class NodeKubelets:
 
     def _renew(self, name: str, *, now_s: float) -> None:
         due_s = self._renew_at_s.get(name, now_s)
-        missed = max(0.0, now_s - due_s) // RENEW_S
-        self._renew_at_s[name] = due_s + RENEW_S * (missed + 1)
+        wait_s = self._physics.heartbeat_s
+        missed = max(0.0, now_s - due_s) // wait_s
+        self._renew_at_s[name] = due_s + wait_s * (missed + 1)
         spec = {
             "holderIdentity": name,
             "leaseDurationSeconds": LEASE_S,
@@ -122,7 +122,7 @@ class NodeKubelets:
         self._store.create(LEASES, {"metadata": meta, "spec": spec})
 
     def _report(self, name: str, *, now_s: float) -> None:
-        self._report_at_s[name] = now_s + STATUS_S
+        self._report_at_s[name] = now_s + self._physics.status_s
         node = self._store.find(NODES, None, name)
         if node is None:
             return

@@ -10,14 +10,13 @@ from scheduler.simulator.runs import ContainerSpec, PodSpec, Role
 from scheduler.simulator.usage import (
     USAGE_ANNOTATION,
     UsageAnnotationError,
+    UsageModel,
     UsageProfile,
     apply_annotation,
-    draw_traits,
 )
 
 _HASH_LABEL: Final = "pod-template-hash"
 _RANDOM_TAIL: Final = re.compile(r"(-[a-z0-9]{5,10})?-[a-z0-9]{5}$|-\d+$")
-_INIT_RUN_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +27,13 @@ class Placement:
     problem: str = ""
 
 
-def placement_of(pod: Object, *, seed: int) -> Placement:
+def placement_of(pod: Object, *, usage: UsageModel, init_run_s: float) -> Placement:
     """Say what a bound pod is to the world: what it requests, and what it will truly use.
 
     Args:
         pod: A complete, valid pod.
-        seed: Decides what its workload truly uses.
+        usage: Knows what its workload truly uses, unless an annotation fixes that.
+        init_run_s: Work of an init container.
     """
     meta, spec = pod["metadata"], pod["spec"]
     annotation = (meta.get("annotations") or {}).get(USAGE_ANNOTATION)
@@ -42,15 +42,19 @@ def placement_of(pod: Object, *, seed: int) -> Placement:
         problem = _problem_of(annotation)
     fixed = None if problem else annotation
     workload = workload_of(pod)
-    containers = [
-        _container(
-            each, role="sidecar" if _is_sidecar(each) else "init", workload=workload, seed=seed
-        )
-        for each in spec.get("initContainers") or ()
-    ] + [
-        _container(each, role="app", workload=workload, seed=seed, annotation=fixed)
-        for each in spec["containers"]
-    ]
+    containers = []
+    for each in spec.get("initContainers") or ():
+        profile = _profile(each, workload=workload, usage=usage)
+        if _is_sidecar(each):
+            containers.append(_container(each, role="sidecar", profile=profile))
+        else:
+            profile = _of_init(profile, run_s=init_run_s)
+            containers.append(_container(each, role="init", profile=profile))
+    for each in spec["containers"]:
+        profile = _profile(each, workload=workload, usage=usage)
+        if fixed is not None:
+            profile = apply_annotation(profile, fixed)
+        containers.append(_container(each, role="app", profile=profile))
     return Placement(
         PodSpec(
             uid=meta["uid"],
@@ -91,34 +95,36 @@ def _is_sidecar(container: Object) -> bool:
     return container.get("restartPolicy") == "Always"
 
 
-def _container(
-    container: Object, *, role: Role, workload: str, seed: int, annotation: str | None = None
-) -> ContainerSpec:
-    resources = container.get("resources") or {}
-    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-    cpu, memory = _amount(requests, "cpu"), _amount(requests, "memory")
-    image = container.get("image") or ""
-    traits = draw_traits(f"{workload}/{container['name']}/{image}", seed=seed)
-    profile = traits.profile(cpu_request_milli=cpu, memory_request_bytes=memory)
-    if role == "init":
-        profile = UsageProfile(
-            cpu_milli=profile.cpu_milli, memory_bytes=profile.memory_bytes, run_s=_INIT_RUN_S
-        )
-    if annotation is not None:
-        profile = apply_annotation(profile, annotation)
-    return ContainerSpec(
-        name=container["name"],
-        image=image,
-        profile=profile,
-        role=role,
-        cpu_request_milli=cpu or 0,
-        cpu_limit_milli=_amount(limits, "cpu"),
-        memory_request_bytes=memory or 0,
-        memory_limit_bytes=_amount(limits, "memory"),
+def _profile(container: Object, *, workload: str, usage: UsageModel) -> UsageProfile:
+    return usage.profile(
+        workload=workload,
+        container=container["name"],
+        image=container.get("image") or "",
+        cpu_request_milli=_amount(container, "requests", "cpu"),
+        memory_request_bytes=_amount(container, "requests", "memory"),
     )
 
 
-def _amount(quantities: Object, resource: str) -> int | None:
+def _of_init(profile: UsageProfile, *, run_s: float) -> UsageProfile:
+    """An init container works for a moment, without ups and downs."""
+    return UsageProfile(cpu_milli=profile.cpu_milli, memory_bytes=profile.memory_bytes, run_s=run_s)
+
+
+def _container(container: Object, *, role: Role, profile: UsageProfile) -> ContainerSpec:
+    return ContainerSpec(
+        name=container["name"],
+        image=container.get("image") or "",
+        profile=profile,
+        role=role,
+        cpu_request_milli=_amount(container, "requests", "cpu") or 0,
+        cpu_limit_milli=_amount(container, "limits", "cpu"),
+        memory_request_bytes=_amount(container, "requests", "memory") or 0,
+        memory_limit_bytes=_amount(container, "limits", "memory"),
+    )
+
+
+def _amount(container: Object, kind: str, resource: str) -> int | None:
+    quantities = (container.get("resources") or {}).get(kind) or {}
     if resource not in quantities:
         return None
     text = str(quantities[resource])

@@ -12,10 +12,11 @@ from scheduler.simulator.hardware import NodeSpec
 from scheduler.simulator.kubelet.addresses import Addresses
 from scheduler.simulator.kubelet.announcements import Announcer
 from scheduler.simulator.kubelet.mounts import mount_problem
-from scheduler.simulator.kubelet.placement import placement_of
+from scheduler.simulator.kubelet.placement import Placement, placement_of
 from scheduler.simulator.kubelet.record import ContainerRecord, PodRecord, Verdict
 from scheduler.simulator.resources import PODS, PVCS, Object
 from scheduler.simulator.store import Change, Store
+from scheduler.simulator.usage import UsageModel
 from scheduler.simulator.workqueue import WorkQueue
 from scheduler.simulator.world import World
 
@@ -30,6 +31,7 @@ class PodKubelets:
         store: What is wished for, and where they report.
         world: Where they carry it out.
         nodes: The nodes that have a kubelet, by name; the caller keeps it current.
+        usage: Knows what pods truly use.
         addresses: Where pods get theirs.
         announcer: Tells people by events.
     """
@@ -40,12 +42,14 @@ class PodKubelets:
         *,
         world: World,
         nodes: Mapping[str, NodeSpec],
+        usage: UsageModel,
         addresses: Addresses,
         announcer: Announcer,
     ) -> None:
         self._store = store
         self._world = world
         self._nodes = nodes
+        self._usage = usage
         self._addresses = addresses
         self._announcer = announcer
         self._records: dict[str, PodRecord] = {}
@@ -93,6 +97,15 @@ class PodKubelets:
         """Forget the pods of a node that is gone."""
         for record in list(self._on_node.get(node, {}).values()):
             self._drop(record)
+
+    def refresh_usage(self) -> None:
+        """Ask the usage model anew for every pod that is carried out."""
+        for record in self._records.values():
+            pod = self._store.find(PODS, record.namespace, record.name)
+            if pod is not None and self._world.has(record.uid):
+                spec = self._placement_of(pod).pod
+                profiles = {each.name: each.profile for each in spec.containers}
+                self._world.set_profiles(record.uid, profiles)
 
     # --- details
 
@@ -180,10 +193,14 @@ class PodKubelets:
             self._announcer.tell_unmounted(record, note=problem)
             return
         self._unmounted.pop(record.uid, None)
-        placement = placement_of(pod, seed=self._world.seed)
+        placement = self._placement_of(pod)
         if placement.problem:
             self._announcer.tell_bad_annotation(record, note=placement.problem)
         self._world.place(placement.pod)
+
+    def _placement_of(self, pod: Object) -> Placement:
+        init_run_s = self._world.physics.pods.init_run_s
+        return placement_of(pod, usage=self._usage, init_run_s=init_run_s)
 
     def _shortage(self, record: PodRecord) -> tuple[str, str] | None:
         """Find the first resource of which the node has too little left for the pod."""

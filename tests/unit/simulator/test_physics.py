@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from scheduler.simulator import physics
 from scheduler.simulator.chance import key_of, triangular, uniform
+from scheduler.simulator.parameters import CpuPhysics
 
 amounts = st.floats(0, 1e5)
 
@@ -65,7 +66,9 @@ def test_oom_score_adj_is_the_kubelets(qos, is_critical, requested, expected):
 
 
 def test_contention_slows_work_by_the_queueing_law_up_to_a_bound():
-    slower = physics.slow_down(np.array([0.0, 0.5, 0.9, 1.0]), neighbours=np.zeros(4))
+    slower = physics.slow_down(
+        np.array([0.0, 0.5, 0.9, 1.0]), neighbours=np.zeros(4), law=CpuPhysics()
+    )
 
     assert_allclose(slower, [1.0, 2.0, 10.0, 20.0])
 

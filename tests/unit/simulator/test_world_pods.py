@@ -3,7 +3,8 @@
 import pytest
 
 from scheduler.simulator import changes as ch
-from scheduler.simulator.usage import draw_image_size_bytes
+from scheduler.simulator.parameters import ImagePhysics
+from scheduler.simulator.pulls import draw_image_size_bytes
 from scheduler.simulator.world import WorldError
 from tests.builders import EPOCH_S
 from tests.simulator_world import (
@@ -59,7 +60,7 @@ def test_images_come_one_at_a_time_at_the_disks_pace():
         make_sim_pod(f"p{i}", make_sim_container(image=f"registry.example/{i}")) for i in range(2)
     ]
     world = make_world(*pods, traits=traits(pull_bytes_per_s=10e6))
-    sizes = [draw_image_size_bytes(f"registry.example/{i}") for i in range(2)]
+    sizes = [draw_image_size_bytes(f"registry.example/{i}", law=ImagePhysics()) for i in range(2)]
 
     first, second = only(world.advance(EPOCH_S + 3000), ch.ImagePulled)
 
@@ -83,7 +84,7 @@ def test_an_image_that_is_there_costs_nothing():
 
 def test_images_that_no_pod_uses_give_way_when_the_disk_is_full():
     images = [f"registry.example/{i}" for i in range(3)]
-    size_bytes = [draw_image_size_bytes(image) for image in images]
+    size_bytes = [draw_image_size_bytes(image, law=ImagePhysics()) for image in images]
     world = make_world(nodes=1, image_disk_bytes=size_bytes[1] + size_bytes[2])
 
     for index, image in enumerate(images):
