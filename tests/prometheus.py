@@ -70,9 +70,8 @@ def _config(scraping: Iterable[str]) -> str:
     lines = ["global: {scrape_interval: 250ms, scrape_timeout: 250ms}", "scrape_configs:"]
     for n, url in enumerate(scraping):
         host, _, path = url.removeprefix("http://").partition("/")
-        lines.append(
-            f"- {{job_name: j{n}, metrics_path: /{path}, static_configs: [{{targets: ['{host}']}}]}}"
-        )
+        targets = f"static_configs: [{{targets: ['{host}']}}]"
+        lines.append(f"- {{job_name: j{n}, metrics_path: /{path}, {targets}}}")
     return "\n".join(lines if len(lines) > 2 else lines[:1])
 
 
