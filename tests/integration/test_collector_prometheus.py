@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 def pod_using(cpu: str, *, limit: str, name: str) -> str:
-    usage = {"cpu": cpu, "memory": "100Mi", "startup_s": 1, "cpu_swing": 0, "crash_per_hour": 0}
+    usage = {"cpu": cpu, "memory": "100Mi", "startup_s": 1, "crash_per_hour": 0}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
