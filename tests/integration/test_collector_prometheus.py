@@ -109,7 +109,7 @@ def test_the_default_queries_find_nodes_and_pods_of_what_kubelets_expose(scraped
     usage = wait_for(
         scraped.fetch,
         "samples of pods that have run for a while",
-        until=lambda usage: any((pod.throttled_ratio or 0.0) > 0.5 for pod in usage.pods),
+        until=lambda usage: any(pod.cpu_milli > 450 for pod in usage.pods),
     )
 
     nodes = {node.node: node for node in usage.nodes}
@@ -117,9 +117,10 @@ def test_the_default_queries_find_nodes_and_pods_of_what_kubelets_expose(scraped
     assert usage.n_malformed == 0
     assert nodes.keys() == {"n1", "n2"}
     assert pods.keys() == {"calm", "choked"}
-    assert 0 < pods["calm"].cpu_milli < 1000
-    assert 2**20 < pods["calm"].memory_bytes < 120 * 2**20
-    assert 250 < pods["choked"].cpu_milli < 550
+    assert 100 < pods["calm"].cpu_milli < 400
+    assert pods["calm"].memory_bytes == pytest.approx(100 * 2**20, rel=0.2)
+    assert pods["choked"].cpu_milli < 550
+    assert pods["choked"].throttled_ratio > 0.25
     assert (pods["calm"].throttled_ratio or 0.0) < 0.1
     assert pods["calm"].containers_cpu_milli == (("app", pods["calm"].cpu_milli),)
 
