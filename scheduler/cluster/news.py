@@ -44,7 +44,7 @@ class News:
         """Take in a change of a node."""
         match change:
             case Added(node) | Modified(_, node):
-                self._inbox.put_news(_node_event(node))
+                self._inbox.put_news(node_event(node))
             case Deleted(node):
                 self._inbox.put_news(NodeGone(node.metadata.name))
             case Synced():
@@ -66,18 +66,19 @@ class News:
         match change:
             case Added(pod):
                 _warn_of_annotations(pod)
-                self._inbox.put_news(_pod_event(pod))
+                self._inbox.put_news(pod_event(pod))
             case Modified(old, pod):
                 if old.metadata.annotations != pod.metadata.annotations:
                     _warn_of_annotations(pod)
-                self._inbox.put_news(_pod_event(pod))
+                self._inbox.put_news(pod_event(pod))
             case Deleted(pod):
                 self._inbox.put_news(PodGone(pod.key, pod.metadata.uid))
             case Synced():
                 pass
 
 
-def _node_event(node: Node) -> Event:
+def node_event(node: Node) -> Event:
+    """Read a node that is there; one whose amounts cannot be read is gone."""
     try:
         return NodeSeen(NodeFacts.from_node(node))
     except QuantityError as error:
@@ -85,7 +86,8 @@ def _node_event(node: Node) -> Event:
         return NodeGone(node.metadata.name)
 
 
-def _pod_event(pod: Pod) -> Event:
+def pod_event(pod: Pod) -> Event:
+    """Read a pod that is there; one whose amounts cannot be read is gone."""
     try:
         return PodSeen(PodFacts.from_pod(pod))
     except QuantityError as error:

@@ -110,6 +110,17 @@ def load_configuration(path: Path, *, registry: Registry) -> KubeSchedulerConfig
     return load_settings(_configuration_type(registry), path=path, env={}, prefix="")
 
 
+def read_configuration(
+    data: Mapping[str, Any], *, registry: Registry
+) -> KubeSchedulerConfiguration:
+    """Read a ``KubeSchedulerConfiguration`` that is at hand.
+
+    Raises:
+        ValidationError: A key or value is wrong.
+    """
+    return msgspec.convert(data, _configuration_type(registry), strict=False)
+
+
 class _Named(msgspec.Struct, frozen=True):
     """Something in a profile that says which plugin it is about."""
 

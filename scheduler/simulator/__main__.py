@@ -11,14 +11,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvloop
 
 from kube.edge.logs import configure_logs
 from kube.edge.settings import SettingsError
 from kube.instants import parse_rfc3339
 from kube.quantity import QuantityError, parse_milli, parse_whole
+from scheduler.errors import ConfigError
 from scheduler.simulator.access import TOKEN_VARIABLE, choose_token, kubeconfig, write_private
 from scheduler.simulator.apiserver.faults import MAX_LATENCY_S, PATH, Faults
+from scheduler.simulator.experiments.options import add_options
+from scheduler.simulator.experiments.scenario import scenario_schema
 from scheduler.simulator.serving import ServeOptions, listen, serve
 from scheduler.simulator.wire import replay_folder
 
@@ -32,10 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code: 2 for wrong usage, 1 for differences or failure."""
     options = _parser().parse_args(arguments)
     try:
-        if options.command == "replay-wire":
-            return _replay(options.folder)
-        return _serve(options)
-    except SettingsError as error:
+        match options.command:
+            case "replay-wire":
+                return _replay(options.folder)
+            case "evaluate":
+                # Here, for it needs what other commands, and their image, do without.
+                from scheduler.simulator.experiments.command import evaluate
+
+                return evaluate(options)
+            case "schema":
+                print(msgspec.json.format(msgspec.json.encode(scenario_schema())).decode())
+                return 0
+            case _:
+                return _serve(options)
+    except (SettingsError, ConfigError) as error:
         print(f"scheduler.simulator: {error}", file=sys.stderr)
         return 2
 
@@ -52,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         "replay-wire", help="replay recordings of a real API server; exit 1 on a difference"
     )
     replay.add_argument("folder", type=Path, metavar="DIR", help="folder of *.json recordings")
+    add_options(commands.add_parser("evaluate", help="compare scheduling policies on a scenario"))
+    commands.add_parser("schema", help="print the JSON Schema of scenario files")
     return parser
 
 

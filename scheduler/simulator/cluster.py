@@ -10,7 +10,7 @@ it. With the annotation ``simulator.ai-scheduler/kubelet: "true"`` it gets a kub
 are drawn for it, and it is taken to have the capacity that its status names.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -66,6 +66,7 @@ class Cluster:
         self._physics = physics
         self.world = World(seed=seed, start_s=store.now_s(), physics=physics)
         self._specs: dict[str, NodeSpec] = {}
+        self._witnesses: list[Callable[[ch.Change], None]] = []
         self._appeared: dict[str, None] = {}
         self._vanished: dict[str, None] = {}
         self._recorder = Recorder(store)
@@ -125,6 +126,15 @@ class Cluster:
         """
         self._pods.refresh_usage()
 
+    @property
+    def node_specs(self) -> Mapping[str, NodeSpec]:
+        """The nodes that have a kubelet, by name; look up only."""
+        return self._specs
+
+    def on_world_change(self, witness: Callable[[ch.Change], None]) -> None:
+        """Have *witness* told what happens in the world, as no client of the cluster is."""
+        self._witnesses.append(witness)
+
     def step(self, now_s: float) -> None:
         """Let time pass until *now_s*, and everybody do what that calls for."""
         self._follow_nodes()
@@ -143,6 +153,8 @@ class Cluster:
     def _apply(self, changes: Iterable[ch.Change], *, now_s: float) -> None:
         of_pods: list[ch.PodChange] = []
         for change in changes:
+            for witness in self._witnesses:
+                witness(change)
             match change:
                 case ch.NodePressureChanged(node=node, has_memory_pressure=is_short):
                     self._nodes.set_pressure(node, has_memory_pressure=is_short, now_s=now_s)

@@ -1,6 +1,7 @@
 """What is due when: a heap of (time, serial, event), the serial keeping ties in order."""
 
 import heapq
+import math
 from typing import Generic, TypeVar
 
 E = TypeVar("E")
@@ -24,6 +25,11 @@ class Timeline(Generic[E]):
             return None
         at_s, _, event = heapq.heappop(self._heap)
         return at_s, event
+
+    @property
+    def next_at_s(self) -> float:
+        """When the next event is due; infinite if there is none."""
+        return self._heap[0][0] if self._heap else math.inf
 
     def __len__(self) -> int:
         return len(self._heap)

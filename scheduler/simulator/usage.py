@@ -252,18 +252,18 @@ class UsageModel(Protocol):
     def profile(
         self,
         *,
+        pod: str,
         workload: str,
         container: str,
-        image: str,
         cpu_request_milli: int | None,
         memory_request_bytes: int | None,
     ) -> UsageProfile:
         """Say what a container uses from now on.
 
         Args:
+            pod: Namespace and name.
             workload: Namespace and name of what the pod is a replica of, ``default/web``.
-            container: The container's name.
-            image: What it runs.
+            container: The container's name and its image, ``app/registry.example/web:1``.
             cpu_request_milli: ``None`` if it requests none.
             memory_request_bytes: ``None`` if it requests none.
         """
@@ -282,14 +282,14 @@ class DrawnUsage:
     def profile(
         self,
         *,
+        pod: str,
         workload: str,
         container: str,
-        image: str,
         cpu_request_milli: int | None,
         memory_request_bytes: int | None,
     ) -> UsageProfile:
         """Say what a container uses."""
-        traits = draw_traits(f"{workload}/{container}/{image}", seed=self._seed)
+        traits = draw_traits(f"{workload}/{container}", seed=self._seed)
         return traits.profile(
             cpu_request_milli=cpu_request_milli, memory_request_bytes=memory_request_bytes
         )

@@ -41,17 +41,16 @@ def placement_of(pod: Object, *, usage: UsageModel, init_run_s: float) -> Placem
     if annotation is not None:
         problem = _problem_of(annotation)
     fixed = None if problem else annotation
-    workload = workload_of(pod)
     containers = []
     for each in spec.get("initContainers") or ():
-        profile = _profile(each, workload=workload, usage=usage)
+        profile = _profile(each, pod=pod, usage=usage)
         if _is_sidecar(each):
             containers.append(_container(each, role="sidecar", profile=profile))
         else:
             profile = _of_init(profile, run_s=init_run_s)
             containers.append(_container(each, role="init", profile=profile))
     for each in spec["containers"]:
-        profile = _profile(each, workload=workload, usage=usage)
+        profile = _profile(each, pod=pod, usage=usage)
         if fixed is not None:
             profile = apply_annotation(profile, fixed)
         containers.append(_container(each, role="app", profile=profile))
@@ -95,11 +94,12 @@ def _is_sidecar(container: Object) -> bool:
     return container.get("restartPolicy") == "Always"
 
 
-def _profile(container: Object, *, workload: str, usage: UsageModel) -> UsageProfile:
+def _profile(container: Object, *, pod: Object, usage: UsageModel) -> UsageProfile:
+    meta = pod["metadata"]
     return usage.profile(
-        workload=workload,
-        container=container["name"],
-        image=container.get("image") or "",
+        pod=f"{meta['namespace']}/{meta['name']}",
+        workload=workload_of(pod),
+        container=f"{container['name']}/{container.get('image') or ''}",
         cpu_request_milli=_amount(container, "requests", "cpu"),
         memory_request_bytes=_amount(container, "requests", "memory"),
     )

@@ -1,0 +1,53 @@
+"""What ``python -m scheduler.simulator evaluate`` can be told; light, as every command reads it."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from scheduler.simulator.experiments.policies import NAMES
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Say what ``evaluate`` can be told."""
+    add = parser.add_argument
+    add("--scenario", type=Path, required=True, metavar="FILE", help="see the schema command")
+    add(
+        "--seeds",
+        type=at_least(1),
+        default=5,
+        metavar="N",
+        help="how many worlds to draw (%(default)s)",
+    )
+    add("--first-seed", type=at_least(0), default=0, metavar="N", help="(%(default)s)")
+    add(
+        "--policies",
+        default=",".join(NAMES),
+        metavar="NAMES",
+        help="separated by commas; a name may be a profile file (%(default)s)",
+    )
+    add(
+        "--usage",
+        type=Path,
+        metavar="PATH",
+        help="recorded usage, a file or folder; else it is drawn as the scenario says",
+    )
+    add("--out", type=Path, metavar="DIR", help="write the report there: Markdown, JSON, PNG")
+    add(
+        "--jobs",
+        type=at_least(1),
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="seeds run at once, each in a process of its own (%(default)s)",
+    )
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Make a reader of whole numbers."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be {least} or more, not {text!r}")
+        return int(text)
+
+    return read

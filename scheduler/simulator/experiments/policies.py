@@ -1,0 +1,95 @@
+"""The policies that are compared, each a profile of kube-scheduler's own format.
+
+Besides the names below, a policy may be a profile file: ``--policies kube-default,mine.yaml``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from scheduler.errors import ConfigError
+from scheduler.framework.configuration import (
+    KubeSchedulerConfiguration,
+    load_configuration,
+    read_configuration,
+)
+from scheduler.framework.profile import Profile, make_profiles
+from scheduler.plugins.defaults import SCHEDULER_NAME, built_in_registry
+
+Predictor = Literal["none", "untrained", "learning"]
+"""Which predictor the scheduler has beside it: none, one that never trains (so that its enhanced
+scoring answers), or one that learns."""
+
+BASELINE: Final = "kube-default"
+
+_PREDICTION: Final = {"multiPoint": {"enabled": [{"name": "NodePrediction", "weight": 3}]}}
+_BUILT_IN: Final[dict[str, tuple[dict[str, object], Predictor]]] = {
+    BASELINE: ({}, "none"),
+    "most-allocated": (
+        {
+            "pluginConfig": [
+                {
+                    "name": "NodeResourcesFit",
+                    "args": {
+                        "scoringStrategy": {
+                            "type": "MostAllocated",
+                            "resources": [
+                                {"name": "cpu", "weight": 1},
+                                {"name": "memory", "weight": 1},
+                            ],
+                        }
+                    },
+                }
+            ]
+        },
+        "none",
+    ),
+    "load-aware": ({"plugins": _PREDICTION}, "untrained"),
+    "random": ({"plugins": {"score": {"disabled": [{"name": "*"}]}}}, "none"),
+    "ai": ({"plugins": _PREDICTION}, "learning"),
+}
+NAMES: Final = tuple(_BUILT_IN)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a scheduler is set up."""
+
+    name: str
+    configuration: KubeSchedulerConfiguration
+    predictor: Predictor
+
+    def profiles(self) -> Mapping[str, Profile]:
+        """Make its profiles, with plugins that know nothing yet."""
+        return make_profiles(self.configuration, registry=built_in_registry())
+
+
+def policy_of(name: str) -> Policy:
+    """Find a policy by its name, or make one of a profile file.
+
+    Raises:
+        ConfigError: There is none of that name, or the file is no profile for our pods.
+    """
+    if name in _BUILT_IN:
+        profile, predictor = _BUILT_IN[name]
+        configuration = read_configuration(
+            {
+                "apiVersion": "kubescheduler.config.k8s.io/v1",
+                "kind": "KubeSchedulerConfiguration",
+                "profiles": [{"schedulerName": SCHEDULER_NAME, **profile}],
+            },
+            registry=built_in_registry(),
+        )
+        return Policy(name, configuration, predictor)
+    path = Path(name)
+    if not path.is_file():
+        known = ", ".join(NAMES)
+        raise ConfigError(f"{name!r} is no policy ({known}) and no profile file")
+    configuration = load_configuration(path, registry=built_in_registry())
+    policy = Policy(path.stem, configuration, "learning")
+    profiles = policy.profiles()
+    if SCHEDULER_NAME not in profiles:
+        raise ConfigError(f"{name}: no profile is called {SCHEDULER_NAME!r}")
+    asks = "NodePrediction" in profiles[SCHEDULER_NAME].weights
+    return policy if asks else Policy(path.stem, configuration, "none")

@@ -1,0 +1,188 @@
+"""A cluster under experiment: the simulated one with its users and its hidden changes.
+
+All that belongs to it can be copied (``copy.deepcopy``), so that several policies go on from one
+past. Policies come to it by the door alone: they are told the objects that were written (``news``)
+and write through ``client``.
+"""
+
+import copy
+from dataclasses import replace
+from typing import Final
+
+from kube.instants import parse_rfc3339
+from scheduler.simulator.apiserver.dispatch import Dispatcher
+from scheduler.simulator.apiserver.settings import ApiServerSettings
+from scheduler.simulator.chance import generator_of
+from scheduler.simulator.cluster import Cluster
+from scheduler.simulator.defaults import bootstrap_objects
+from scheduler.simulator.door import LocalClient
+from scheduler.simulator.experiments.scenario import Drift, NodeGroup, Scenario
+from scheduler.simulator.experiments.workload import HiddenUsage, Users
+from scheduler.simulator.hardware import NodeSpec
+from scheduler.simulator.resources import NODES, PODS, Object
+from scheduler.simulator.store import Change, Store
+from scheduler.simulator.timeline import Timeline
+
+_OVER: Final = ("Succeeded", "Failed")
+
+
+class Clock:
+    """The time of a site; an object, so that a copy of the site has its own."""
+
+    def __init__(self, at_s: float) -> None:
+        self.at_s = at_s
+
+    def now_s(self) -> float:
+        """Tell the time, Unix seconds."""
+        return self.at_s
+
+
+class Feed:
+    """Keeps what was written until somebody takes it."""
+
+    def __init__(self) -> None:
+        self._changes: list[Change] = []
+
+    def put(self, change: Change) -> None:
+        """Note a change."""
+        self._changes.append(change)
+
+    def take(self) -> list[Change]:
+        """Hand over all changes, in order."""
+        changes, self._changes = self._changes, []
+        return changes
+
+
+class Site:
+    """A scenario's cluster, drawn by a seed, at its beginning.
+
+    Args:
+        scenario: What to build.
+        seed: Decides all chance.
+    """
+
+    def __init__(self, scenario: Scenario, *, seed: int) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.start_s = parse_rfc3339(scenario.start)
+        self.measured_from_s = self.start_s + float(scenario.warm_up)
+        self.end_s = self.measured_from_s + float(scenario.measured)
+        self.clock = Clock(self.start_s)
+        self.store = Store(now_s=self.clock.now_s, seed=seed)
+        for resource, obj in bootstrap_objects():
+            self.store.create(resource, obj)
+        self.users = Users(scenario, seed=seed, start_s=self.start_s)
+        self.usage = HiddenUsage(self.users.members, seed=seed)
+        self.cluster = Cluster(self.store, seed=seed, physics=scenario.physics, usage=self.usage)
+        self.feed = Feed()
+        self.store.on_change(self.feed.put)
+        dispatcher = Dispatcher(
+            self.store, settings=ApiServerSettings(), metrics_source=self.cluster.metrics
+        )
+        self.client = LocalClient(dispatcher, now_s=self.clock.now_s)
+        self._groups: dict[str, list[NodeSpec]] = {}
+        self._add_nodes()
+        self._drifts: Timeline[Drift] = Timeline()
+        for drift in scenario.drifts:
+            self._drifts.push(self.measured_from_s + float(drift.at), drift)
+        self._ended: Timeline[tuple[str, str]] = Timeline()
+        self.store.on_change(self._note_ended)
+
+    @property
+    def now_s(self) -> float:
+        """The time, Unix seconds."""
+        return self.clock.at_s
+
+    @property
+    def next_at_s(self) -> float:
+        """When something is to happen that the world does not know of yet."""
+        return min(self.users.next_at_s, self._drifts.next_at_s, self._ended.next_at_s)
+
+    def copy(self) -> "Site":
+        """Copy it, with all that it will ever do."""
+        return copy.deepcopy(self)
+
+    def step(self, until_s: float) -> None:
+        """Let time pass until *until_s*, and users and fate do what they have to do then."""
+        self.clock.at_s = until_s
+        self.users.act(self.client)
+        while (due := self._drifts.pop(until_s)) is not None:
+            self._change(due[1])
+        while (ended := self._ended.pop(until_s)) is not None:
+            self._sweep(*ended[1])
+        self.cluster.step(until_s)
+
+    # --- details
+
+    def _add_nodes(self) -> None:
+        """Switch the nodes on, under names that do not tell their group."""
+        groups = [group for group in self.scenario.nodes for _ in range(group.count)]
+        numbers = generator_of("node names", self.seed).permutation(len(groups)) + 1
+        specs = sorted(
+            ((int(number), group) for number, group in zip(numbers, groups, strict=True)),
+            key=lambda each: each[0],
+        )
+        for number, group in specs:
+            spec = self._spec(f"n{number}", group)
+            self._groups.setdefault(group.name, []).append(spec)
+            self.cluster.add_node(spec)
+            self._show(spec.name, group)
+
+    def _spec(self, name: str, group: NodeGroup) -> NodeSpec:
+        spec = NodeSpec(
+            name=name,
+            cpu_milli=group.cpu_milli,
+            memory_bytes=group.memory_bytes,
+            max_pods=group.max_pods,
+        )
+        traits = group.nature.traits(
+            name, seed=self.seed, cpu_milli=spec.cpu_milli, memory_bytes=spec.memory_bytes
+        )
+        return replace(spec, traits=traits)
+
+    def _show(self, name: str, group: NodeGroup) -> None:
+        """Put the group's labels and taints on a node object."""
+        if not group.labels and not group.taints:
+            return
+        node = self.store.get(NODES, None, name)
+        meta = node["metadata"]
+        labels = {**(meta.get("labels") or {}), **group.labels}
+        taints = [
+            {"key": t.key, "effect": t.effect, **({"value": t.value} if t.value else {})}
+            for t in group.taints
+        ]
+        spec = {**node["spec"], "taints": [*(node["spec"].get("taints") or ()), *taints]}
+        self.store.update(NODES, {**node, "metadata": {**meta, "labels": labels}, "spec": spec})
+
+    def _change(self, drift: Drift) -> None:
+        for group, nature in drift.nodes.items():
+            for spec in self._groups[group]:
+                traits = nature.traits(
+                    spec.name,
+                    seed=self.seed,
+                    cpu_milli=spec.cpu_milli,
+                    memory_bytes=spec.memory_bytes,
+                )
+                self.cluster.set_node_traits(spec.name, traits)
+        for name, workload in drift.workloads.items():
+            self.usage.change(name, workload)
+        if drift.workloads:
+            self.cluster.refresh_usage()
+
+    def _note_ended(self, change: Change) -> None:
+        if change.resource is not PODS or change.type == "DELETED":
+            return
+        if not _is_over(change.new) or (change.old is not None and _is_over(change.old)):
+            return
+        meta = change.new["metadata"]
+        due_s = self.now_s + float(self.scenario.keep_ended_pods)
+        self._ended.push(due_s, (meta["namespace"], meta["name"]))
+
+    def _sweep(self, namespace: str, name: str) -> None:
+        pod = self.store.find(PODS, namespace, name)
+        if pod is not None and _is_over(pod):
+            self.store.delete(PODS, namespace, name, grace_period_s=0)
+
+
+def _is_over(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in _OVER
