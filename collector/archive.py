@@ -5,14 +5,14 @@ samples wait.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import BigInteger, Column, Row, Select, Table, bindparam, delete, func, select
 
 from collector.database import Database
 from collector.history import HOUR_S, Subject
 from collector.schema import PLACEMENTS, ROLLUPS, SAMPLES, SERIES, TALLIES
-from collector.windows import ROLLUP_S, Rollup, Window, decode_all_buckets, encode_buckets
+from collector.windows import ROLLUP_S, Rollup, Window, decode_all_buckets, rollup_row
 
 _GRACE_S: Final = 120.0
 """How late a sample may come and still be part of its rollup, in seconds."""
@@ -174,7 +174,7 @@ class Archive:
                     window = windows[owner] = (Rollup(), Rollup())
                 window[0].add(cpu_milli)
                 window[1].add(memory_bytes)
-        rows = [_row(series_id, start_s, window) for series_id, window in windows.items()]
+        rows = [rollup_row(series_id, start_s, window) for series_id, window in windows.items()]
         with self._database.writing() as connection:
             self._database.upsert(connection, ROLLUPS, rows=rows, update=_ROLLUP_FIELDS)
 
@@ -242,20 +242,3 @@ def _merge(windows: dict[int, Window], start_s: int, more: Window) -> None:
     if window is not more:
         window[0].merge(more[0])
         window[1].merge(more[1])
-
-
-def _row(series_id: int, start_s: int, window: Window) -> dict[str, Any]:
-    cpu, memory = window
-    return {
-        "series_id": series_id,
-        "start_s": start_s,
-        "n": cpu.count,
-        "cpu_mean": cpu.mean,
-        "cpu_max": cpu.max,
-        "cpu_m2": cpu.m2,
-        "cpu_buckets": encode_buckets(cpu.buckets),
-        "memory_mean": memory.mean,
-        "memory_max": memory.max,
-        "memory_m2": memory.m2,
-        "memory_buckets": encode_buckets(memory.buckets),
-    }

@@ -88,11 +88,15 @@ class Database:
         table: Table,
         *,
         rows: Sequence[dict[str, Any]],
-        update: Sequence[str],
-    ) -> None:
-        """Insert rows; where the primary key exists, set the columns *update* (none: keep)."""
+        update: Sequence[str] = (),
+    ) -> int:
+        """Insert rows; where the primary key exists, set the columns *update* (none: keep).
+
+        Returns:
+            How many rows were inserted or set.
+        """
         if not rows:
-            return
+            return 0
         insert = (
             postgresql.insert(table)
             if connection.dialect.name == "postgresql"
@@ -105,7 +109,7 @@ class Database:
             )
         else:
             insert = insert.on_conflict_do_nothing(index_elements=keys)
-        connection.execute(insert, rows)
+        return connection.execute(insert, rows).rowcount
 
 
 def open_database(url: str, *, now_text: str) -> Database:

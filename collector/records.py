@@ -7,6 +7,7 @@ from typing import Final
 from collector.contract import Outcome
 from collector.history import Subject, Tally
 from collector.outcomes import Fate, Marks
+from collector.windows import Window
 
 MAX_TICKS: Final = 20
 MAX_PLACEMENTS: Final = 20_000
@@ -92,6 +93,26 @@ class Batch:
         self.tallies.update(newer.tallies)
         n_dropped += _trim(self.placements, MAX_PLACEMENTS)
         return n_dropped + _trim(self.marks, MAX_MARKS)
+
+
+@dataclass(slots=True)
+class Past:
+    """What another has recorded, to be added to the past."""
+
+    rollups: dict[tuple[Subject, str, int], Window] = field(default_factory=dict)
+    """By subject, name and start (Unix time)."""
+    tallies: dict[tuple[Subject, str, int], Tally] = field(default_factory=dict)
+    """By subject, name and hour."""
+    placements: list[PlacementRow] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PastCounts:
+    """How many rows of the past were new."""
+
+    rollups: int = 0
+    tallies: int = 0
+    placements: int = 0
 
 
 def _trim(rows: dict[str, PlacementRow] | dict[str, Marks | None], limit: int) -> int:

@@ -2,17 +2,20 @@
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, select
 
 from collector.contract import Outcome, Placement, Placements, PlacementState
 from collector.database import Database
 from collector.history import HOUR_S, Subject, Tally
+from collector.names import Names
 from collector.outcomes import Fate, Marks
-from collector.records import Batch, PlacementRow, SampleRow, Tick
-from collector.schema import MARKS, PLACEMENTS, SAMPLES, SERIES, TALLIES
+from collector.records import Batch, Past, PastCounts, PlacementRow, SampleRow, Tick
+from collector.schema import MARKS, PLACEMENTS, ROLLUPS, SAMPLES, SERIES, TALLIES
+from collector.windows import rollup_row
 
 _TALLY_FIELDS: Final = (
     "n_observations",
@@ -62,17 +65,12 @@ class Store:
 
     def write(self, batch: Batch) -> None:
         """Write all of a batch, or nothing."""
-        with self._lock:
-            self._write(batch)
-
-    def _write(self, batch: Batch) -> None:
-        names = _Names(self._ids, next_id=self._next_id)
         next_seq = self._next_seq
-        with self._database.writing() as connection:
+        with self._writing() as (connection, names):
             samples = [row for tick in batch.ticks for row in _sample_rows(tick, names)]
             tallies = [_tally_row(names, *item) for item in batch.tallies.items()]
             names.write(connection)
-            self._database.upsert(connection, SAMPLES, rows=samples, update=())
+            self._database.upsert(connection, SAMPLES, rows=samples)
             self._database.upsert(connection, TALLIES, rows=tallies, update=_TALLY_FIELDS)
             placements = [
                 _placement_row(row, seq)
@@ -86,8 +84,34 @@ class Store:
             self._database.upsert(connection, PLACEMENTS, rows=decided, update=_DECISION_FIELDS)
             self._database.upsert(connection, PLACEMENTS, rows=others, update=("fate",))
             self._write_marks(connection, batch)
-        self._ids.update(names.found)
-        self._next_id, self._next_seq = names.next_id, next_seq
+        self._next_seq = next_seq
+
+    def add_past(self, parts: Iterable[Past]) -> PastCounts:
+        """Add rows of the past in one transaction: all of them, or nothing if *parts* raises.
+
+        What is there already is kept as it is, so that adding the same twice changes nothing.
+
+        Returns:
+            How many rows were new.
+        """
+        counts, next_seq = PastCounts(), self._next_seq
+        with self._writing() as (connection, names):
+            for part in parts:
+                rollups = [
+                    rollup_row(names.id_of(subject, name, at_s=start_s), start_s, window)
+                    for (subject, name, start_s), window in part.rollups.items()
+                ]
+                tallies = [_tally_row(names, *item) for item in part.tallies.items()]
+                names.write(connection)
+                placements = [
+                    _placement_row(row, seq) for seq, row in enumerate(part.placements, next_seq)
+                ]
+                next_seq += len(placements)
+                counts.rollups += self._database.upsert(connection, ROLLUPS, rows=rollups)
+                counts.tallies += self._database.upsert(connection, TALLIES, rows=tallies)
+                counts.placements += self._database.upsert(connection, PLACEMENTS, rows=placements)
+        self._next_seq = next_seq
+        return counts
 
     def forget_series(self, subject: Subject, *, before_s: float) -> int:
         """Forget the names of what has not been heard of since *before_s*; tell how many."""
@@ -190,6 +214,15 @@ class Store:
         items = [_placement(row) for row in rows]
         return Placements(items=items, next_since=items[-1].id if items else since)
 
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[Connection, Names]]:
+        with self._lock:
+            names = Names(self._ids, next_id=self._next_id)
+            with self._database.writing() as connection:
+                yield connection, names
+            self._ids.update(names.found)
+            self._next_id = names.next_id
+
     def _write_marks(self, connection: Connection, batch: Batch) -> None:
         rows = [
             {
@@ -209,48 +242,7 @@ class Store:
             connection.execute(delete(MARKS).where(MARKS.c.pod_uid.in_(part)))
 
 
-class _Names:
-    """Finds or gives the numbers of names within one transaction."""
-
-    def __init__(self, ids: dict[tuple[int, str], tuple[int, int]], *, next_id: int) -> None:
-        self._ids = ids
-        self.next_id = next_id
-        self.found: dict[tuple[int, str], tuple[int, int]] = {}
-        self._new: list[dict[str, Any]] = []
-        self._seen: dict[int, int] = {}
-
-    def id_of(self, subject: Subject, name: str, *, at_s: float, workload: str = "") -> int:
-        key = (int(subject), name)
-        known = self.found.get(key) or self._ids.get(key)
-        if known is None:
-            workload_id = self.id_of(Subject.WORKLOAD, workload, at_s=at_s) if workload else None
-            known = (self.next_id, int(at_s))
-            self.next_id += 1
-            self._new.append(
-                {
-                    "id": known[0],
-                    "subject": int(subject),
-                    "name": name,
-                    "workload_id": workload_id,
-                    "last_at_s": known[1],
-                }
-            )
-            self.found[key] = known
-        elif at_s - known[1] >= HOUR_S:
-            self.found[key] = (known[0], int(at_s))
-            self._seen[known[0]] = int(at_s)
-        return known[0]
-
-    def write(self, connection: Connection) -> None:
-        if self._new:
-            connection.execute(insert(SERIES), self._new)
-        for series_id, last_at_s in self._seen.items():
-            connection.execute(
-                update(SERIES).where(SERIES.c.id == series_id).values(last_at_s=last_at_s)
-            )
-
-
-def _sample_rows(tick: Tick, names: _Names) -> Iterable[dict[str, Any]]:
+def _sample_rows(tick: Tick, names: Names) -> Iterable[dict[str, Any]]:
     for subject, samples in ((Subject.NODE, tick.nodes), (Subject.POD, tick.pods)):
         for name, sample in samples.items():
             yield _sample_row(
@@ -268,7 +260,7 @@ def _sample_row(series_id: int, sample: SampleRow) -> dict[str, Any]:
     }
 
 
-def _tally_row(names: _Names, key: tuple[Subject, str, int], tally: Tally) -> dict[str, Any]:
+def _tally_row(names: Names, key: tuple[Subject, str, int], tally: Tally) -> dict[str, Any]:
     subject, name, hour = key
     return {
         "series_id": names.id_of(subject, name, at_s=hour * HOUR_S),

@@ -8,7 +8,7 @@ gives exactly the histogram of both windows' samples.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -119,3 +119,21 @@ def decode_all_buckets(data: Sequence[bytes]) -> list[Buckets]:
 
 
 _ALL_BUCKETS: Final = msgspec.msgpack.Decoder(list[Buckets])
+
+
+def rollup_row(series_id: int, start_s: int, window: Window) -> dict[str, Any]:
+    """Put a window into a row of the table ``rollups``."""
+    cpu, memory = window
+    return {
+        "series_id": series_id,
+        "start_s": start_s,
+        "n": cpu.count,
+        "cpu_mean": cpu.mean,
+        "cpu_max": cpu.max,
+        "cpu_m2": cpu.m2,
+        "cpu_buckets": encode_buckets(cpu.buckets),
+        "memory_mean": memory.mean,
+        "memory_max": memory.max,
+        "memory_m2": memory.m2,
+        "memory_buckets": encode_buckets(memory.buckets),
+    }
