@@ -169,8 +169,8 @@ def _install_performance(app: Flask, *, parts: Parts) -> None:
         return _json(
             Performance(
                 days=parts.store.performance(),
-                drifts=history.drifts(),
-                trainings=history.trainings(),
+                drifts=list(history.drifts().values()),
+                trainings=list(history.trainings().values()),
             )
         )
 

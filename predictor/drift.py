@@ -7,7 +7,7 @@ dated to where the sum of the errors bends most, for what came before no longer 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,15 +95,22 @@ def _locate(seen: list[JudgedPrediction]) -> Change:
     )
 
 
+Judged = Callable[[int], dict[int, JudgedPrediction]]
+"""Gives what was reported after a report, by number, oldest first."""
+
+
 class DriftWatch:
     """Watches the errors of the model in service; safe to use from many threads.
+
+    It reads the reports that all replicas took in, so that each watches the whole.
 
     Args:
         history: Where drifts are kept, and what was reported before this start.
         metrics: Told about drifts.
         model_version: Tells which model is in service; 0 if none.
         delta: As for ``ChangeDetector``.
-        past: Judged predictions of the model in service from before this start, oldest first.
+        judged_after: Where reports are read.
+        since_report: The newest report that the model in service learnt from.
     """
 
     def __init__(
@@ -113,18 +120,24 @@ class DriftWatch:
         metrics: Metrics,
         model_version: Callable[[], int],
         delta: float,
-        past: list[JudgedPrediction],
+        judged_after: Judged,
+        since_report: int,
     ) -> None:
         self._history = history
         self._metrics = metrics
         self._model_version = model_version
+        self._judged_after = judged_after
         self._lock = threading.Lock()
         self._detector = ChangeDetector(delta=delta)
         self._watched = model_version()
-        for judged in past:
+        self._last_report = since_report
+        for judged in self._new_reports():
             self._detector.update(judged)  # what it finds in them is known already
-        self._since_s = history.last_drift_since_s()
+        self._since_s: float | None = None
         self._is_pending = False
+        self._last_event = 0
+        for number, drift in history.drifts().items():
+            self._last_event, self._since_s = number, drift.since_s
 
     @property
     def since_s(self) -> float | None:
@@ -140,19 +153,50 @@ class DriftWatch:
         """Take note that learning has begun."""
         self._is_pending = False
 
-    def observe(self, judged: JudgedPrediction, *, now_s: float) -> None:
-        """Take in how a prediction of the model came out, at the cluster's time *now_s*."""
+    def settle_until(self, event: int) -> None:
+        """Take note that another replica has learnt, if it did so after the last change.
+
+        Args:
+            event: The number of its training.
+        """
+        with self._lock:
+            self._take_over()
+            if event > self._last_event:
+                self._is_pending = False
+
+    def catch_up(self, *, now_s: float) -> None:
+        """Take in how predictions of the model came out, at the cluster's time *now_s*."""
         with self._lock:
             version = self._model_version()
             if version != self._watched:
                 self._watched = version
                 self._detector.reset()
-            change = self._detector.update(judged)
-            if change is None or not version:
-                return
-            self._since_s = change.since_s
+            for judged in self._new_reports():
+                change = self._detector.update(judged)
+                if change is not None and version and not self._take_over():
+                    self._report(change, now_s=now_s, version=version)
+            self._take_over()
+
+    def _new_reports(self) -> Iterator[JudgedPrediction]:
+        for number, judged in self._judged_after(self._last_report).items():
+            self._last_report = number
+            yield judged
+
+    def _take_over(self) -> bool:
+        """Take over what other replicas found; tell whether they found something."""
+        drifts = self._history.drifts(after=self._last_event)
+        for number, drift in drifts.items():
+            self._last_event = number
+            self._since_s = drift.since_s
             self._is_pending = True
-        self._history.add_drift(
+        if drifts:
+            self._detector.reset()
+        return bool(drifts)
+
+    def _report(self, change: Change, *, now_s: float, version: int) -> None:
+        self._since_s = change.since_s
+        self._is_pending = True
+        self._last_event = self._history.add_drift(
             DriftReport(
                 at_s=now_s,
                 since_s=change.since_s,

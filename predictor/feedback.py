@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from kube.edge.logs import facts
 from predictor.contract import DailyPerformance
-from predictor.database import daily, feedback, node_lists, predictions
+from predictor.database import Database
 from predictor.drift import JudgedPrediction
 from predictor.features import N_FEATURES
 from predictor.rows import FeedbackRow, Vector
+from predictor.schema import daily, feedback, node_lists, predictions
 
 log = logging.getLogger(__name__)
 
@@ -76,18 +77,17 @@ class FeedbackStore:
     """Predictions, reports and daily sums; safe to use from many threads.
 
     Args:
-        engine: An open database.
+        database: Where they are kept; whoever opened it closes it, after this.
         max_queue_bytes: How much may wait to be written.
         on_dropped: Told how many predictions could not be stored.
     """
 
     def __init__(
-        self, engine: sa.Engine, *, max_queue_bytes: int, on_dropped: Callable[[int], None]
+        self, database: Database, *, max_queue_bytes: int, on_dropped: Callable[[int], None]
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._max_queue_bytes = max_queue_bytes
         self._on_dropped = on_dropped
-        self._writing = threading.Lock()
         self._pending: dict[str, StoredPrediction] = {}
         self._pending_bytes = 0
         self._changed = threading.Condition()
@@ -117,7 +117,7 @@ class FeedbackStore:
             .join(node_lists, node_lists.c.digest == predictions.c.node_list)
             .where(predictions.c.id == prediction_id)
         )
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             # Written between the two looks.
@@ -144,7 +144,7 @@ class FeedbackStore:
             A number that grows with every report.
         """
         day = _day(now_s)
-        with self._writing, self._engine.begin() as connection:
+        with self._database.writing() as connection:
             if report.subject is not None:
                 _take_back(connection, subject=report.subject)
             inserted = connection.execute(
@@ -178,7 +178,7 @@ class FeedbackStore:
             .order_by(feedback.c.id.desc())
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(query).all()
         return [
             FeedbackRow(
@@ -193,47 +193,53 @@ class FeedbackStore:
 
     def last_report_id(self) -> int:
         """Give the number of the newest report; 0 without one."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return connection.execute(sa.select(sa.func.max(feedback.c.id))).scalar() or 0
 
     def n_reports_after(self, report_id: int) -> int:
         """Count reports newer than one."""
         query = sa.select(sa.func.count()).where(feedback.c.id > report_id)
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return connection.execute(query).scalar_one()
 
     def latest_outcomes(self, limit: int) -> list[bool]:
         """Give the outcomes of the latest reports, newest first."""
         query = sa.select(feedback.c.success).order_by(feedback.c.id.desc()).limit(limit)
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
 
-    def judged_after(self, report_id: int, *, limit: int) -> list[JudgedPrediction]:
-        """Give the newest reports after one that judge a model's predictions, oldest first."""
+    def judged_after(self, report_id: int, *, limit: int) -> dict[int, JudgedPrediction]:
+        """Give the newest reports after one that judge a model's predictions.
+
+        Returns:
+            By the reports' numbers, oldest first.
+        """
         query = (
-            sa.select(feedback.c.p_success, feedback.c.success, feedback.c.made_at_s)
+            sa.select(feedback.c.id, feedback.c.p_success, feedback.c.success, feedback.c.made_at_s)
             .where(feedback.c.id > report_id, feedback.c.p_success.is_not(None))
             .order_by(feedback.c.id.desc())
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(query).all()
-        return [
-            JudgedPrediction(p_success=row.p_success, success=row.success, made_at_s=row.made_at_s)
+        return {
+            row.id: JudgedPrediction(
+                p_success=row.p_success, success=row.success, made_at_s=row.made_at_s
+            )
             for row in reversed(rows)
-        ]
+        }
 
     def n_reports_made_since(self, since_s: float) -> int:
         """Count reports that can be learnt from, about decisions since an instant."""
         query = sa.select(sa.func.count()).where(
             feedback.c.made_at_s >= since_s, feedback.c.vector.is_not(None)
         )
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             return connection.execute(query).scalar_one()
 
     def performance(self) -> list[DailyPerformance]:
         """Sum up by day, oldest first."""
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(sa.select(daily).order_by(daily.c.day)).all()
         return [
             DailyPerformance(
@@ -256,7 +262,7 @@ class FeedbackStore:
         query = sa.select(
             predictions.c.seq, predictions.c.made_at_s, predictions.c.n_bytes
         ).order_by(predictions.c.seq.desc())
-        with self._engine.connect() as connection:
+        with self._database.reading() as connection:
             for seq, made_at_s, n_bytes in connection.execute(query):
                 kept += 1
                 kept_bytes += n_bytes
@@ -268,16 +274,16 @@ class FeedbackStore:
                     dropped.append(seq)
         for start in range(0, len(dropped), _MAX_PRUNED):
             gone = dropped[start : start + _MAX_PRUNED]
-            with self._writing, self._engine.begin() as connection:
+            with self._database.writing() as connection:
                 connection.execute(predictions.delete().where(predictions.c.seq.in_(gone)))
         if dropped:
             used = sa.select(predictions.c.node_list)
-            with self._writing, self._engine.begin() as connection:
+            with self._database.writing() as connection:
                 connection.execute(node_lists.delete().where(node_lists.c.digest.not_in(used)))
 
     def prune_reports(self, *, since_s: float, max_reports: int) -> None:
         """Drop reports about decisions that are too old, or too many; daily sums stay."""
-        with self._writing, self._engine.begin() as connection:
+        with self._database.writing() as connection:
             connection.execute(feedback.delete().where(feedback.c.made_at_s < since_s))
             newest = sa.select(feedback.c.id).order_by(feedback.c.id.desc()).offset(max_reports)
             cut = connection.execute(newest.limit(1)).scalar()
@@ -290,12 +296,11 @@ class FeedbackStore:
             self._changed.wait_for(lambda: not self._pending, timeout=timeout_s)
 
     def close(self) -> None:
-        """Write what is pending and close the database."""
+        """Write what is pending."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
         self._writer.join()
-        self._engine.dispose()
 
     def _write_pending(self) -> None:
         while True:
@@ -334,7 +339,7 @@ class FeedbackStore:
                     "vectors": vectors,
                 }
             )
-        with self._writing, self._engine.begin() as connection:
+        with self._database.writing() as connection:
             for nodes, digest in digests.items():
                 _add_node_list(connection, digest=digest, nodes=nodes)
             connection.execute(predictions.insert(), rows)

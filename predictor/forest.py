@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree._tree import Tree
 
 MAX_PACKED_ROWS: Final = 100
 """Above it the compiled walk wins."""
@@ -37,7 +37,8 @@ class PackedForest:
     roots: NDArray[np.intp]
     """Shape ``(n_trees,)``."""
     depth: int
-    trees: tuple[DecisionTreeClassifier, ...]
+    trees: tuple[Tree, ...]
+    """scikit-learn's, for its compiled walk."""
     leaf_p: tuple[Floats, ...]
     """``p_success`` per tree."""
 
@@ -50,10 +51,10 @@ class PackedForest:
         """
         if list(classifier.classes_) != [0, 1]:
             raise ValueError(f"the classes must be 0 and 1, not {list(classifier.classes_)}")
+        trees = tuple(estimator.tree_ for estimator in classifier.estimators_)
         features, thresholds, children, leaf_p, roots = [], [], [], [], []
         offset = 0
-        for estimator in classifier.estimators_:
-            tree = estimator.tree_
+        for tree in trees:
             node = np.arange(tree.node_count)
             is_leaf = tree.children_left < 0
             features.append(np.where(is_leaf, 0, tree.feature))
@@ -70,8 +71,8 @@ class PackedForest:
             children=np.concatenate(children).astype(np.intp),
             p_success=np.concatenate(leaf_p),
             roots=np.array(roots, dtype=np.intp),
-            depth=max(estimator.tree_.max_depth for estimator in classifier.estimators_),
-            trees=tuple(classifier.estimators_),
+            depth=max(tree.max_depth for tree in trees),
+            trees=trees,
             leaf_p=tuple(leaf_p),
         )
 
@@ -88,8 +89,8 @@ class PackedForest:
             return self._walk_packed(X)
         X = np.ascontiguousarray(X)
         total = np.zeros(len(X))
-        for estimator, p_success in zip(self.trees, self.leaf_p, strict=True):
-            total += p_success.take(estimator.tree_.apply(X))
+        for tree, p_success in zip(self.trees, self.leaf_p, strict=True):
+            total += p_success.take(tree.apply(X))
         return total / len(self.trees)
 
     def explain(self, X: Matrix) -> tuple[float, Floats]:

@@ -5,8 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,9 +15,11 @@ from predictor.drift import DriftWatch
 from predictor.evaluation import TrustRule
 from predictor.feedback import FeedbackStore
 from predictor.history import LearningHistory
+from predictor.leases import Lease
 from predictor.metrics import Metrics
 from predictor.placements import CollectorAwayError, PlacementRows
-from predictor.registry import ModelRecord, Registry, UnusableModelError
+from predictor.records import ModelRecord
+from predictor.registry import Registry, UnusableModelError
 from predictor.rows import TrainingSet, training_set
 from predictor.settings import OnlineLearningSettings, PredictorSettings
 from predictor.training import TrainingError, TrainingProcess, TrainingRequest
@@ -26,6 +27,10 @@ from predictor.training import TrainingError, TrainingProcess, TrainingRequest
 log = logging.getLogger(__name__)
 
 Result = Literal["activated", "not_better", "not_trusted", "skipped", "failed"]
+
+LEASE_S: Final = 60.0
+"""How long a replica that was killed while it trained keeps the others from training."""
+_LEARNT: Final = frozenset({"activated", "not_better", "not_trusted"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +82,25 @@ class Sources:
     """Tells since when they describe the world as it is."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Where goes what was learnt; all replicas share it."""
+
+    registry: Registry
+    """Models."""
+    history: LearningHistory
+    """How trainings ended."""
+    turn: Lease
+    """Whose turn it is to train."""
+
+
 class Learner:
-    """Trains in the background, one model at a time.
+    """Trains in the background, one model at a time over all replicas.
 
     Args:
         settings: All of the predictor's.
         sources: What to learn from.
-        registry: Where models go.
-        history: Where is kept how trainings ended.
+        results: Where to put what was learnt.
         metrics: Told about trainings.
         now_s: The cluster's time, Unix seconds.
     """
@@ -94,8 +110,7 @@ class Learner:
         settings: PredictorSettings,
         *,
         sources: Sources,
-        registry: Registry,
-        history: LearningHistory,
+        results: Results,
         metrics: Metrics,
         now_s: Callable[[], float],
     ) -> None:
@@ -103,20 +118,26 @@ class Learner:
         self._store = sources.store
         self._placements = sources.placements
         self._drift = sources.drift
-        self._registry = registry
-        self._history = history
+        self._registry = results.registry
+        self._history = results.history
+        self._turn = results.turn
         self._metrics = metrics
         self._now_s = now_s
-        self._process = TrainingProcess(timeout_s=settings.online_learning.training_timeout)
+        self._process = TrainingProcess(
+            timeout_s=settings.online_learning.training_timeout, on_waiting=self._keep_turn
+        )
         self._training = threading.Lock()
         self._thread: threading.Thread | None = None
-        record = registry.record
+        record = self._registry.record
         self._last_feedback_id = 0 if record is None else record.last_feedback_id
         self._n_placements = 0 if record is None else record.about.n_rows
         self._trained_at_s = None if record is None else record.about.trained_at_s
         self._tried_at_s = float("-inf")
         self._poor_at_s = float("-inf")
-        self.last_training: TrainingReport | None = next(reversed(history.trainings()), None)
+        self._renew_at_s = float("-inf")
+        trainings = self._history.trainings()
+        self._last_event = next(reversed(trainings), 0)
+        self.last_training: TrainingReport | None = trainings.get(self._last_event)
 
     @property
     def is_training(self) -> bool:
@@ -129,27 +150,45 @@ class Learner:
         return self._store.n_reports_after(0 if record is None else record.last_feedback_id)
 
     def poll(self) -> None:
-        """Read new placements, and train if that makes a model due."""
+        """Read new placements and reports, and train if that makes a model due."""
         if self.is_training:
             return
         try:
             self._placements.refresh()
         except CollectorAwayError as error:
             log.warning("placements not read", extra=facts(error=str(error)))
-        self.train_if_due()
+        try:
+            self._drift.catch_up(now_s=self._now_s())
+            self.train_if_due()
+        except SQLAlchemyError as error:
+            log.warning("cannot tell whether a model is due", extra=facts(error=str(error)))
 
     def train_if_due(self) -> bool:
         """Start a training if one is due; tell whether one was started."""
+        self._notice_others()
         if time.monotonic() - self._tried_at_s < self._settings.online_learning.min_interval:
             return False
         reason = why_train(self._progress(), settings=self._settings.online_learning)
         return bool(reason) and self.train(reason)
 
     def train(self, trigger: str) -> bool:
-        """Start a training, unless one is under way; tell whether it was started."""
+        """Start a training, unless one is under way, be it on another replica.
+
+        Returns:
+            Whether it was started.
+        """
         if not self._training.acquire(blocking=False):
             return False
+        is_our_turn = False
+        try:
+            is_our_turn = self._turn.acquire()
+        finally:
+            if not is_our_turn:
+                self._training.release()
+        if not is_our_turn:
+            return False
         self._tried_at_s = time.monotonic()
+        self._renew_at_s = self._tried_at_s + LEASE_S / 3
         self._drift.settle()
         if trigger == "performance":
             self._poor_at_s = self._tried_at_s
@@ -162,6 +201,42 @@ class Learner:
         self._process.stop()
         if self._thread is not None:
             self._thread.join()
+
+    def _notice_others(self) -> None:
+        """Count what another replica has learnt as learnt."""
+        if self.is_training:
+            return  # no other is
+        for event, report in self._history.trainings(after=self._last_event).items():
+            self._last_event = event
+            self.last_training = report
+            if report.result not in _LEARNT:
+                continue
+            self._tried_at_s = time.monotonic()
+            if report.trigger == "performance":
+                self._poor_at_s = self._tried_at_s
+            self._registry.refresh()
+            newest = self._registry.versions()[0]
+            self._last_feedback_id = max(self._last_feedback_id, newest.last_feedback_id)
+            self._n_placements = len(self._placements)
+            self._trained_at_s = newest.about.trained_at_s
+            self._drift.settle_until(event)
+
+    def _keep_turn(self) -> None:
+        """Go on claiming that it is our turn.
+
+        Raises:
+            TrainingError: It no longer is.
+        """
+        if time.monotonic() < self._renew_at_s:
+            return
+        self._renew_at_s = time.monotonic() + LEASE_S / 3
+        try:
+            is_our_turn = self._turn.acquire()
+        except SQLAlchemyError as error:
+            log.warning("turn to train not renewed", extra=facts(error=str(error)))
+            return
+        if not is_our_turn:
+            raise TrainingError("another replica has begun a training meanwhile")
 
     def _progress(self) -> Progress:
         learning = self._settings.online_learning
@@ -190,23 +265,23 @@ class Learner:
     def _run(self, trigger: str) -> None:
         started_s = time.monotonic()
         now_s = self._now_s()
-        candidate = self._registry.candidate_path()
         try:
-            result, detail = self._learn(candidate, now_s=now_s)
+            result, detail = self._learn(now_s=now_s)
         except (TrainingError, UnusableModelError, OSError, SQLAlchemyError) as error:
             result, detail = "failed", str(error)
-        finally:
-            candidate.unlink(missing_ok=True)
-            self._training.release()
         took_s = time.monotonic() - started_s
         report = TrainingReport(at_s=now_s, trigger=trigger, result=result, detail=detail)
         self.last_training = report
         try:
-            self._history.add_training(report)
+            # First the note, so that whoever's turn it is next knows of this training.
+            self._last_event = self._history.add_training(report)
+            self._turn.release()
         except SQLAlchemyError as error:
             log.warning("training not noted", extra=facts(error=str(error)))
+        finally:
+            self._training.release()
         self._metrics.trainings.labels(result).inc()
-        if result in ("activated", "not_better", "not_trusted"):
+        if result in _LEARNT:
             self._metrics.training_duration.observe(took_s)
         log.log(
             logging.ERROR if result == "failed" else logging.INFO,
@@ -214,7 +289,7 @@ class Learner:
             extra=facts(trigger=trigger, result=result, detail=detail, took_s=round(took_s, 2)),
         )
 
-    def _learn(self, candidate: Path, *, now_s: float) -> tuple[Result, str]:
+    def _learn(self, *, now_s: float) -> tuple[Result, str]:
         try:
             self._placements.refresh()
         except CollectorAwayError as error:
@@ -229,12 +304,12 @@ class Learner:
             return "skipped", f"{rows.n_rows} placements are judged, {n_needed} are needed"
         if rows.n_failures in (0, rows.n_rows):
             return "skipped", f"all {rows.n_rows} placements ended alike: nothing to tell apart"
-        request = self._request(
-            rows, path=candidate, now_s=now_s, last_feedback_id=last_feedback_id
-        )
+        request = self._request(rows, now_s=now_s, last_feedback_id=last_feedback_id)
         trained = self._process.run(request)
-        self._registry.add(candidate, record=trained.record)
-        result, detail = _verdict(trained.record)
+        record = self._registry.add(
+            trained.content, record=trained.record, classifier=trained.classifier
+        )
+        result, detail = _verdict(record)
         if trained.why_withdrawn and request.in_service is not None:
             withdrawn = request.in_service[1].about.version
             self._registry.withdraw(withdrawn, why=trained.why_withdrawn)
@@ -259,10 +334,10 @@ class Learner:
         return fresh if is_enough else rows
 
     def _request(
-        self, rows: TrainingSet, *, path: Path, now_s: float, last_feedback_id: int
+        self, rows: TrainingSet, *, now_s: float, last_feedback_id: int
     ) -> TrainingRequest:
         model, learning = self._settings.model, self._settings.online_learning
-        in_service = self._registry.in_service()
+        self._registry.refresh()
         return TrainingRequest(
             rows=rows,
             n_estimators=model.n_estimators,
@@ -271,16 +346,15 @@ class Learner:
             max_samples=model.max_samples,
             n_jobs=model.n_jobs,
             joblib_backend=model.joblib_backend,
+            cluster_address=model.cluster_address,
             rule=TrustRule(
                 min_rows=learning.min_rows,
                 min_failures=learning.min_failures,
                 min_gain_errors=learning.min_gain_errors,
             ),
-            version=self._registry.next_version(),
             trained_at_s=now_s,
             last_feedback_id=last_feedback_id,
-            path=str(path),
-            in_service=None if in_service is None else (str(in_service[0]), in_service[1]),
+            in_service=self._registry.in_service(),
         )
 
 

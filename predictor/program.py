@@ -3,9 +3,11 @@
 import logging
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Self
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.exc import SQLAlchemyError
 
 from kube.edge.logs import facts
 from kube.edge.serve import Server
@@ -14,7 +16,8 @@ from predictor.database import open_database
 from predictor.drift import MAX_ERRORS, DriftWatch
 from predictor.feedback import FeedbackStore
 from predictor.history import LearningHistory
-from predictor.learning import Learner, Sources
+from predictor.learning import LEASE_S, Learner, Results, Sources
+from predictor.leases import Lease
 from predictor.metrics import Metrics
 from predictor.placements import PlacementRows
 from predictor.predictions import Predictions
@@ -36,6 +39,8 @@ class Program:
 
     Raises:
         OSError: The address is taken, or the data directory cannot be written.
+        SettingsError: The database's URL is unusable.
+        StartError: The database does not answer, or a newer program made it.
     """
 
     def __init__(self, settings: PredictorSettings) -> None:
@@ -45,12 +50,15 @@ class Program:
         weights = settings.scoring.weights
         with ExitStack() as opened:
             self.metrics = Metrics()
+            database = open_database(data.database_url)
+            opened.callback(database.close)
             self.registry = Registry(
-                data.models_directory, keep_versions=settings.model.keep_versions
+                database,
+                directory=data.models_directory,
+                keep_versions=settings.model.keep_versions,
             )
-            engine = open_database(data.database)
             self.store = FeedbackStore(
-                engine,
+                database,
                 max_queue_bytes=data.max_queue_bytes,
                 on_dropped=self.metrics.dropped_predictions.inc,
             )
@@ -59,13 +67,16 @@ class Program:
             opened.callback(self.snapshots.close)
             placements = PlacementRows(settings.collector, data=data, weights=weights)
             opened.callback(placements.close)
-            self.history = LearningHistory(engine)
+            self.history = LearningHistory(database)
             self.drift = self._drift_watch()
             self.learner = Learner(
                 settings,
                 sources=Sources(store=self.store, placements=placements, drift=self.drift),
-                registry=self.registry,
-                history=self.history,
+                results=Results(
+                    registry=self.registry,
+                    history=self.history,
+                    turn=Lease(database, name="training", duration_s=LEASE_S),
+                ),
                 metrics=self.metrics,
                 now_s=self.now_s,
             )
@@ -108,9 +119,8 @@ class Program:
             metrics=self.metrics,
             model_version=self._model_version,
             delta=self._settings.online_learning.drift_delta,
-            past=[]
-            if record is None
-            else self.store.judged_after(record.last_feedback_id, limit=MAX_ERRORS),
+            judged_after=partial(self.store.judged_after, limit=MAX_ERRORS),
+            since_report=self.store.last_report_id() if record is None else record.last_feedback_id,
         )
 
     def _not_ready(self) -> str:
@@ -121,14 +131,30 @@ class Program:
             return f"the collector has not answered for {age_s:.0f} s"
         return ""
 
+    def _refresh_models(self) -> None:
+        try:
+            is_changed = self.registry.refresh()
+        except SQLAlchemyError as error:
+            log.warning(
+                "models not read, going on with what is known", extra=facts(error=str(error))
+            )
+            return
+        if is_changed:
+            log.info(
+                "models of other replicas taken over", extra=facts(active=self._model_version())
+            )
+
     def _prune(self) -> None:
         data, now_s = self._settings.data, self.now_s()
-        self.store.prune(
-            predictions_since_s=now_s - data.prediction_retention,
-            max_predictions=data.max_predictions,
-            max_prediction_bytes=data.max_prediction_bytes,
-        )
-        self.store.prune_reports(since_s=now_s - data.cache_duration, max_reports=data.max_rows)
+        try:
+            self.store.prune(
+                predictions_since_s=now_s - data.prediction_retention,
+                max_predictions=data.max_predictions,
+                max_prediction_bytes=data.max_prediction_bytes,
+            )
+            self.store.prune_reports(since_s=now_s - data.cache_duration, max_reports=data.max_rows)
+        except SQLAlchemyError as error:
+            log.warning("nothing old was dropped", extra=facts(error=str(error)))
 
     def _jobs(self) -> BackgroundScheduler:
         # A job that is late is due once, not as often as it was missed.
@@ -138,6 +164,7 @@ class Program:
         collector, learning = self._settings.collector, self._settings.online_learning
         for job, interval_s in (
             (self.snapshots.refresh, float(collector.refresh_interval)),
+            (self._refresh_models, float(learning.poll_interval)),
             (self.learner.poll, float(learning.poll_interval)),
             (self._prune, float(_PRUNE_INTERVAL_S)),
         ):

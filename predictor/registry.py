@@ -1,38 +1,28 @@
-"""Model versions on disk: what is in service, what was before, and nothing that we did not write.
+"""Model versions in the database: what is in service, what was before; the same for all replicas.
 
-A version is two files in a directory of our own (mode 0700): ``model-000007.joblib``, and
-``model-000007.json``, which says what it is and holds the SHA-256 that the first is checked
-against before it is unpickled. ``active.json`` names the version in service. Every file appears by
-an atomic rename. What does not fit is set aside under another name, never loaded, never deleted.
+Every change raises a revision, by which the other replicas notice it. A version that cannot be read
+is not served: the newest trusted one before it is, by every replica alike.
 """
 
 import hashlib
-import io
 import logging
-import os
-import pickle
-import re
 import threading
 from pathlib import Path
-from typing import Final
 
-import joblib
 import msgspec
-import sklearn
+import sqlalchemy as sa
 
 from kube.edge.logs import facts
-from predictor.calibration import Calibration
-from predictor.contract import ModelVersion
-from predictor.forest import PackedForest
+from predictor.artefact import BadArtefactError, decode
+from predictor.database import Database
+from predictor.exports import Exports
 from predictor.rating import Model
+from predictor.records import ModelRecord, may_serve
+from predictor.schema import model_state, model_versions
 
 log = logging.getLogger(__name__)
 
-_ACTIVE: Final = "active.json"
-_DAMAGE: Final = (
-    pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, KeyError, TypeError,
-    ValueError,
-)  # fmt: skip
+_NOTHING = {"revision": 0, "active_version": 0, "last_version": 0}
 
 
 class UnusableModelError(Exception):
@@ -43,47 +33,28 @@ class UnknownVersionError(Exception):
     """There is no such version."""
 
 
-class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is written beside a model."""
-
-    about: ModelVersion
-    sha256: str
-    sklearn_version: str
-    last_feedback_id: int
-    """The newest report that it learnt from."""
-    learnt_until_s: float | None = None
-    """When the newest placement was made that it learnt from; ``None`` in old records."""
-
-    @property
-    def unseen_after_s(self) -> float:
-        """It has seen no placement made after this instant."""
-        return self.about.trained_at_s if self.learnt_until_s is None else self.learnt_until_s
-
-
-class _Active(msgspec.Struct, frozen=True):
-    version: int
-    """0: none."""
-
-
 class Registry:
-    """The versions in one directory, one of which may be in service.
+    """The versions in one database, one of which may be in service; safe to use from many threads.
 
     Args:
-        directory: Created if need be; only this program may write there.
+        database: An open database, which whoever opened it closes.
+        directory: Where copies for scikit-learn are written (``predictor.exports``); if the
+            database holds no version yet, those that are there are taken over.
         keep_versions: How many to keep beside the one in service.
     """
 
-    def __init__(self, directory: Path, *, keep_versions: int) -> None:
-        self._directory = directory
+    def __init__(self, database: Database, *, directory: Path, keep_versions: int) -> None:
+        self._database = database
+        self._exports = Exports(directory)
         self._keep_versions = keep_versions
         self._lock = threading.RLock()
+        self._revision = 0
+        self._records: dict[int, ModelRecord] = {}
         self._active: tuple[Model, ModelRecord] | None = None
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-        for leftover in directory.glob(".candidate-*"):
-            leftover.unlink()
-        self._records = self._read_records()
-        self._restore()
+        self._unusable: dict[str, str] = {}
+        """Why contents that cannot be read cannot be, by SHA-256."""
+        self._adopt()
+        self.refresh()
 
     @property
     def model(self) -> Model | None:
@@ -97,39 +68,67 @@ class Registry:
         active = self._active
         return None if active is None else active[1]
 
+    def in_service(self) -> tuple[Model, ModelRecord] | None:
+        """Both, of one instant."""
+        return self._active
+
     def versions(self) -> list[ModelRecord]:
         """All versions, newest first."""
         with self._lock:
             return sorted(self._records.values(), key=lambda r: r.about.version, reverse=True)
 
-    def candidate_path(self) -> Path:
-        """Where a training may write its model before it is added."""
-        return self._directory / f".candidate-{os.urandom(8).hex()}"
+    def refresh(self) -> bool:
+        """Take over what other replicas changed; tell whether they did."""
+        with self._lock:
+            with self._database.reading() as connection:
+                state = _state(connection)
+                if state["revision"] == self._revision:
+                    return False
+                rows = connection.execute(
+                    sa.select(model_versions.c.version, model_versions.c.record)
+                ).all()
+            before = set(self._records)
+            records = (_decoded(row.record, version=row.version) for row in rows)
+            self._records = {r.about.version: self._as_usable(r) for r in records if r is not None}
+            self._serve(state["active_version"])
+            self._revision = state["revision"]
+            self._exports.forget(before - set(self._records))
+            return True
 
-    def next_version(self) -> int:
-        """A number that no version has had."""
-        named = (re.match(r"model-(\d+)\.", p.name) for p in self._directory.glob("model-*"))
-        return 1 + max((int(match[1]) for match in named if match), default=0)
-
-    def add(self, candidate: Path, *, record: ModelRecord) -> None:
+    def add(
+        self, content: bytes, *, record: ModelRecord, classifier: bytes | None = None
+    ) -> ModelRecord:
         """Add a version, and put it in service unless its record says why not.
 
         Args:
-            candidate: A file at ``candidate_path()``; it is moved.
-            record: With ``next_version()`` as its version.
+            content: The model, as ``predictor.artefact`` writes it.
+            record: Its version is given here; what it says of it is not read.
+            classifier: The copy for scikit-learn, if there is to be one.
+
+        Returns:
+            The record with its version.
 
         Raises:
-            UnusableModelError: It should go in service, but cannot be loaded.
+            UnusableModelError: It cannot be read.
+            OSError: The copy cannot be written; the version has been added.
         """
         with self._lock:
-            version = record.about.version
-            candidate.chmod(0o600)
-            candidate.rename(self._model_path(version))
-            self._write(self._record_path(version), content=msgspec.json.encode(record))
-            self._records[version] = record
-            if _may_serve(record):
-                self.activate(version)
-            self._forget_oldest()
+            read_model(content, record=record)
+            with self._database.writing() as connection:
+                state = _state(connection)
+                version = state["last_version"] + 1
+                about = msgspec.structs.replace(record.about, version=version)
+                record = msgspec.structs.replace(record, about=about)
+                _insert(connection, content=content, record=record)
+                active = version if may_serve(record) else state["active_version"]
+                _set_state(connection, state, active_version=active, last_version=version)
+                self._forget_oldest(connection, active=active)
+            self.refresh()
+            if classifier is not None:
+                self._exports.write(classifier, record=record)
+        if active == version:
+            log.info("model in service", extra=facts(version=version, rows=about.n_rows))
+        return record
 
     def activate(self, version: int) -> None:
         """Put a version in service, at once for all later predictions.
@@ -138,9 +137,10 @@ class Registry:
 
         Raises:
             UnknownVersionError: There is no such version.
-            UnusableModelError: It is not trusted, or its file is damaged.
+            UnusableModelError: It is not trusted, or cannot be read.
         """
         with self._lock:
+            self.refresh()
             record = self._records.get(version)
             if record is None:
                 raise UnknownVersionError(f"there is no version {version}")
@@ -148,11 +148,13 @@ class Registry:
                 raise UnusableModelError(
                     f"version {version} is not trusted: {record.about.why_not_trusted}"
                 )
-            model = self._load(record)
-            if not _may_serve(record):
-                record = self._amend(record, why_not_in_service="")
-            self._write(self._directory / _ACTIVE, content=msgspec.json.encode(_Active(version)))
-            self._active = (model, record)
+            self._load(record)
+            with self._database.writing() as connection:
+                state = _state(connection)
+                if not _amend(connection, version=version, why_not_in_service=""):
+                    raise UnknownVersionError(f"version {version} was dropped meanwhile")
+                _set_state(connection, state, active_version=version)
+            self.refresh()
         log.info("model in service", extra=facts(version=version, rows=record.about.n_rows))
 
     def withdraw(self, version: int, *, why: str) -> None:
@@ -161,27 +163,14 @@ class Registry:
         What came before it learnt from an even older world, so it does not step in.
         """
         with self._lock:
-            record = self._records.get(version)
-            if record is None:
-                return  # dropped meanwhile
-            self._amend(record, is_trusted=False, why_not_trusted=why)
-            if self._active is not None and self._active[0].version == version:
-                self._write(self._directory / _ACTIVE, content=msgspec.json.encode(_Active(0)))
-                self._active = None
+            with self._database.writing() as connection:
+                state = _state(connection)
+                if not _amend(connection, version=version, is_trusted=False, why_not_trusted=why):
+                    return  # dropped meanwhile
+                active = state["active_version"]
+                _set_state(connection, state, active_version=0 if active == version else active)
+            self.refresh()
         log.warning("model withdrawn", extra=facts(version=version, reason=why))
-
-    def _amend(self, record: ModelRecord, **changes: bool | str) -> ModelRecord:
-        about = msgspec.structs.replace(record.about, **changes)
-        record = msgspec.structs.replace(record, about=about)
-        version = about.version
-        self._write(self._record_path(version), content=msgspec.json.encode(record))
-        self._records[version] = record
-        return record
-
-    def in_service(self) -> tuple[Path, ModelRecord] | None:
-        """Where the model in service is, and what is known of it."""
-        record = self.record
-        return None if record is None else (self._model_path(record.about.version), record)
 
     def roll_back(self) -> int:
         """Put the newest trusted version before the active one in service.
@@ -195,130 +184,150 @@ class Registry:
             UnusableModelError: There is none.
         """
         with self._lock:
+            self.refresh()
             current = self.record
             below = float("inf") if current is None else current.about.version
-            version = self._activate_newest(below=below)
-        if version is None:
-            raise UnusableModelError("there is no trusted version before the one in service")
-        return version
+            for record in self.versions():
+                version = record.about.version
+                if version < below and may_serve(record):
+                    try:
+                        self.activate(version)
+                    except (UnusableModelError, UnknownVersionError):
+                        continue  # logged; an older one may do
+                    return version
+        raise UnusableModelError("there is no trusted version before the one in service")
 
-    def _activate_newest(self, *, below: float) -> int | None:
+    def _adopt(self) -> None:
+        with self._database.reading() as connection:
+            if _state(connection)["revision"]:
+                return
+        adopted, active = self._exports.adopt()
+        if not adopted:
+            return
+        with self._database.writing() as connection:
+            state = _state(connection)
+            if state["revision"]:
+                return  # another replica was faster
+            for model in adopted:
+                _insert(connection, content=model.content, record=model.record)
+            last = max(model.record.about.version for model in adopted)
+            _set_state(connection, state, active_version=active, last_version=last)
+        self._exports.forget_active()
+        log.info("models taken over", extra=facts(versions=len(adopted), active=active))
+
+    def _serve(self, active: int) -> None:
+        """Serve a version, or the newest trusted one before it that can be read."""
         for record in self.versions():
             version = record.about.version
-            if _may_serve(record) and version < below:
+            if version == active or (version < active and may_serve(record)):
                 try:
-                    self.activate(version)
+                    self._active = (self._load(record), record)
                 except UnusableModelError:
-                    continue  # logged and set aside; an older one may do
-                return version
-        return None
-
-    def _restore(self) -> None:
-        """Put that version in service which was, or the newest one before it that can be."""
-        path = self._directory / _ACTIVE
-        below = float("inf")
-        try:
-            below = msgspec.json.decode(path.read_bytes(), type=_Active).version + 1
-        except FileNotFoundError:
-            pass
-        except (OSError, msgspec.DecodeError) as error:
-            self._set_aside(path, why=str(error))
-        self._activate_newest(below=below)
-
-    def _read_records(self) -> dict[int, ModelRecord]:
-        records = {}
-        for path in sorted(self._directory.glob("model-*.json")):
-            try:
-                record = msgspec.json.decode(path.read_bytes(), type=ModelRecord)
-            except (OSError, msgspec.DecodeError) as error:
-                self._set_aside(path, why=str(error))
-                continue
-            version = record.about.version
-            if path != self._record_path(version):
-                self._set_aside(path, why=f"it is about version {version}")
-                continue
-            records[version] = record
-        return records
+                    continue  # logged
+                return
+        self._active = None
 
     def _load(self, record: ModelRecord) -> Model:
+        """Read a model.
+
+        Raises:
+            UnusableModelError: It cannot be read, and will not be tried again.
+        """
         version = record.about.version
-        path = self._model_path(version)
+        if self._active is not None:
+            model, current = self._active
+            if (current.about.version, current.sha256) == (version, record.sha256):
+                return model
+        with self._database.reading() as connection:
+            content = connection.execute(
+                sa.select(model_versions.c.content).where(model_versions.c.version == version)
+            ).scalar()
+        if content is None:
+            raise UnusableModelError(f"version {version} was dropped meanwhile")
         try:
-            return read_model(path, record=record)
-        except OSError as error:
-            self._records.pop(version, None)
-            self._set_aside(self._record_path(version), why=str(error))
-            raise UnusableModelError(f"version {version} cannot be read: {error}") from error
+            return read_model(content, record=record)
         except UnusableModelError as error:
-            self._records.pop(version, None)
-            self._set_aside(path, why=str(error))
-            self._set_aside(self._record_path(version), why=str(error))
+            self._unusable[record.sha256] = str(error)
+            self._records[version] = self._as_usable(record)
+            log.error(  # noqa: TRY400 - what matters is in the message; the traceback is ours
+                "model cannot be read", extra=facts(version=version, reason=str(error))
+            )
             raise
 
-    def _forget_oldest(self) -> None:
-        active = self.record
-        others = [r for r in self.versions() if active is None or r is not active]
+    def _as_usable(self, record: ModelRecord) -> ModelRecord:
+        why = self._unusable.get(record.sha256)
+        if why is None:
+            return record
+        about = msgspec.structs.replace(record.about, is_trusted=False, why_not_trusted=why)
+        return msgspec.structs.replace(record, about=about)
+
+    def _forget_oldest(self, connection: sa.Connection, *, active: int) -> None:
+        rows = connection.execute(sa.select(model_versions.c.version, model_versions.c.record))
+        records = (_decoded(row.record, version=row.version) for row in rows)
+        others = [r.about for r in records if r is not None and r.about.version != active]
         # A row of untrusted candidates must not push out what one could roll back to.
-        others.sort(key=lambda r: (r.about.is_trusted, r.about.version), reverse=True)
-        for record in others[self._keep_versions :]:
-            version = record.about.version
-            del self._records[version]
-            self._model_path(version).unlink(missing_ok=True)
-            self._record_path(version).unlink(missing_ok=True)
-
-    def _set_aside(self, path: Path, *, why: str) -> None:
-        aside = path.with_name(f"{path.name}.unusable-{os.urandom(4).hex()}")
-        try:
-            path.rename(aside)
-        except FileNotFoundError:
-            return
-        log.error(
-            "model file set aside",
-            extra=facts(file=str(path), set_aside_as=str(aside), reason=why),
-        )
-
-    def _write(self, path: Path, *, content: bytes) -> None:
-        fresh = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(path)
-
-    def _model_path(self, version: int) -> Path:
-        return self._directory / f"model-{version:06}.joblib"
-
-    def _record_path(self, version: int) -> Path:
-        return self._directory / f"model-{version:06}.json"
+        others.sort(key=lambda about: (about.is_trusted, about.version), reverse=True)
+        gone = [about.version for about in others[self._keep_versions :]]
+        connection.execute(model_versions.delete().where(model_versions.c.version.in_(gone)))
 
 
-def _may_serve(record: ModelRecord) -> bool:
-    return record.about.is_trusted and not record.about.why_not_in_service
-
-
-def read_model(path: Path, *, record: ModelRecord) -> Model:
-    """Read a model file, if it is what its record says.
+def read_model(content: bytes, *, record: ModelRecord) -> Model:
+    """Read a model, if it is what its record says.
 
     Raises:
-        OSError: It cannot be read.
-        UnusableModelError: It is not what was written, or cannot be unpacked.
+        UnusableModelError: It is not what was written, or no model.
     """
-    content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise UnusableModelError("its content is not what was written (SHA-256 differs)")
-    if record.sklearn_version != sklearn.__version__:
-        raise UnusableModelError(
-            f"it was made by scikit-learn {record.sklearn_version}, this is {sklearn.__version__}"
-        )
     try:
-        stored = joblib.load(io.BytesIO(content))
-        return Model(
-            version=record.about.version,
-            forest=PackedForest.pack(stored["classifier"]),
-            calibration=Calibration(
-                slope=stored["calibration_slope"], intercept=stored["calibration_intercept"]
-            ),
+        forest, calibration = decode(content)
+    except BadArtefactError as error:
+        raise UnusableModelError(str(error)) from error
+    return Model(version=record.about.version, forest=forest, calibration=calibration)
+
+
+def _decoded(stored: bytes, *, version: int) -> ModelRecord | None:
+    """Read a record; ``None`` if it is none, which is logged: that version is passed over."""
+    try:
+        record = msgspec.json.decode(stored, type=ModelRecord)
+        if record.about.version == version:
+            return record
+        reason = f"it is about version {record.about.version}"
+    except msgspec.DecodeError as error:
+        reason = str(error)
+    log.error("record of a model cannot be read", extra=facts(version=version, reason=reason))
+    return None
+
+
+def _state(connection: sa.Connection) -> dict[str, int]:
+    row = connection.execute(sa.select(model_state)).mappings().one_or_none()
+    return dict(_NOTHING) if row is None else {name: row[name] for name in _NOTHING}
+
+
+def _set_state(connection: sa.Connection, state: dict[str, int], **changes: int) -> None:
+    after = {**state, **changes, "revision": state["revision"] + 1}
+    if state["revision"]:
+        connection.execute(model_state.update().values(after))
+    else:
+        connection.execute(model_state.insert().values(id=1, **after))
+
+
+def _insert(connection: sa.Connection, *, content: bytes, record: ModelRecord) -> None:
+    connection.execute(
+        model_versions.insert().values(
+            version=record.about.version, record=msgspec.json.encode(record), content=content
         )
-    except _DAMAGE as error:
-        raise UnusableModelError(f"it cannot be unpacked: {error}") from error
+    )
+
+
+def _amend(connection: sa.Connection, *, version: int, **changes: bool | str) -> bool:
+    """Change what is said of a version; tell whether there is such a version."""
+    at = model_versions.c.version == version
+    stored = connection.execute(sa.select(model_versions.c.record).where(at)).scalar()
+    record = None if stored is None else _decoded(stored, version=version)
+    if record is None:
+        return False
+    about = msgspec.structs.replace(record.about, **changes)
+    record = msgspec.structs.replace(record, about=about)
+    connection.execute(model_versions.update().where(at).values(record=msgspec.json.encode(record)))
+    return True

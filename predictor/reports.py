@@ -8,7 +8,7 @@ import msgspec
 
 from kube.edge.problems import ProblemError
 from predictor.contract import Feedback, FeedbackAnswer
-from predictor.drift import DriftWatch, JudgedPrediction
+from predictor.drift import DriftWatch
 from predictor.feedback import FeedbackStore, Report, StoredPrediction
 from predictor.learning import Learner
 from predictor.metrics import Metrics
@@ -42,10 +42,7 @@ class Reports:
         self.store.add_report(report, now_s=now_s)
         self.metrics.feedback.labels("success" if report.success else "failure").inc()
         if report.p_success is not None:
-            judged = JudgedPrediction(
-                p_success=report.p_success, success=report.success, made_at_s=report.made_at_s
-            )
-            self.drift.observe(judged, now_s=now_s)
+            self.drift.catch_up(now_s=now_s)
         is_retraining = self.learner.train_if_due()
         return FeedbackAnswer(
             accepted=True, n_feedback=self.learner.n_feedback(), retraining=is_retraining

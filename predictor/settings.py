@@ -13,6 +13,7 @@ from kube.edge.settings import (
     ServerSettings,
     Settings,
 )
+from predictor.backends import CLUSTERS, Backend, why_not_usable
 from predictor.scoring import Weights
 
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
@@ -77,10 +78,21 @@ class ModelSettings(Settings, frozen=True):
     """Rows that each tree draws at most; bounds the time of a training."""
     n_jobs: Annotated[int, msgspec.Meta(ge=-1)] = 1
     """How many trees are fitted at once; -1 for one per core."""
-    joblib_backend: str = "loky"
-    """Any that joblib knows: ``loky``, ``threading``, or that of a cluster, such as ``ray``."""
+    joblib_backend: Backend = "loky"
+    """Where they are fitted: on this machine, or on a cluster (``dask``, ``ray``)."""
+    cluster_address: str = ""
+    """Of the cluster's scheduler; empty: a cluster is started on this machine for each training."""
     keep_versions: AtLeastOne = 5
-    """How many models to keep on disk, beside the one in service."""
+    """How many models to keep, beside the one in service."""
+
+    def __post_init__(self) -> None:
+        lacks = why_not_usable(self.joblib_backend)
+        if lacks:
+            raise ValueError(f"joblib_backend: {lacks}")
+        if self.cluster_address and self.joblib_backend not in CLUSTERS:
+            raise ValueError(
+                f"cluster_address: the joblib_backend {self.joblib_backend} is no cluster"
+            )
 
 
 class OnlineLearningSettings(Settings, frozen=True):
@@ -120,7 +132,10 @@ class DataSettings(Settings, frozen=True):
     """What is kept, where and for how long."""
 
     directory: str = "data/predictor"
-    """Models and the database of predictions and reports live here."""
+    """The database lives here unless it is elsewhere, and copies of models for scikit-learn."""
+    database: str = ""
+    """An SQLAlchemy URL of SQLite or PostgreSQL, which several replicas may share; empty: an SQLite
+    file in the directory."""
     cache_duration: Interval = Interval(168 * 3600)
     """Older placements and reports are not learnt from, and dropped."""
     feature_count: Annotated[int, msgspec.Meta(ge=13, le=13)] = 13
@@ -138,13 +153,13 @@ class DataSettings(Settings, frozen=True):
 
     @property
     def models_directory(self) -> Path:
-        """Where models are kept."""
+        """Where copies of models are written."""
         return Path(self.directory) / "models"
 
     @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return Path(self.directory) / "predictor.db"
+    def database_url(self) -> str:
+        """Where predictions, reports and models are kept."""
+        return self.database or f"sqlite:///{Path(self.directory) / 'predictor.db'}"
 
 
 class PredictorSettings(ProgramSettings, frozen=True):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import logging
 import multiprocessing
 import os
@@ -11,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Final
 
 import joblib
@@ -20,6 +20,9 @@ import sklearn
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
+from predictor.artefact import BadArtefactError, decode, encode
+from predictor.backends import Backend, fitting_on
+from predictor.calibration import Calibration
 from predictor.contract import Challenge, ModelVersion
 from predictor.evaluation import (
     Fit,
@@ -33,7 +36,8 @@ from predictor.evaluation import (
 )
 from predictor.features import FEATURES
 from predictor.forest import MAX_PACKED_ROWS, PackedForest
-from predictor.registry import ModelRecord, UnusableModelError, read_model
+from predictor.rating import Model
+from predictor.records import ModelRecord
 from predictor.rows import TrainingSet
 
 log = logging.getLogger(__name__)
@@ -57,22 +61,25 @@ class TrainingRequest:
     random_state: int
     max_samples: int
     n_jobs: int
-    joblib_backend: str
+    joblib_backend: Backend
     rule: TrustRule
-    version: int
     trained_at_s: float
     last_feedback_id: int
-    path: str
-    """Where to write the model."""
-    in_service: tuple[str, ModelRecord] | None
-    """The model to compare with, if any, and where it is."""
+    in_service: tuple[Model, ModelRecord] | None
+    """The model to compare with, if any."""
+    cluster_address: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
     """What a training gave."""
 
     record: ModelRecord
+    """Without a version; whoever stores it gives it one."""
+    content: bytes
+    """The model, as ``predictor.artefact`` writes it; ``record.sha256`` is of this."""
+    classifier: bytes
+    """scikit-learn's classifier and its calibration, as joblib writes them."""
     why_withdrawn: str
     """Why the model in service may no longer answer; empty if it may, or was beaten."""
 
@@ -87,14 +94,11 @@ class _Comparison:
 
 
 def train(request: TrainingRequest) -> Trained:
-    """Fit, validate and write a model, and compare it with the one in service.
+    """Fit and validate a model, and compare it with the one in service.
 
     Raises:
         TrainingError: There is only one outcome to learn from, or the packed forest does not
             agree with scikit-learn's.
-        OSError: It cannot be written, or it is not trusted and the model in service, which would
-            have to be judged anew, cannot be read.
-        UnusableModelError: Likewise, if that is not what was written.
     """
     rows = request.rows
     if rows.n_failures in (0, rows.n_rows):
@@ -107,26 +111,19 @@ def train(request: TrainingRequest) -> Trained:
     ) -> Callable[[NDArray[np.float32]], NDArray[np.float64]]:
         return PackedForest.pack(_fit(X, y=y, request=request)).predict_p_success
 
-    with joblib.parallel_config(backend=request.joblib_backend, n_jobs=request.n_jobs):
+    with fitting_on(request.joblib_backend, n_jobs=request.n_jobs, address=request.cluster_address):
         judgement = validate(rows, fit=fit)
         reason = why_not_trusted(
             judgement.validation, n_rows=rows.n_rows, n_failures=rows.n_failures, rule=request.rule
         )
         comparison = _compare(request, fit=fit, raw=judgement.raw, is_trusted=not reason)
         classifier = _fit(rows.X, y=rows.y, request=request)
-    _check_packing(classifier, X=rows.X)
-    joblib.dump(
-        {
-            "classifier": classifier,
-            "calibration_slope": judgement.calibration.slope,
-            "calibration_intercept": judgement.calibration.intercept,
-        },
-        request.path,
-        compress=3,
-    )
+    calibration = judgement.calibration
+    content = encode(PackedForest.pack(classifier), calibration=calibration)
+    _check_content(content, classifier=classifier, X=rows.X)
     record = ModelRecord(
         about=ModelVersion(
-            version=request.version,
+            version=0,
             trained_at_s=request.trained_at_s,
             n_rows=rows.n_rows,
             n_failures=rows.n_failures,
@@ -144,12 +141,31 @@ def train(request: TrainingRequest) -> Trained:
             challenge=comparison.challenge,
             why_not_in_service=comparison.why_not_in_service,
         ),
-        sha256=hashlib.sha256(Path(request.path).read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(content).hexdigest(),
         sklearn_version=sklearn.__version__,
         last_feedback_id=request.last_feedback_id,
         learnt_until_s=float(rows.made_at_s[-1]),
     )
-    return Trained(record, comparison.why_withdrawn)
+    return Trained(
+        record=record,
+        content=content,
+        classifier=_dumped(classifier, calibration=calibration),
+        why_withdrawn=comparison.why_withdrawn,
+    )
+
+
+def _dumped(classifier: RandomForestClassifier, *, calibration: Calibration) -> bytes:
+    written = io.BytesIO()
+    joblib.dump(
+        {
+            "classifier": classifier,
+            "calibration_slope": calibration.slope,
+            "calibration_intercept": calibration.intercept,
+        },
+        written,
+        compress=3,
+    )
+    return written.getvalue()
 
 
 def _compare(
@@ -157,13 +173,7 @@ def _compare(
 ) -> _Comparison:
     if request.in_service is None:
         return _Comparison()
-    path, record = request.in_service
-    try:
-        champion = read_model(Path(path), record=record)
-    except (OSError, UnusableModelError):
-        if is_trusted:
-            return _Comparison()  # what cannot be read could not serve after a restart either
-        raise
+    champion, record = request.in_service
     rows = request.rows
     unseen = np.flatnonzero(rows.made_at_s > record.unseen_after_s)
     if not len(unseen):
@@ -202,8 +212,10 @@ def _fit(
     ).fit(X, y.astype(np.int64))
 
 
-def _check_packing(classifier: RandomForestClassifier, *, X: NDArray[np.float32]) -> None:
-    forest = PackedForest.pack(classifier)
+def _check_content(
+    content: bytes, *, classifier: RandomForestClassifier, X: NDArray[np.float32]
+) -> None:
+    forest, _ = decode(content)
     for n_rows in (MAX_PACKED_ROWS, 2 * MAX_PACKED_ROWS):
         sample = X[-n_rows:]
         expected = classifier.predict_proba(sample)[:, 1]
@@ -217,10 +229,12 @@ class TrainingProcess:
 
     Args:
         timeout_s: A training that takes longer is stopped.
+        on_waiting: Called some times a second while one is under way.
     """
 
-    def __init__(self, *, timeout_s: float) -> None:
+    def __init__(self, *, timeout_s: float, on_waiting: Callable[[], None] = lambda: None) -> None:
         self._timeout_s = timeout_s
+        self._on_waiting = on_waiting
         self._is_stopped = threading.Event()
 
     def run(self, request: TrainingRequest) -> Trained:
@@ -257,6 +271,7 @@ class TrainingProcess:
                 raise TrainingError("the program is stopping")
             if time.monotonic() > deadline_s:
                 raise TrainingError(f"it took longer than {self._timeout_s:.0f} s")
+            self._on_waiting()
         try:
             result: Trained | str = connection.recv()
         except EOFError as error:
@@ -275,7 +290,7 @@ def _work(connection: Connection, request: TrainingRequest) -> None:
     result: Trained | str
     try:
         result = train(request)
-    except (TrainingError, UnusableModelError, ValueError, OSError, MemoryError) as error:
+    except (TrainingError, BadArtefactError, ValueError, OSError, MemoryError) as error:
         result = f"{error}"
     # A parent that was killed wants no answer.
     with contextlib.suppress(BrokenPipeError):

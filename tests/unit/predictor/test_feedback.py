@@ -29,15 +29,31 @@ def drops():
 
 
 @pytest.fixture
+def database(database_url):
+    opened = open_database(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(database, drops):
+    opened = FeedbackStore(database, max_queue_bytes=10_000, on_dropped=drops)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
 def path(tmp_path):
     return tmp_path / "predictor.db"
 
 
-@pytest.fixture
-def store(path, drops):
-    opened = FeedbackStore(open_database(path), max_queue_bytes=10_000, on_dropped=drops)
-    yield opened
-    opened.close()
+def open_file(path):
+    return open_database(f"sqlite:///{path}")
+
+
+def ask(database, query):
+    with database.reading() as connection:
+        return [tuple(row) for row in connection.execute(sa.text(query))]
 
 
 def make_prediction(name="p1", *, n_nodes=3, made_at_s=START_S, p_success=True):
@@ -90,23 +106,22 @@ def test_finds_a_prediction_before_and_after_it_is_on_the_disk(store):
     assert store.find_prediction("p2") is None
 
 
-def test_finds_predictions_after_a_restart(store, path, drops):
+def test_finds_predictions_after_a_restart(store, database, drops):
     store.add_predictions([make_prediction(p_success=False)])
     store.close()
 
-    again = FeedbackStore(open_database(path), max_queue_bytes=10_000, on_dropped=drops)
+    again = FeedbackStore(database, max_queue_bytes=10_000, on_dropped=drops)
 
     assert again.find_prediction("p1").p_success is None
     again.close()
 
 
-def test_keeps_the_names_of_nodes_once_for_many_predictions(store, path):
+def test_keeps_the_names_of_nodes_once_for_many_predictions(store, database):
     store.add_predictions([make_prediction(f"p{i}") for i in range(5)])
     store.add_predictions([make_prediction("other", n_nodes=2)])
     flush(store)
 
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("select count(*) from node_lists").fetchone() == (2,)
+    assert ask(database, "select count(*) from node_lists") == [(2,)]
 
 
 def test_predictions_beyond_what_may_wait_are_dropped_and_counted(store, drops):
@@ -192,14 +207,13 @@ def test_drops_the_oldest_predictions(store, path, limits, kept):
     assert [f"p{i}" for i in range(4) if store.find_prediction(f"p{i}")] == kept
 
 
-def test_names_of_nodes_go_with_the_last_prediction_that_needs_them(store, path):
+def test_names_of_nodes_go_with_the_last_prediction_that_needs_them(store, database):
     store.add_predictions([make_prediction("old"), make_prediction("new", n_nodes=2)])
     flush(store)
 
     store.prune(predictions_since_s=0.0, max_predictions=1, max_prediction_bytes=10**6)
 
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("select names from node_lists").fetchall() == [(b'["n0","n1"]',)]
+    assert ask(database, "select names from node_lists") == [(b'["n0","n1"]',)]
 
 
 def test_drops_the_oldest_reports_but_not_the_sums(store):
@@ -220,11 +234,10 @@ def test_a_damaged_database_is_set_aside_and_a_new_one_serves(path, content, cap
     path.write_bytes(content)
 
     with caplog.at_level(logging.ERROR):
-        engine = open_database(path)
+        database = open_file(path)
 
-    with engine.connect() as connection:
-        assert connection.execute(sa.text("select count(*) from feedback")).scalar() == 0
-    engine.dispose()
+    assert ask(database, "select count(*) from feedback") == [(0,)]
+    database.close()
     assert [p.read_bytes() for p in path.parent.glob("*.damaged-*")] == [content]
     assert "set aside" in caplog.text
 
@@ -246,14 +259,14 @@ def test_a_database_of_another_schema_is_set_aside(path, statements):
         for statement in statements:
             connection.execute(statement)
 
-    open_database(path).dispose()
+    open_file(path).close()
 
     assert list(path.parent.glob("*.damaged-*"))
 
 
-def test_a_full_disk_costs_predictions_not_the_program(store, drops, caplog):
+def test_a_full_disk_costs_predictions_not_the_program(store, database, drops, caplog):
     """Stands for any failure of the disk: the tables are gone."""
-    with store._engine.begin() as connection:
+    with database.writing() as connection:
         connection.execute(sa.text("drop table predictions"))
 
     store.add_predictions([make_prediction()])

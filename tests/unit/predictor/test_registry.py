@@ -1,25 +1,26 @@
+import hashlib
+import io
 import logging
-import shutil
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import msgspec
+import numpy as np
 import pytest
 
-from predictor.registry import (
-    ModelRecord,
-    Registry,
-    UnknownVersionError,
-    UnusableModelError,
-)
+from predictor.database import open_database
+from predictor.registry import Registry, UnknownVersionError, UnusableModelError
+from predictor.schema import model_versions
 from predictor.training import train
 from tests.unit.predictor.test_training import make_request
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A model file and its record."""
-    directory = tmp_path_factory.mktemp("trained")
-    record = train(make_request(directory)).record
-    return directory / "candidate-1", record
+def trained():
+    """What a training gave."""
+    return train(make_request())
 
 
 @pytest.fixture
@@ -27,92 +28,107 @@ def directory(tmp_path):
     return tmp_path / "models"
 
 
+@pytest.fixture
+def open_registry(database_url, directory):
+    """Opens the same database again and again, as restarts and replicas do."""
+    with ExitStack() as stack:
+
+        def opened(keep_versions=5):
+            database = open_database(database_url)
+            stack.callback(database.close)
+            return Registry(database, directory=directory, keep_versions=keep_versions)
+
+        yield opened
+
+
 def add(registry, trained, *, is_trusted=True, why_not_in_service=""):
-    path, record = trained
-    version = registry.next_version()
     about = msgspec.structs.replace(
-        record.about,
-        version=version,
+        trained.record.about,
         is_trusted=is_trusted,
         why_not_trusted="" if is_trusted else "of reasons",
         why_not_in_service=why_not_in_service,
     )
-    candidate = registry.candidate_path()
-    shutil.copy(path, candidate)
-    registry.add(candidate, record=msgspec.structs.replace(record, about=about))
-    return version
-
-
-def open_registry(directory, keep_versions=5):
-    return Registry(directory, keep_versions=keep_versions)
+    record = msgspec.structs.replace(trained.record, about=about)
+    added = registry.add(trained.content, record=record, classifier=trained.classifier)
+    return added.about.version
 
 
 def numbers(registry):
     return [record.about.version for record in registry.versions()]
 
 
-def test_a_trusted_model_goes_into_service_and_survives_a_restart(directory, trained):
-    add(open_registry(directory), trained)
+def overwrite(database_url, **values):
+    """Do to version 2 what only somebody else would."""
+    database = open_database(database_url)
+    with database.writing() as connection:
+        connection.execute(
+            model_versions.update().where(model_versions.c.version == 2).values(values)
+        )
+    database.close()
 
-    again = open_registry(directory)
+
+def test_a_trusted_model_goes_into_service_and_survives_a_restart(open_registry, trained):
+    add(open_registry(), trained)
+
+    again = open_registry()
 
     assert again.model.version == 1
     assert again.record.about.n_rows == 120
 
 
-def test_an_untrusted_candidate_never_replaces_a_trusted_model(directory, trained):
-    registry = open_registry(directory)
+def test_an_untrusted_candidate_never_replaces_a_trusted_model(open_registry, trained):
+    registry = open_registry()
     add(registry, trained)
 
     add(registry, trained, is_trusted=False)
 
     assert registry.model.version == 1
-    assert open_registry(directory).model.version == 1
+    assert open_registry().model.version == 1
     assert numbers(registry) == [2, 1]
 
 
-def test_a_challenger_that_is_no_better_waits_and_is_passed_over(directory, trained):
-    registry = open_registry(directory)
+def test_a_challenger_that_is_no_better_waits_and_is_passed_over(open_registry, trained):
+    registry = open_registry()
     add(registry, trained)
     add(registry, trained, why_not_in_service="no better")
     assert registry.model.version == 1
     add(registry, trained)
 
     assert registry.roll_back() == 1
-    assert open_registry(directory).model.version == 1
+    assert open_registry().model.version == 1
 
 
 def test_a_challenger_that_is_no_better_serves_when_told_to_even_after_a_restart(
-    directory, trained
+    open_registry, trained
 ):
-    registry = open_registry(directory)
+    registry = open_registry()
     add(registry, trained)
     add(registry, trained, why_not_in_service="no better")
 
     registry.activate(2)
 
-    again = open_registry(directory)
+    again = open_registry()
     assert again.model.version == 2
     assert again.record.about.why_not_in_service == ""
 
 
 def test_a_model_that_is_withdrawn_leaves_none_in_service_not_even_after_a_restart(
-    directory, trained
+    open_registry, trained
 ):
-    registry = open_registry(directory)
+    registry = open_registry()
     add(registry, trained)
     add(registry, trained)
 
     registry.withdraw(2, why="the world has changed")
 
-    again = open_registry(directory)
+    again = open_registry()
     assert (registry.model, again.model) == (None, None)
     assert again.versions()[0].about.why_not_trusted == "the world has changed"
     assert again.roll_back() == 1
 
 
-def test_a_model_that_was_dropped_meanwhile_need_not_be_withdrawn(directory, trained):
-    registry = open_registry(directory)
+def test_a_model_that_was_dropped_meanwhile_need_not_be_withdrawn(open_registry, trained):
+    registry = open_registry()
     add(registry, trained)
 
     registry.withdraw(9, why="the world has changed")
@@ -120,20 +136,20 @@ def test_a_model_that_was_dropped_meanwhile_need_not_be_withdrawn(directory, tra
     assert registry.model.version == 1
 
 
-def test_rolls_back_past_untrusted_versions_and_stays_there(directory, trained):
-    registry = open_registry(directory)
+def test_rolls_back_past_untrusted_versions_and_stays_there(open_registry, trained):
+    registry = open_registry()
     add(registry, trained)
     add(registry, trained, is_trusted=False)
     add(registry, trained)
 
     assert registry.roll_back() == 1
-    assert open_registry(directory).model.version == 1
+    assert open_registry().model.version == 1
     with pytest.raises(UnusableModelError, match="no trusted version"):
         registry.roll_back()
 
 
-def test_activates_any_trusted_version(directory, trained):
-    registry = open_registry(directory)
+def test_activates_any_trusted_version(open_registry, trained):
+    registry = open_registry()
     for _ in range(3):
         add(registry, trained)
 
@@ -143,8 +159,8 @@ def test_activates_any_trusted_version(directory, trained):
     assert registry.model.version == 2
 
 
-def test_refuses_versions_that_are_unknown_or_not_trusted(directory, trained):
-    registry = open_registry(directory)
+def test_refuses_versions_that_are_unknown_or_not_trusted(open_registry, trained):
+    registry = open_registry()
     add(registry, trained, is_trusted=False)
 
     with pytest.raises(UnusableModelError, match="of reasons"):
@@ -153,8 +169,8 @@ def test_refuses_versions_that_are_unknown_or_not_trusted(directory, trained):
         registry.activate(9)
 
 
-def test_keeps_so_many_versions_and_the_one_in_service(directory, trained):
-    registry = open_registry(directory, keep_versions=2)
+def test_keeps_so_many_versions_and_the_one_in_service(open_registry, trained):
+    registry = open_registry(keep_versions=2)
     add(registry, trained)
     add(registry, trained)
     registry.activate(1)
@@ -164,108 +180,128 @@ def test_keeps_so_many_versions_and_the_one_in_service(directory, trained):
 
     assert registry.model.version == 1
     assert numbers(registry) == [6, 2, 1]
-    assert sorted(p.name for p in directory.glob("*.joblib")) == [
-        "model-000001.joblib",
-        "model-000002.joblib",
-        "model-000006.joblib",
-    ]
 
 
-def damage(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-
-
-def test_a_damaged_model_is_set_aside_and_the_one_before_serves(directory, trained, caplog):
-    registry = open_registry(directory)
+def test_a_damaged_model_is_passed_over_and_the_one_before_serves(
+    open_registry, trained, database_url, caplog
+):
+    registry = open_registry()
     add(registry, trained)
     add(registry, trained)
-    damage(directory / "model-000002.joblib")
+    overwrite(database_url, content=trained.content[:-100])
 
     with caplog.at_level(logging.ERROR):
-        again = open_registry(directory)
+        again = open_registry()
+
+    newest = again.versions()[0].about
+    assert again.model.version == 1
+    assert (newest.version, newest.is_trusted) == (2, False)
+    assert "SHA-256 differs" in newest.why_not_trusted
+    assert "model cannot be read" in caplog.text
+    with pytest.raises(UnusableModelError, match="SHA-256 differs"):
+        again.activate(2)
+
+
+def test_a_record_that_cannot_be_read_is_passed_over(open_registry, trained, database_url):
+    registry = open_registry()
+    add(registry, trained)
+    add(registry, trained)
+    overwrite(database_url, record=b"{")
+
+    again = open_registry()
 
     assert again.model.version == 1
     assert numbers(again) == [1]
-    assert list(directory.glob("model-000002.joblib.unusable-*"))
-    assert "model file set aside" in caplog.text
+    assert add(again, trained) == 3
 
 
-@pytest.mark.parametrize("name", ["model-000001.json", "model-000001.joblib"])
-def test_a_damaged_only_model_leaves_none_in_service(directory, trained, name):
-    add(open_registry(directory), trained)
-    (directory / name).write_bytes(b"\x00 not what was written")
+def forged(trained, content):
+    """A model whose record fits, as whoever can write to the database can make."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {
+        "content": content,
+        "record": msgspec.json.encode(
+            msgspec.structs.replace(
+                trained.record,
+                sha256=sha256,
+                about=msgspec.structs.replace(trained.record.about, version=2),
+            )
+        ),
+    }
 
-    again = open_registry(directory)
 
-    assert again.model is None
-    assert again.versions() == []
-    assert list(directory.glob(f"{name}.unusable-*"))
-    assert again.next_version() == 2
+def test_nothing_from_the_database_is_unpickled(open_registry, trained, database_url, tmp_path):
+    marker = tmp_path / "executed"
 
+    class Bomb:
+        def __reduce__(self):
+            return os.system, (f"touch {marker}",)
 
-def test_a_file_that_is_not_ours_is_never_unpickled(directory, trained):
-    """A pickle that would run code, put in the place of a model."""
-    add(open_registry(directory), trained)
-    marker = directory / "executed"
-    code = f"cos\nsystem\n(S'touch {marker}'\ntR.".encode()
-    (directory / "model-000001.joblib").write_bytes(code)
+    def npz(**arrays):
+        written = io.BytesIO()
+        np.savez(written, **arrays)
+        return written.getvalue()
 
-    assert open_registry(directory).model is None
+    with np.load(io.BytesIO(trained.content)) as arrays:
+        sound = dict(arrays)
+    bomb = np.array([Bomb()], dtype=object)
+    contents = [pickle.dumps(Bomb()), npz(format=bomb), npz(**sound | {"p_success": bomb})]
+    registry = open_registry()
+    add(registry, trained)
+    add(registry, trained)
+
+    for content in contents:
+        overwrite(database_url, **forged(trained, content))
+        again = open_registry()
+        assert again.model.version == 1
+        assert "cannot be unpacked" in again.versions()[0].about.why_not_trusted
     assert not marker.exists()
 
 
-def test_a_missing_model_file_leaves_the_one_before_in_service(directory, trained):
-    registry = open_registry(directory)
-    add(registry, trained)
-    add(registry, trained)
-    (directory / "model-000002.joblib").unlink()
+def test_a_second_replica_takes_over_what_the_first_changes(open_registry, trained):
+    first, second = open_registry(), open_registry()
+    assert not second.refresh()
 
-    assert open_registry(directory).model.version == 1
+    add(first, trained)
+    assert second.model is None
+    assert second.refresh()
+    assert second.model.version == 1
+    add(second, trained)
+    assert first.refresh()
+    assert first.model.version == 2
 
-
-def test_a_damaged_pointer_is_set_aside_and_the_newest_serves(directory, trained):
-    registry = open_registry(directory)
-    add(registry, trained)
-    add(registry, trained)
-    (directory / "active.json").write_text("{")
-
-    assert open_registry(directory).model.version == 2
-
-
-def test_a_record_under_another_versions_name_is_set_aside(directory, trained, caplog):
-    add(open_registry(directory), trained)
-    (directory / "model-000001.json").rename(directory / "model-000007.json")
-
-    assert open_registry(directory).versions() == []
-    assert list(directory.glob("model-000007.json.unusable-*"))
-    assert "model file set aside" in caplog.text
+    assert first.roll_back() == 1
+    assert second.refresh()
+    assert second.model.version == 1
+    second.withdraw(1, why="the world has changed")
+    assert first.refresh()
+    assert first.model is None
+    assert not first.refresh()
 
 
-@pytest.mark.parametrize("name", ["model-000002.json", "active.json"])
-def test_a_folder_in_the_place_of_a_file_is_set_aside(directory, trained, name):
-    add(open_registry(directory), trained)
-    (directory / name).unlink(missing_ok=True)
-    (directory / name).mkdir()
+def test_no_two_replicas_give_the_same_number(open_registry, trained):
+    registries = [open_registry(keep_versions=50) for _ in range(3)]
+    with ThreadPoolExecutor(len(registries)) as pool:
+        given = list(pool.map(lambda i: add(registries[i % 3], trained), range(12)))
 
-    assert open_registry(directory).model.version == 1
-    assert list(directory.glob(f"{name}.unusable-*"))
+    assert sorted(given) == list(range(1, 13))
 
 
-def test_a_model_of_another_scikit_learn_is_set_aside(directory, trained):
-    add(open_registry(directory), trained)
-    path = directory / "model-000001.json"
-    record = msgspec.json.decode(path.read_bytes(), type=ModelRecord)
-    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, sklearn_version="0.1")))
+def test_replicas_drop_old_versions_once(open_registry, trained):
+    first, second = open_registry(keep_versions=2), open_registry(keep_versions=2)
 
-    assert open_registry(directory).model is None
+    for i in range(6):
+        add((first, second)[i % 2], trained)
+        (second, first)[i % 2].refresh()
+
+    assert numbers(first) == numbers(second) == [6, 5, 4]
+    assert open_registry(keep_versions=2).model.version == 6
 
 
-def test_what_an_interrupted_training_left_is_cleared_away(directory):
-    directory.mkdir()
-    (directory / ".candidate-0123").write_bytes(b"half a model")
+def test_a_number_is_never_given_twice(open_registry, trained):
+    registry = open_registry(keep_versions=1)
+    for _ in range(3):
+        add(registry, trained, is_trusted=False)
 
-    open_registry(directory)
-
-    assert not list(directory.iterdir())
+    assert numbers(registry) == [3]
+    assert add(open_registry(), trained) == 4
