@@ -6,13 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from collector.api import make_app
 from collector.archive import Archive
+from collector.backfill import Backfill
 from collector.collecting import Collector
 from collector.database import StoreError, open_database
 from collector.prometheus import PrometheusApi
+from collector.prometheus_past import PrometheusPast
 from collector.prometheus_source import PrometheusSource
 from collector.settings import CollectorSettings
 from collector.sources import MetricsApi
@@ -66,7 +69,13 @@ def _collect(start: Start[CollectorSettings]) -> int:
     )
     # Its address first: whoever cannot have it should not have begun to collect.
     server = Server(make_app(collector), settings=settings.server)
-    with collector, server:
+    with ExitStack() as stack:
+        stack.enter_context(collector)
+        stack.enter_context(server)
+        if prometheus is not None and metrics.prometheus.backfill:
+            # A connection of its own: the two ask at the same time.
+            past = PrometheusPast(PrometheusApi(metrics.prometheus), settings=metrics.prometheus)
+            stack.enter_context(Backfill(past, settings=metrics, collector=collector))
         log.info("serving", extra=facts(url=server.url, api_server=cluster.server))
         while not start.stop.wait(1.0):
             if collector.failure is not None:

@@ -4,6 +4,7 @@ Whatever is done here is done in small transactions, so that neither readers nor
 samples wait.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -53,6 +54,33 @@ def _one_series() -> Select[int, int, int]:
 
 
 _ONE_SERIES: Final = _one_series()
+
+
+def _filled_windows() -> Select[int]:
+    """Select the starts of windows that hold rollups, from one to the next.
+
+    There are thousands of rollups to each.
+    """
+    until_s = bindparam("until_s", type_=BigInteger)
+    windows = (
+        select(func.min(ROLLUPS.c.start_s).label("start_s"))
+        .where(
+            ROLLUPS.c.start_s >= bindparam("first_s", type_=BigInteger),
+            ROLLUPS.c.start_s < until_s,
+        )
+        .cte("windows", recursive=True)
+    )
+    later = ROLLUPS.alias("later")
+    following = (
+        select(func.min(later.c.start_s))
+        .where(later.c.start_s > windows.c.start_s, later.c.start_s < until_s)
+        .scalar_subquery()
+    )
+    windows = windows.union_all(select(following).where(windows.c.start_s.is_not(None)))
+    return select(windows.c.start_s)
+
+
+_FILLED_WINDOWS: Final = _filled_windows()
 
 
 class Archive:
@@ -110,6 +138,25 @@ class Archive:
             single = (Rollup.of([cpu_milli]), Rollup.of([memory_bytes]))
             _merge(windows, at_ms // 1000 // step_s * step_s, single)
         return windows
+
+    def gaps(self, *, start_s: float, end_s: float) -> list[int]:
+        """Tell which whole windows between two instants hold nothing, oldest first.
+
+        Those that have samples to be rolled up, and all after them, are left out: rollups are made
+        from the last one on, and would not be made of what lies behind a later one.
+        """
+        first_s = math.ceil(start_s / ROLLUP_S) * ROLLUP_S
+        until_s = int(end_s // ROLLUP_S) * ROLLUP_S
+        next_s = self._next_window(from_s=self._rolled_until(end_s=until_s), end_s=until_s)
+        if next_s is not None:
+            until_s = next_s
+        with self._database.reading() as connection:
+            filled = set(
+                connection.execute(
+                    _FILLED_WINDOWS, {"first_s": first_s, "until_s": until_s}
+                ).scalars()
+            )
+        return [s for s in range(first_s, until_s, ROLLUP_S) if s not in filled]
 
     def expire(self, *, now_s: float) -> int:
         """Delete what is too old, in small batches; tell how many rows."""

@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from collector.archive import Archive
 from collector.cluster_view import ClusterView
 from collector.database import StoreError
 from collector.facts import node_facts, pod_facts
-from collector.history import History, Subject
+from collector.history import History, Subject, Tally
 from collector.journal import Journal
 from collector.settings import CollectorSettings
 from collector.snapshots import snapshot_of
@@ -207,6 +207,18 @@ class Collector:
             return self._newest_snapshot()
         finally:
             self._lock.release()
+
+    def count_past_usage(self, usage: Mapping[str, Tally], *, at_s: float) -> None:
+        """Count what workloads used when nobody looked, as another remembers it.
+
+        Args:
+            usage: Samples by workload.
+            at_s: When that was.
+        """
+        with self._changing() as tracker:
+            for workload, tally in usage.items():
+                tracker.history.add_usage(workload, at_s=at_s, usage=tally)
+            tracker.view.touch_all()
 
     def _newest_snapshot(self) -> EncodedSnapshot:
         with self._lock:

@@ -131,7 +131,11 @@ class History:
     def count_usage(self, workload: str, *, at_s: float, cpu_milli: int, memory_bytes: int) -> None:
         """Count one sample of one replica."""
         tally = Tally(n_samples=1, cpu_milli_sum=cpu_milli, memory_bytes_sum=memory_bytes)
-        self._add(Subject.WORKLOAD, workload, hour=int(at_s // HOUR_S), tally=tally)
+        self.add_usage(workload, at_s=at_s, usage=tally)
+
+    def add_usage(self, workload: str, *, at_s: float, usage: Tally) -> None:
+        """Count samples of a workload's replicas; *usage* counts nothing else."""
+        self._add(Subject.WORKLOAD, workload, hour=int(at_s // HOUR_S), tally=usage)
 
     def standing(self, subject: Subject, name: str, *, now_s: float) -> Standing:
         """Sum up a subject; one never seen has the prior."""

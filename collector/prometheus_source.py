@@ -108,7 +108,7 @@ class _Reading:
         values = {}
         for series in vector:
             key = tuple(series.metric.get(label, "") for label in labels)
-            value = _parsed(series.value.text, parse=parse) if all(key) else None
+            value = parsed(series.value.text, parse=parse) if all(key) else None
             if value is None:
                 self.n_malformed += 1
             else:
@@ -116,7 +116,8 @@ class _Reading:
         return values
 
 
-def _parsed(text: str, *, parse: Callable[[str], float]) -> float | None:
+def parsed(text: str, *, parse: Callable[[str], float]) -> float | None:
+    """Read a value; ``None`` if it is no amount."""
     try:
         return parse(text)
     except SampleError:

@@ -33,6 +33,11 @@ class Telemetry:
             buckets=_POLL_BUCKETS,
             registry=self.registry,
         )
+        self.backfilled = Counter(
+            "collector_backfilled_windows_total",
+            "Windows of five minutes that were filled from Prometheus' memory.",
+            registry=self.registry,
+        )
         self.last_sample = Gauge(
             "collector_last_sample_timestamp_seconds",
             "When the newest sample was measured (the cluster's clock).",
