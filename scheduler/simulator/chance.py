@@ -6,7 +6,7 @@ splitmix64's finaliser, which passes the usual randomness batteries and vectoris
 """
 
 import hashlib
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,39 @@ def uniform(keys: NDArray[np.uint64], *, index: int, salt: int) -> NDArray[np.fl
 def triangular(keys: NDArray[np.uint64], *, index: int, salt: int) -> NDArray[np.float64]:
     """Draw from the symmetric triangle on [-1, 1], mean 0, once for each key."""
     bits = _mix(keys, index=index, salt=salt)
-    high, low = bits >> np.uint64(32), bits & np.uint64(0xFFFFFFFF)
-    return (high.astype(np.float64) + low.astype(np.float64)) * 2.0**-32 - 1.0
+    halves = (bits >> np.uint64(32)) + (bits & np.uint64(0xFFFFFFFF))
+    return halves.astype(np.float64) * 2.0**-32 - 1.0
+
+
+class Luck:
+    """Draws for keys that seldom change, each made once although it holds for many ticks."""
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(0, dtype=np.uint64)
+        self._uniform: dict[int, tuple[int, NDArray[np.float64]]] = {}
+        self._triangular: dict[int, tuple[int, NDArray[np.float64]]] = {}
+
+    def of(self, keys: NDArray[np.uint64]) -> Self:
+        """Draw for these keys from now on."""
+        if not np.array_equal(keys, self._keys):
+            self._keys = keys.copy()
+            self._uniform.clear()
+            self._triangular.clear()
+        return self
+
+    def uniform(self, *, index: int, salt: int) -> NDArray[np.float64]:
+        """As the function of that name; the answer must not be changed."""
+        drawn = self._uniform.get(salt)
+        if drawn is None or drawn[0] != index:
+            drawn = self._uniform[salt] = index, uniform(self._keys, index=index, salt=salt)
+        return drawn[1]
+
+    def triangular(self, *, index: int, salt: int) -> NDArray[np.float64]:
+        """As the function of that name; the answer must not be changed."""
+        drawn = self._triangular.get(salt)
+        if drawn is None or drawn[0] != index:
+            drawn = self._triangular[salt] = index, triangular(self._keys, index=index, salt=salt)
+        return drawn[1]
 
 
 def _mix(keys: NDArray[np.uint64], *, index: int, salt: int) -> NDArray[np.uint64]:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from scheduler.simulator import changes as ch
 from scheduler.simulator import physics
-from scheduler.simulator.chance import triangular, uniform
+from scheduler.simulator.chance import Luck
 from scheduler.simulator.columns import ContainerColumns, NodeColumns
 from scheduler.simulator.lifecycle import Lifecycle
 from scheduler.simulator.parameters import Physics
@@ -39,6 +39,7 @@ class Housekeeping:
         self.lacking_core_s = 0.0
         """Cpu that containers wished for and did not get, all of them, since the beginning."""
         self._law = physics
+        self._luck, self._system_luck = Luck(), Luck()
         self._series_slot = -1
         self._lifecycle = lifecycle
         self._columns = containers
@@ -48,6 +49,7 @@ class Housekeeping:
     def tick(self, now_s: float) -> None:
         """Bring everything up to *now_s*, a tick after the last time."""
         rows = np.flatnonzero(self._columns.is_running)
+        self._luck.of(self._columns.key[rows])
         self._follow_series(rows, now_s=now_s)
         system_cpu, system_memory = self._system_usage(now_s)
         memory = self._use_memory(rows, now_s=now_s)
@@ -72,13 +74,13 @@ class Housekeeping:
     def _system_usage(self, now_s: float) -> tuple[Floats, Floats]:
         n, nodes = len(self._node_runs), self._nodes
         law = self._law.system
-        window, keys = int(now_s // law.window_s), nodes.key[:n]
+        window, luck = int(now_s // law.window_s), self._system_luck.of(nodes.key[:n])
         swing = nodes.system_swing_ratio[:n]
         cpu = nodes.system_cpu_milli[:n] * (
-            1.0 + swing * triangular(keys, index=window, salt=_SYSTEM_CPU)
+            1.0 + swing * luck.triangular(index=window, salt=_SYSTEM_CPU)
         )
         memory = nodes.system_memory_bytes[:n] * (
-            1.0 + swing * triangular(keys, index=window, salt=_SYSTEM_MEMORY)
+            1.0 + swing * luck.triangular(index=window, salt=_SYSTEM_MEMORY)
         )
         is_up = nodes.is_up[:n].astype(np.float64)
         return (
@@ -99,7 +101,7 @@ class Housekeeping:
             age_s=now_s - c.started_at_s[rows],
             base_bytes=c.memory_base_bytes[rows] * c.series_memory_ratio[rows],
             grown_bytes=grown,
-            keys=c.key[rows],
+            luck=self._luck,
             law=self._law.memory,
         )
         c.memory_bytes[rows] = np.minimum(memory, c.memory_limit_bytes[rows])
@@ -114,7 +116,7 @@ class Housekeeping:
             mean_milli=c.cpu_mean_milli[rows] * c.series_cpu_ratio[rows],
             swing=(c.diurnal_amplitude[rows], c.diurnal_phase_s[rows]),
             bursts=(c.burst_ratio[rows], c.burst_factor[rows]),
-            keys=c.key[rows],
+            luck=self._luck,
             law=self._law.cpu,
         )
         wish /= nodes.speed[node]  # a slow node needs longer for the same work
@@ -218,7 +220,7 @@ class Housekeeping:
         hazard = c.crash_per_s[rows] + self._nodes.crash_per_s[c.node[rows]]
         tick_s, starved_per_s = self._law.tick_s, self._law.cpu.starved_crash_per_hour / 3600.0
         chance = physics.chance_of(hazard + starved_per_s * starved, passed_s=tick_s)
-        strikes = uniform(c.key[rows], index=int(now_s // tick_s), salt=_CRASH) < chance
+        strikes = self._luck.uniform(index=int(now_s // tick_s), salt=_CRASH) < chance
         for row in rows[alive & strikes]:
             self._exit(int(row), code=1, cause="crashed", now_s=now_s)
 

@@ -39,7 +39,7 @@ class MetricsServer:
         self._scrape_at_s = 0.0
         self._nodes: list[Object] | None = []
         self._pods: list[Object] | None = []
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(PODS,))
 
     def node_metrics(self) -> Sequence[Object]:
         """``NodeMetrics`` of the nodes that were up."""
@@ -108,8 +108,6 @@ class MetricsServer:
     # --- details
 
     def _observe(self, change: Change) -> None:
-        if change.resource is not PODS:
-            return
         meta = change.new["metadata"]
         if change.type == "DELETED":
             self._names.pop(meta["uid"], None)

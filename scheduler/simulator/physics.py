@@ -7,7 +7,7 @@ an index. Amounts are millicores and bytes.
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.simulator.chance import triangular, uniform
+from scheduler.simulator.chance import Luck
 from scheduler.simulator.parameters import CpuPhysics, MemoryPhysics
 
 Floats = NDArray[np.float64]
@@ -22,7 +22,7 @@ def cpu_demand(
     mean_milli: Floats,
     swing: tuple[Floats, Floats],
     bursts: tuple[Floats, Floats],
-    keys: NDArray[np.uint64],
+    luck: Luck,
     law: CpuPhysics,
 ) -> Floats:
     """Say what containers would use if nothing held them back.
@@ -33,17 +33,17 @@ def cpu_demand(
         swing: Of the swing within a day, the amplitude as a ratio of the mean, and the phase:
             when in the day it goes upward.
         bursts: The share of windows with a burst, and the multiple used in them.
-        keys: The containers' luck.
+        luck: The containers'.
         law: The constants.
     """
     amplitude, phase_s = swing
     day = 1.0 + amplitude * np.sin((now_s - phase_s) * (2.0 * np.pi / law.day_s))
-    slow = triangular(keys, index=int(now_s // law.slow_noise_window_s), salt=_SLOW)
+    slow = luck.triangular(index=int(now_s // law.slow_noise_window_s), salt=_SLOW)
     noise = 1.0 + law.slow_noise_ratio * slow
-    noise += law.fast_noise_ratio * triangular(keys, index=int(now_s), salt=_FAST)
+    noise += law.fast_noise_ratio * luck.triangular(index=int(now_s), salt=_FAST)
     np.maximum(noise, 0.0, out=noise)
     burst_ratio, burst_factor = bursts
-    is_burst = uniform(keys, index=int(now_s // law.burst_window_s), salt=_BURST) < burst_ratio
+    is_burst = luck.uniform(index=int(now_s // law.burst_window_s), salt=_BURST) < burst_ratio
     return mean_milli * day * noise * np.where(is_burst, burst_factor, 1.0)
 
 
@@ -53,7 +53,7 @@ def memory_demand(
     age_s: Floats,
     base_bytes: Floats,
     grown_bytes: Floats,
-    keys: NDArray[np.uint64],
+    luck: Luck,
     law: MemoryPhysics,
 ) -> Floats:
     """Say what working sets containers would have if nothing held them back.
@@ -63,13 +63,13 @@ def memory_demand(
         age_s: Since the container's start.
         base_bytes: After warming up.
         grown_bytes: By how much they have grown since.
-        keys: The containers' luck.
+        luck: The containers'.
         law: The constants.
     """
     cold = law.warm_up_from_ratio
     warm = cold + (1.0 - cold) * np.minimum(1.0, age_s / law.warm_up_s)
     window = int(now_s // law.noise_window_s)
-    noise = 1.0 + law.noise_ratio * triangular(keys, index=window, salt=_MEMORY)
+    noise = 1.0 + law.noise_ratio * luck.triangular(index=window, salt=_MEMORY)
     return base_bytes * warm * noise + grown_bytes
 
 

@@ -53,7 +53,7 @@ class Recorder:
         self._serial = 0
         self._names: OrderedDict[tuple[str, ...], tuple[str, str]] = OrderedDict()
         self._written_at_s: OrderedDict[tuple[str, str], float] = OrderedDict()
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(EVENTS,))
 
     def record(
         self, about: Object, *, source: Source, reason: str, note: str, type_: EventType = "Normal"
@@ -122,8 +122,6 @@ class Recorder:
             self._names.popitem(last=False)
 
     def _observe(self, change: Change) -> None:
-        if change.resource.table != EVENTS.table:
-            return
         meta = change.new["metadata"]
         key = (meta["namespace"], meta["name"])
         self._written_at_s.pop(key, None)

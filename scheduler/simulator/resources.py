@@ -7,7 +7,7 @@ insists on watching, are here too: they are stored and served like any other.
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as decoded JSON. Stored objects are never changed in place."""
@@ -53,21 +53,22 @@ class Resource:
     """The ``additionalPrinterColumns`` of a custom resource."""
     returns_deleted: bool = False
     """``DELETE`` answers with the object that was removed, not with a Status."""
+    api_version: str = field(init=False, compare=False)
+    """The ``apiVersion`` of an object of this resource."""
+    qualified_name: str = field(init=False, compare=False)
+    """Plural and group, as messages write it: ``leases.coordination.k8s.io``."""
+    table: str = field(init=False, compare=False)
+    """The name under which objects are stored."""
 
-    @property
-    def api_version(self) -> str:
-        """The ``apiVersion`` of an object of this resource."""
-        return f"{self.group}/{self.version}" if self.group else self.version
+    def __post_init__(self) -> None:
+        # Asked for at every write and every reading, so they are put together once.
+        group, plural, version = self.group, self.plural, self.version
+        object.__setattr__(self, "api_version", f"{group}/{version}" if group else version)
+        object.__setattr__(self, "qualified_name", f"{plural}.{group}" if group else plural)
+        object.__setattr__(self, "table", self.storage or self.qualified_name)
 
-    @property
-    def table(self) -> str:
-        """The name under which objects are stored."""
-        return self.storage or self.qualified_name
-
-    @property
-    def qualified_name(self) -> str:
-        """Plural and group, as messages write it: ``leases.coordination.k8s.io``."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self  # resources are told apart by identity, in copies of a cluster, too
 
     @property
     def storage_version_hash(self) -> str:

@@ -22,6 +22,8 @@ class Rows:
     def __init__(self, columns: ContainerColumns, *, seed: int, law: CpuPhysics) -> None:
         self.runs: list[ContainerRun | None] = []
         """By row; None where a row is free."""
+        self.names: list[tuple[str, str]] = []
+        """By row: the pod's uid and the container's name."""
         self._columns = columns
         self._seed = seed
         self._law = law
@@ -85,12 +87,14 @@ class Rows:
             return self._free_rows.pop()
         row = len(self.runs)
         self.runs.append(None)
+        self.names.append(("", ""))
         self._columns.grow(row + 1)
         return row
 
     def _fill(self, run: ContainerRun) -> None:
         columns, row, spec, pod = self._columns, run.row, run.spec, run.pod
         self.runs[row] = run
+        self.names[row] = (pod.spec.uid, spec.name)
         columns.is_running[row] = False
         columns.node[row] = pod.node.row
         columns.key[row] = key_of("container", self._seed, pod.spec.name, spec.name)

@@ -100,7 +100,9 @@ class Store:
         self._log_size = log_size
         self._random = random.Random(seed)
         self._tables: dict[str, Table] = {}
-        self._callbacks: list[Callable[[Change], None]] = []
+        self._callbacks: list[tuple[Callable[[Change], None], frozenset[str]]] = []
+        self._told: dict[str, tuple[Callable[[Change], None], ...]] = {}
+        """Of the callbacks, those that want to know of a table."""
         self._undelivered: deque[Change] = deque()
         self._is_delivering = False
 
@@ -108,8 +110,11 @@ class Store:
 
     def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """The object of that name, or None. ``namespace`` is ignored for cluster-wide kinds."""
-        entry = self.table(resource).entries.get(_key(resource, namespace, name))
-        return entry.obj if entry else None
+        table = self._tables.get(resource.table)
+        if table is None:
+            return None
+        entry = table.entries.get(_key(resource, namespace, name))
+        return entry.obj if entry is not None else None
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
         """The object of that name.
@@ -134,12 +139,19 @@ class Store:
             self._tables[resource.table] = table
         return table
 
-    def on_change(self, callback: Callable[[Change], None]) -> None:
+    def on_change(
+        self, callback: Callable[[Change], None], *, of: tuple[Resource, ...] = ()
+    ) -> None:
         """Have *callback* called after each write, in the order of writes.
 
         A write made inside a callback is stored at once and told after the current one.
+
+        Args:
+            callback: Is told.
+            of: About which resources; all of them, and those to come, if left out.
         """
-        self._callbacks.append(callback)
+        self._callbacks.append((callback, frozenset(resource.table for resource in of)))
+        self._told.clear()
 
     def compact(self) -> None:
         """Forget the past, as etcd does every few minutes: older versions are expired now."""
@@ -231,6 +243,17 @@ class Store:
         if _is_released(resource, new):
             return self._remove(resource, old=old, last=new)
         return self._replace(resource, old=old, new=new)
+
+    def put(self, resource: Resource, old: Object, **parts: Object) -> Object:
+        """Write a new version of *old*, the current one, with some parts replaced.
+
+        For parts that change every few seconds: nothing is compared, carried over or counted.
+        """
+        meta = {**old["metadata"], "resourceVersion": self._next_version()}
+        stored = {**old, **parts, "metadata": meta}
+        key = _key(resource, meta.get("namespace"), meta["name"])
+        self._commit(resource, WriteKind.MODIFIED, key=key, old=old, new=stored)
+        return stored
 
     def modify(
         self,
@@ -355,10 +378,17 @@ class Store:
         try:
             while self._undelivered:
                 change = self._undelivered.popleft()
-                for callback in self._callbacks:
+                for callback in self._listeners(change.resource.table):
                     callback(change)
         finally:
             self._is_delivering = False
+
+    def _listeners(self, table: str) -> tuple[Callable[[Change], None], ...]:
+        found = self._told.get(table)
+        if found is None:
+            found = tuple(tell for tell, of in self._callbacks if not of or table in of)
+            self._told[table] = found
+        return found
 
     def _next_version(self) -> str:
         self.version += 1

@@ -240,14 +240,14 @@ class World:
         nodes, c = self._columns, self._containers
         up = np.array([run.row for run in self._nodes.values() if run.is_up], dtype=np.intp)
         rows = np.flatnonzero(c.is_running)
-        named = [(int(row), self._lifecycle.rows.runs[row]) for row in rows]
+        names = self._lifecycle.rows.names
         return Sample(
             at_s=self._ticked_at_s,
             nodes=tuple(run.spec.name for run in self._nodes.values() if run.is_up),
             node_cpu_milli=nodes.cpu_milli[up],
             node_memory_bytes=nodes.memory_bytes[up],
             node_cpu_core_s=nodes.cpu_core_s[up],
-            containers=tuple((r.pod.spec.uid, r.spec.name) for _, r in named if r is not None),
+            containers=tuple([names[row] for row in rows.tolist()]),
             container_started_at_s=c.started_at_s[rows],
             container_cpu_milli=c.cpu_milli[rows],
             container_memory_bytes=c.memory_bytes[rows],

@@ -47,7 +47,7 @@ class DeploymentController:
         self._owners = owners
         self._recorder = recorder
         self._queue: WorkQueue[Key] = WorkQueue()
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(DEPLOYMENTS, REPLICASETS))
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
@@ -63,7 +63,7 @@ class DeploymentController:
         meta = change.new["metadata"]
         if change.resource is DEPLOYMENTS:
             self._queue.add((meta["namespace"], meta["name"]))
-        elif change.resource is REPLICASETS:
+        else:
             owner = controller_of(change.new)
             if owner is not None and owner.get("kind") == "Deployment":
                 self._queue.add((meta["namespace"], owner["name"]))

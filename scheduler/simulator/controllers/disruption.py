@@ -42,7 +42,7 @@ class DisruptionController:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._queue: WorkQueue[Key] = WorkQueue()
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(PDBS, PODS))
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
@@ -58,7 +58,7 @@ class DisruptionController:
         meta = change.new["metadata"]
         if change.resource is PDBS:
             self._queue.add((meta["namespace"], meta["name"]))
-        elif change.resource is PODS:
+        else:
             for budget in self._store.list(PDBS, meta["namespace"]):
                 if _selects(budget, change.new):
                     self._queue.add((meta["namespace"], budget["metadata"]["name"]))

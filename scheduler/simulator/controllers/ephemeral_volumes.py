@@ -21,7 +21,7 @@ class EphemeralVolumeController:
         self._store = store
         self._recorder = recorder
         self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(PODS,))
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
@@ -36,7 +36,7 @@ class EphemeralVolumeController:
         return self._queue.work(now_s, handle)
 
     def _observe(self, change: Change) -> None:
-        if change.resource is PODS and change.type == "ADDED":
+        if change.type == "ADDED":
             volumes = change.new["spec"].get("volumes") or ()
             if any("ephemeral" in volume for volume in volumes):
                 meta = change.new["metadata"]

@@ -121,8 +121,8 @@ class PodGarbageCollector:
         return self._remove_stranded(pods, now_s=now_s) | self._remove_ended(pods)
 
     def _remove_stranded(self, pods: list[Object], *, now_s: float) -> bool:
-        nodes = {node["metadata"]["name"] for node in self._store.list(NODES)}
-        stranded = [p for p in pods if p["spec"].get("nodeName", "") not in nodes | {""}]
+        nodes = {node["metadata"]["name"] for node in self._store.list(NODES)} | {""}
+        stranded = [p for p in pods if p["spec"].get("nodeName", "") not in nodes]
         names = {pod["spec"]["nodeName"] for pod in stranded}
         self._missing_since_s = {n: self._missing_since_s.get(n, now_s) for n in names}
         removed = False
@@ -135,6 +135,8 @@ class PodGarbageCollector:
         return removed
 
     def _remove_ended(self, pods: list[Object]) -> bool:
+        if len(pods) <= MAX_ENDED_PODS:
+            return False
         ended = sorted(
             (pod for pod in pods if is_over(pod) and "deletionTimestamp" not in pod["metadata"]),
             key=lambda pod: str(pod["metadata"]["creationTimestamp"]),

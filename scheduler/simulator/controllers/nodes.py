@@ -52,8 +52,10 @@ class NodeLifecycleController:
         self._seen_s: dict[str, float] = {}
         self._tainted_s: dict[tuple[str, str, str], float] = {}
         self._changed: dict[str, None] = {}
+        self._in_order: dict[str, Object] = {}
+        """The versions of nodes, by name, that were found to have the taints they should have."""
         self._monitor_at_s = 0.0
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(LEASES, NODES))
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
@@ -62,7 +64,8 @@ class NodeLifecycleController:
         if is_time:
             self._monitor_at_s = now_s + self._physics.monitor_s
             self._watch_heartbeats(now_s)
-            changed |= dict.fromkeys(n["metadata"]["name"] for n in self._store.list(NODES))
+            nodes = {node["metadata"]["name"]: node for node in self._store.list(NODES)}
+            changed |= {n: None for n in nodes if self._in_order.get(n) is not nodes[n]}
         for name in changed:
             self._sync_taints(name, now_s=now_s)
         if is_time:
@@ -71,11 +74,13 @@ class NodeLifecycleController:
 
     def _observe(self, change: Change) -> None:
         meta = change.new["metadata"]
-        if change.resource is LEASES and meta["namespace"] == "kube-node-lease":
-            self._seen_s[meta["name"]] = self._store.now_s()
-        elif change.resource is NODES and change.type == "DELETED":
+        if change.resource is LEASES:
+            if meta["namespace"] == "kube-node-lease":
+                self._seen_s[meta["name"]] = self._store.now_s()
+        elif change.type == "DELETED":
             self._seen_s.pop(meta["name"], None)
-        elif change.resource is NODES:
+            self._in_order.pop(meta["name"], None)
+        else:
             self._changed[meta["name"]] = None
 
     # --- heartbeats
@@ -138,6 +143,7 @@ class NodeLifecycleController:
             if (key, effect) not in held
         ]
         if len(kept) == len(before) and not added:
+            self._in_order[name] = node
             return
         spec = {k: v for k, v in node["spec"].items() if k != "taints"}
         if kept or added:

@@ -65,9 +65,13 @@ class Ownership:
         return [pod for pod in pods if pod is not None]
 
     def _observe(self, change: Change) -> None:
+        meta = change.new["metadata"]
+        if change.old is not None and change.type == "MODIFIED":
+            owners = meta.get("ownerReferences")
+            if owners is change.old["metadata"].get("ownerReferences"):
+                return  # as with almost every change
         before = set() if change.old is None else _owner_uids(change.old)
         after = set() if change.type == "DELETED" else _owner_uids(change.new)
-        meta = change.new["metadata"]
         dependent = (meta.get("namespace", ""), meta["name"])
         key = (change.resource.table, dependent)
         for uid in before - after:

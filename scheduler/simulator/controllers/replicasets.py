@@ -43,7 +43,7 @@ class ReplicaSetController:
         self._owners = owners
         self._recorder = recorder
         self._queue: WorkQueue[Key] = WorkQueue()
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(REPLICASETS, PODS))
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
@@ -59,7 +59,7 @@ class ReplicaSetController:
         meta = change.new["metadata"]
         if change.resource is REPLICASETS:
             self._queue.add((meta["namespace"], meta["name"]))
-        elif change.resource is PODS:
+        else:
             self._observe_pod(change)
 
     def _observe_pod(self, change: Change) -> None:

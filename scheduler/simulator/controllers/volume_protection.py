@@ -28,7 +28,7 @@ class VolumeProtectionController:
         self._store = store
         self._queue: WorkQueue[Key] = WorkQueue()
         self._users: dict[tuple[str, str], set[str]] = {}
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(PODS, PVCS, PVS))
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
@@ -45,7 +45,7 @@ class VolumeProtectionController:
         meta = change.new["metadata"]
         if change.resource is PODS:
             self._observe_pod(change)
-        elif change.resource in (PVCS, PVS) and change.type != "DELETED":
+        elif change.type != "DELETED":
             self._queue.add((change.resource.table, meta.get("namespace", ""), meta["name"]))
 
     def _observe_pod(self, change: Change) -> None:

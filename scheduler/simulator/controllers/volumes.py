@@ -44,7 +44,7 @@ class VolumeController:
         self._free_volumes = FreeVolumes()
         self._must_retry = False
         self._made_at_s: dict[str, float] = {}
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(PVCS, PVS, STORAGE_CLASSES))
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether there was anything."""
@@ -73,7 +73,7 @@ class VolumeController:
             self._observe_claim(change)
         elif change.resource is PVS:
             self._observe_volume(change)
-        elif change.resource is STORAGE_CLASSES:
+        else:
             self._must_retry = True
 
     def _observe_claim(self, change: Change) -> None:

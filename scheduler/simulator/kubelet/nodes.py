@@ -112,7 +112,7 @@ class NodeKubelets:
         }
         found = self._store.find(LEASES, LEASE_NAMESPACE, name)
         if found is not None:
-            self._store.update(LEASES, {**found, "spec": {**found["spec"], **spec}})
+            self._store.put(LEASES, found, spec={**found["spec"], **spec})
             return
         node = self._store.find(NODES, None, name)
         meta: Object = {"name": name, "namespace": LEASE_NAMESPACE}

@@ -57,7 +57,7 @@ class PodKubelets:
         self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
         self._unreported: dict[str, None] = {}
         self._unmounted: dict[str, None] = {}
-        store.on_change(self._observe)
+        store.on_change(self._observe, of=(PODS, PVCS))
 
     def sync(self, now_s: float) -> bool:
         """Carry out what was written since the last call; tell whether there was anything."""
@@ -112,7 +112,7 @@ class PodKubelets:
     def _observe(self, change: Change) -> None:
         if change.resource is PODS:
             self._observe_pod(change)
-        elif change.resource is PVCS:
+        else:
             for uid in self._unmounted:
                 record = self._records[uid]
                 if record.namespace == change.new["metadata"]["namespace"]:
