@@ -12,6 +12,11 @@ Backend = Literal["loky", "threading", "multiprocessing", "dask", "ray"]
 CLUSTERS: Final[dict[Backend, str]] = {"dask": "distributed", "ray": "ray"}
 """Backends that are clusters, and the package that each needs."""
 
+_CONNECT_S: Final = 5
+_LOOPBACK: Final = "127.0.0.1"
+_ANY_PORT: Final = f"{_LOOPBACK}:0"
+"""Dask serves its state over HTTP, by itself on a fixed port and to everybody."""
+
 
 def why_not_usable(backend: Backend) -> str:
     """Say which package a backend lacks; an empty text if it lacks none."""
@@ -52,8 +57,12 @@ def fitting_on(backend: Backend, *, n_jobs: int, address: str) -> Iterator[None]
 def _join_dask(stack: ExitStack, *, address: str) -> None:
     from distributed import Client, LocalCluster
 
-    where = address or stack.enter_context(LocalCluster(dashboard_address=None))
-    stack.enter_context(Client(where))
+    where = address or stack.enter_context(
+        LocalCluster(
+            host=_LOOPBACK, dashboard_address=_ANY_PORT, worker_dashboard_address=_ANY_PORT
+        )
+    )
+    stack.enter_context(Client(where, timeout=_CONNECT_S))
 
 
 def _join_ray(stack: ExitStack, *, address: str) -> None:

@@ -36,6 +36,13 @@ def test_the_environment_overrides_a_value():
     assert settings.model.max_depth == 4
 
 
+@pytest.fixture
+def without_ray(monkeypatch):
+    """As on a machine where it is not installed, whether it is here or not."""
+    monkeypatch.setattr("predictor.backends.find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("without_ray")
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -48,6 +55,16 @@ def test_the_environment_overrides_a_value():
             "scoring: {cpu_weight: 0, memory_weight: 0, node_ready_weight: 0, taint_weight: 0,"
             " failed_pods_weight: 0, restart_weight: 0}",
             ":1: scoring: at least one weight",
+        ),
+        ("model:\n  joblib_backend: spark\n", ":2: model.joblib_backend"),
+        (
+            "model:\n  joblib_backend: ray\n",
+            ":1: model: joblib_backend: ray needs the package ray, which is not installed: "
+            "pip install 'ai-scheduler[ray]'",
+        ),
+        (
+            "model:\n  cluster_address: tcp://dask:8786\n",
+            ":1: model: cluster_address: the joblib_backend loky is no cluster",
         ),
     ],
 )
@@ -62,3 +79,15 @@ def test_a_wrong_key_or_value_stops_the_program_with_its_line(tmp_path, capsys, 
     assert names in str(caught.value)
     assert code == 2
     assert names in capsys.readouterr().err
+
+
+def test_an_unusable_database_stops_the_program_naming_the_setting(tmp_path, capsys):
+    env = {
+        "PREDICTOR__DATA__DATABASE": "mysql://host/name",
+        "PREDICTOR__DATA__DIRECTORY": str(tmp_path),
+    }
+
+    code = main(["--config", str(CONFIG)], env=env)
+
+    assert code == 2
+    assert "data.database: mysql is neither sqlite nor postgresql" in capsys.readouterr().err
