@@ -12,6 +12,7 @@ nothing comes twice.
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, Self, TypeVar
@@ -34,8 +35,6 @@ _WINDOWS_A_CHUNK: Final = 6
 _GRACE_S: Final = 120.0
 """What ended less than this ago is left to the live samples, in seconds."""
 _LOOK_S: Final = 0.2
-_PAUSE_S: Final = 0.1
-"""Between two chunks, so that whoever answers questions gets to do so."""
 _MAX_WAIT_S: Final = 300.0
 
 T = TypeVar("T")
@@ -80,8 +79,10 @@ class Backfill:
         gaps = self._persist(self._gaps) or []
         n_filled = 0
         for start_s, end_s in chunks(gaps):
+            began_s = time.monotonic()
             n_filled += self._persist(partial(self._fill, start_s, end_s=end_s)) or 0
-            if self._stop.wait(_PAUSE_S):
+            # Half of the time belongs to others: the live rounds, those who ask, and Prometheus.
+            if self._stop.wait(time.monotonic() - began_s):
                 return
         if gaps:
             counts = facts(n_missing=len(gaps), n_filled=n_filled)

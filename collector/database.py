@@ -109,7 +109,8 @@ class Database:
             )
         else:
             insert = insert.on_conflict_do_nothing(index_elements=keys)
-        return connection.execute(insert, rows).rowcount
+        counted = {"preserve_rowcount": True}
+        return connection.execute(insert, rows, execution_options=counted).rowcount
 
 
 def open_database(url: str, *, now_text: str) -> Database:

@@ -1,13 +1,21 @@
 """The collector's samples and its past, from a real Prometheus server."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+import requests
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from collector.prometheus import PrometheusApi
 from collector.prometheus_source import PrometheusSource
@@ -17,6 +25,8 @@ from collector.sources import SourceError
 from kube.client import Client
 from kube.edge.settings import Interval
 from kube.objects import Node
+from tests.builders import make_node, make_pod
+from tests.fakes import FakeApiServer
 from tests.prometheus import NoPrometheusError, prometheus_server
 from tests.simulator_program import serving
 
@@ -134,3 +144,169 @@ def test_samples_bear_the_clusters_time_and_move_with_it(scraped: Scraped):
     )
 
     assert 0 <= scraped.now_s() - later.nodes[0].at_s < 120
+
+
+# --- the past
+
+STEP_S = 150
+"""Between two scrapes of the history that is made here."""
+DAY_S = 86_400
+WEEK_S = 7 * DAY_S
+
+
+def day_of(at_s: float) -> int:
+    return int(at_s // DAY_S) % 7
+
+
+def history_of_a_kubelet(*, until_s: float) -> str:
+    """A week of one kubelet's cAdvisor, with all the series that are no containers."""
+    pod = 'namespace="default",pod="web-1",node="n1"'
+    group = "/kubepods.slice/web"
+    series = [
+        ('id="/",node="n1"', 1000, 2**30),
+        (f'id="{group}",{pod},container=""', 400, 2**29),
+        (f'id="{group}/a",{pod},container="POD"', 1, 2**20),
+        (f'id="{group}/b",{pod},container="app"', 300, 2**28),
+        (f'id="{group}/c",{pod},container="proxy"', 100, 2**28),
+        ('id="/gone",namespace="default",pod="gone-1",node="n1",container="app"', 50, 2**20),
+    ]
+    times = range(int(until_s) - WEEK_S - DAY_S, int(until_s), STEP_S)
+    lines = []
+    for labels, cpu_milli, _ in series:
+        total_s = 0.0
+        for at_s in times:
+            total_s += STEP_S * (day_of(at_s) + 1) * cpu_milli / 1000
+            lines.append(
+                f'container_cpu_usage_seconds_total{{cpu="total",{labels}}} {total_s} {at_s}'
+            )
+    for labels, _, memory_bytes in series:
+        lines += [
+            f"container_memory_working_set_bytes{{{labels}}} {memory_bytes} {at_s}"
+            for at_s in times
+        ]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+@pytest.fixture(scope="module")
+def remembering() -> Iterator[str]:
+    """The URL of a server that knows the last eight days of one node."""
+    try:
+        with prometheus_server(
+            free_port(), history=history_of_a_kubelet(until_s=time.time())
+        ) as url:
+            yield url
+    except NoPrometheusError as error:
+        pytest.skip(str(error))
+
+
+class Program:
+    """The collector's program, against a Prometheus server and a small API server."""
+
+    def __init__(self, api: FakeApiServer, *, prometheus_url: str, database_url: str) -> None:
+        cluster = {"clusters": [{"name": "c", "cluster": {"server": api.url}}]}
+        context = {"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}
+        user = {"users": [{"name": "u", "user": {}}], "current-context": "c"}
+        self._kubeconfig = json.dumps({**cluster, **context, **user})
+        self._port = free_port()
+        self._env = {
+            "COLLECTOR__DATABASE__URL": database_url,
+            "COLLECTOR__METRICS__COLLECTION_INTERVAL": "30s",
+            "COLLECTOR__METRICS__SOURCE": "prometheus",
+            "COLLECTOR__METRICS__PROMETHEUS__URL": prometheus_url,
+            "COLLECTOR__SERVER__PORT": str(self._port),
+        }
+
+    @contextmanager
+    def running(self, folder: Path) -> Iterator["Program"]:
+        kubeconfig = folder / "kubeconfig"
+        kubeconfig.write_text(self._kubeconfig, encoding="utf-8")
+        root = Path(__file__).resolve().parents[2]
+        env = {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), **self._env}
+        command = [sys.executable, "-m", "collector"]
+        with subprocess.Popen(command, cwd=root, env=env, stderr=subprocess.PIPE) as process:
+            try:
+                yield self
+            finally:
+                process.terminate()
+                _, log = process.communicate(timeout=WAIT_S)
+                print(log.decode(errors="replace"))
+
+    def get(self, path: str, **parameters: object) -> Any:
+        url = f"http://127.0.0.1:{self._port}{path}"
+        answer = requests.get(url, params=parameters, timeout=WAIT_S)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def is_up(self) -> bool:
+        url = f"http://127.0.0.1:{self._port}/readyz"
+        try:
+            return requests.get(url, timeout=WAIT_S).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+
+def rollups(url: str) -> dict[tuple[str, int], tuple[float, ...]]:
+    """All rollups by name and start."""
+    statement = (
+        "SELECT name, start_s, n, cpu_mean, memory_mean FROM rollups"
+        " JOIN series ON series.id = series_id"
+    )
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        return {(row[0], row[1]): tuple(row[2:]) for row in connection.execute(text(statement))}
+
+
+def execute(url: str, statement: str) -> None:
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        connection.execute(text(statement))
+
+
+def test_a_new_install_begins_with_seven_days_of_history(remembering: str, tmp_path: Path):
+    database_url = f"sqlite:///{tmp_path}/collector.db"
+    with FakeApiServer() as api:
+        api.put("/api/v1/nodes", make_node("n1"))
+        owner = ("StatefulSet", "web")
+        api.put("/api/v1/pods", make_pod("web-1", node="n1", owner=owner))
+        program = Program(api, prometheus_url=remembering, database_url=database_url)
+        week_ago_s = time.time() - WEEK_S
+
+        with program.running(tmp_path):
+            wait_for(program.is_up, "the program to serve")
+            points = wait_for(
+                lambda: program.get("/api/v1/nodes/n1/history", start=week_ago_s + 3600, step="1h")[
+                    "points"
+                ],
+                "seven days of history",
+                until=lambda points: len(points) >= 167,
+            )
+            workload = wait_for(
+                lambda: program.get("/api/v1/workloads/default/StatefulSet/web"),
+                "what the workload usually uses",
+                until=lambda workload: workload["usual_cpu_milli"] is not None,
+            )
+        first = wait_for(lambda: rollups(database_url), "rollups")
+
+        # A hole, as if the collector had not run for some hours of yesterday.
+        hole_s = int(time.time() - DAY_S) // 300 * 300
+        bounds = f"start_s >= {hole_s} AND start_s < {hole_s + 3 * 3600}"
+        execute(database_url, f"DELETE FROM rollups WHERE {bounds}")
+        with program.running(tmp_path):
+            wait_for(lambda: rollups(database_url).keys() >= first.keys(), "the hole to be filled")
+        second = rollups(database_url)
+
+    same_day = [p for p in points if day_of(p["start_s"]) == day_of(p["start_s"] + 3599)]
+    assert len(same_day) > 150
+    for point in same_day[1:-1]:
+        full_day = day_of(point["start_s"] - 300) == day_of(point["start_s"])
+        if full_day:
+            expected = 1000 * (day_of(point["start_s"]) + 1)
+            assert point["cpu_milli"]["mean"] == pytest.approx(expected, rel=0.02)
+        assert point["memory_bytes"]["mean"] == 2**30
+        assert point["n_samples"] == 12
+    # Both containers, and none of the groups above them.
+    assert 400 <= workload["usual_cpu_milli"] <= 7 * 400
+    assert workload["usual_memory_bytes"] == 2**29
+    assert workload["n_observations"] == 0
+    names = {name for name, _ in first}
+    assert names == {"n1", "default/StatefulSet/web"}
+    assert {key: second[key] for key in first} == first
