@@ -15,6 +15,7 @@ from predictor.metrics import Metrics
 from predictor.snapshots import Snapshots
 
 _INVALID: Final = "Invalid request"
+_TEXTS: Final = ("actual_node", "pod_uid", "pod_namespace", "pod_name", "pod_status", "reason")
 _MAX_INSTANT_S: Final = 253_402_300_800.0
 """The year 10000; what lies after it is no instant."""
 
@@ -55,6 +56,7 @@ class Reports:
                 422, _INVALID, detail="this is no Unix time in seconds", field="observed_at_s"
             )
         prediction_id, named_by = _prediction_id(feedback)
+        _check_texts(feedback, prediction_id=prediction_id, named_by=named_by)
         prediction, position = None, 0
         if prediction_id is None:
             self._check_node(feedback.actual_node)
@@ -105,6 +107,18 @@ class Reports:
                 field=named_by,
             )
         return prediction
+
+
+def _check_texts(feedback: Feedback, *, prediction_id: str | None, named_by: str) -> None:
+    """Refuse what not every database can keep.
+
+    Raises:
+        ProblemError: 422, if there is a NUL in a text.
+    """
+    texts = {name: getattr(feedback, name) for name in _TEXTS} | {named_by: prediction_id or ""}
+    for name, text in texts.items():
+        if "\0" in text:
+            raise ProblemError(422, _INVALID, detail="a text may hold no NUL", field=name)
 
 
 def _prediction_id(feedback: Feedback) -> tuple[str | None, str]:

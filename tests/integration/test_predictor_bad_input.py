@@ -115,6 +115,8 @@ CPU_FIELD = "pod_spec.containers[0].resources.requests.cpu"
         pytest.param(
             "/feedback", report(actual_node="nowhere"), 422, "actual_node", id="no such node"
         ),
+        pytest.param("/feedback", report(reason="a\0b"), 422, "reason", id="a NUL"),
+        pytest.param("/feedback", report(prediction_id="\0"), 422, "prediction_id", id="NUL as id"),
         pytest.param("/feedback", report(success="yes"), 422, "success", id="text for a boolean"),
         pytest.param(
             "/feedback", report(observed_at_s=-1.0), 422, "observed_at_s", id="before time"
