@@ -1,15 +1,14 @@
-"""A model as bytes: arrays in NumPy's ``npz``, read without unpickling, and checked.
+"""A model as bytes: columns of numbers in compressed MessagePack, read without unpickling, checked.
 
 Whoever can write to the database can put another model there, but cannot make a reader run code, or
 walk out of an array.
 """
 
-import io
-import zipfile
 import zlib
 from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree._tree import Tree
@@ -22,10 +21,6 @@ _FORMAT: Final = 1
 _MAX_BYTES: Final = 512 * 2**20
 """Unpacked; a forest of a hundred trees ten deep takes some three million."""
 _MAX_DEPTH: Final = 10_000
-_DAMAGE: Final = (
-    ValueError, TypeError, KeyError, EOFError, OSError, MemoryError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 _LEAF: Final = -1
 """scikit-learn's mark of a child that is not there."""
 
@@ -36,20 +31,37 @@ class BadArtefactError(Exception):
     """These bytes are no model; the message says why."""
 
 
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A packed forest and its calibration; columns as bytes, little-endian."""
+
+    format: int
+    feature: bytes
+    """int16."""
+    threshold: bytes
+    """float32."""
+    children: bytes
+    """int32."""
+    p_success: bytes
+    """float64."""
+    roots: bytes
+    """int32."""
+    slope: float
+    intercept: float
+
+
 def encode(forest: PackedForest, *, calibration: Calibration) -> bytes:
     """Write a model down; the same model is always the same bytes."""
-    written = io.BytesIO()
-    np.savez_compressed(
-        written,
-        format=np.array(_FORMAT),
-        feature=forest.feature.astype(np.int16),
-        threshold=forest.threshold,
-        children=forest.children.astype(np.int32),
-        p_success=forest.p_success,
-        roots=forest.roots.astype(np.int32),
-        calibration=np.array([calibration.slope, calibration.intercept]),
+    stored = _Stored(
+        format=_FORMAT,
+        feature=forest.feature.astype("<i2").tobytes(),
+        threshold=forest.threshold.astype("<f4").tobytes(),
+        children=forest.children.astype("<i4").tobytes(),
+        p_success=forest.p_success.astype("<f8").tobytes(),
+        roots=forest.roots.astype("<i4").tobytes(),
+        slope=calibration.slope,
+        intercept=calibration.intercept,
     )
-    return written.getvalue()
+    return zlib.compress(msgspec.msgpack.encode(stored))
 
 
 def decode(content: bytes) -> tuple[PackedForest, Calibration]:
@@ -58,21 +70,13 @@ def decode(content: bytes) -> tuple[PackedForest, Calibration]:
     Raises:
         BadArtefactError: It is damaged, or none of ours.
     """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            if sum(part.file_size for part in packed.infolist()) > _MAX_BYTES:
-                raise BadArtefactError(f"it is larger than {_MAX_BYTES} bytes")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            if int(arrays["format"]) != _FORMAT:
-                raise BadArtefactError(f"its format is {arrays['format']}, not {_FORMAT}")
-            feature, children, roots = (
-                _column(arrays, name, kind=np.intp) for name in ("feature", "children", "roots")
-            )
-            threshold = _column(arrays, "threshold", kind=np.float32)
-            p_success = _column(arrays, "p_success", kind=np.float64)
-            slope, intercept = _column(arrays, "calibration", kind=np.float64).tolist()
-    except _DAMAGE as error:
-        raise BadArtefactError(f"it cannot be unpacked: {error}") from error
+    stored = _unpack(content)
+    feature = _column(stored.feature, kind="<i2", into=np.intp)
+    children = _column(stored.children, kind="<i4", into=np.intp)
+    roots = _column(stored.roots, kind="<i4", into=np.intp)
+    threshold = _column(stored.threshold, kind="<f4", into=np.float32)
+    p_success = _column(stored.p_success, kind="<f8", into=np.float64)
+    slope, intercept = stored.slope, stored.intercept
     depth = _check(
         feature, threshold=threshold, children=children, p_success=p_success, roots=roots
     )
@@ -102,11 +106,22 @@ def decode(content: bytes) -> tuple[PackedForest, Calibration]:
     return forest, Calibration(slope=slope, intercept=intercept)
 
 
-def _column(arrays: Any, name: str, *, kind: type) -> NDArray[Any]:
-    column: NDArray[Any] = arrays[name]
-    if column.ndim != 1 or column.dtype.kind != np.dtype(kind).kind:
-        raise BadArtefactError(f"{name} is no column of numbers")
-    return np.ascontiguousarray(column.astype(kind))
+def _unpack(content: bytes) -> _Stored:
+    try:
+        unpacked = zlib.decompressobj().decompress(content, _MAX_BYTES)
+        stored = msgspec.msgpack.decode(unpacked, type=_Stored)
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise BadArtefactError(f"it cannot be unpacked: {error}") from error
+    if stored.format != _FORMAT:
+        raise BadArtefactError(f"its format is {stored.format}, not {_FORMAT}")
+    return stored
+
+
+def _column(stored: bytes, *, kind: str, into: type) -> NDArray[Any]:
+    try:
+        return np.frombuffer(stored, dtype=kind).astype(into)
+    except ValueError as error:
+        raise BadArtefactError(f"a column is cut short: {error}") from error
 
 
 def _check(

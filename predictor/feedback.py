@@ -31,6 +31,8 @@ from predictor.schema import daily, feedback, node_lists, predictions
 log = logging.getLogger(__name__)
 
 VECTOR_LENGTH: Final = N_FEATURES + 1
+_GATHER_S: Final = 0.05
+"""How long predictions are gathered before they are written together."""
 _MAX_PRUNED: Final = 5_000
 """Rows deleted in one transaction, so that no report waits long for its turn."""
 
@@ -91,6 +93,7 @@ class FeedbackStore:
         self._pending: dict[str, StoredPrediction] = {}
         self._pending_bytes = 0
         self._changed = threading.Condition()
+        self._hurry = threading.Event()
         self._is_closing = False
         self._writer = threading.Thread(target=self._write_pending, name="predictions", daemon=True)
         self._writer.start()
@@ -292,6 +295,7 @@ class FeedbackStore:
 
     def flush(self, *, timeout_s: float) -> None:
         """Wait until the predictions made so far are on the disk, or *timeout_s* has passed."""
+        self._hurry.set()
         with self._changed:
             self._changed.wait_for(lambda: not self._pending, timeout=timeout_s)
 
@@ -300,12 +304,17 @@ class FeedbackStore:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
+        self._hurry.set()
         self._writer.join()
 
     def _write_pending(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._is_closing)
+            # One transaction for all that come meanwhile, and no waking up for each of them.
+            if self._hurry.wait(_GATHER_S) and not self._is_closing:
+                self._hurry.clear()
+            with self._changed:
                 batch = list(self._pending.values())
             if not batch:
                 return

@@ -216,8 +216,8 @@ def _check_content(
     content: bytes, *, classifier: RandomForestClassifier, X: NDArray[np.float32]
 ) -> None:
     forest, _ = decode(content)
-    for n_rows in (MAX_PACKED_ROWS, 2 * MAX_PACKED_ROWS):
-        sample = X[-n_rows:]
+    for n_rows in (MAX_PACKED_ROWS, 1 + MAX_PACKED_ROWS):
+        sample = np.resize(X[-n_rows:], (n_rows, X.shape[1]))  # repeated, if they are too few
         expected = classifier.predict_proba(sample)[:, 1]
         off = float(np.abs(forest.predict_p_success(sample) - expected).max())
         if off > _TOLERANCE:

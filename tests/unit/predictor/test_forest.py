@@ -23,7 +23,7 @@ def test_equals_predict_proba(seed):
     near = np.nextafter(matrix, np.float32(np.inf))
     forest = PackedForest.pack(classifier)
 
-    for rows in (matrix[:1], matrix[:MAX_PACKED_ROWS], near[:MAX_PACKED_ROWS], matrix):
+    for rows in (matrix[:1], matrix, near, np.resize(near, (MAX_PACKED_ROWS + 1, 2 + seed))):
         expected = classifier.predict_proba(rows)[:, 1]
         assert np.abs(forest.predict_p_success(rows) - expected).max() < 1e-6
 

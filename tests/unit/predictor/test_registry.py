@@ -3,9 +3,11 @@ import io
 import logging
 import os
 import pickle
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import joblib
 import msgspec
 import numpy as np
 import pytest
@@ -237,15 +239,12 @@ def test_nothing_from_the_database_is_unpickled(open_registry, trained, database
         def __reduce__(self):
             return os.system, (f"touch {marker}",)
 
-    def npz(**arrays):
-        written = io.BytesIO()
-        np.savez(written, **arrays)
-        return written.getvalue()
-
-    with np.load(io.BytesIO(trained.content)) as arrays:
-        sound = dict(arrays)
-    bomb = np.array([Bomb()], dtype=object)
-    contents = [pickle.dumps(Bomb()), npz(format=bomb), npz(**sound | {"p_success": bomb})]
+    dumped = io.BytesIO()
+    joblib.dump(Bomb(), dumped)
+    npz = io.BytesIO()
+    np.savez(npz, format=np.array([Bomb()], dtype=object))
+    bombs = [pickle.dumps(Bomb()), dumped.getvalue(), npz.getvalue()]
+    contents = bombs + [zlib.compress(bomb) for bomb in bombs]
     registry = open_registry()
     add(registry, trained)
     add(registry, trained)
