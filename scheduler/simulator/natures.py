@@ -11,11 +11,17 @@ from scheduler.simulator.usage import MI, WorkloadTraits
 
 _DAY_S: Final = 86_400.0
 
-FITTED_CPU_RATIO: Final = Distribution(lognormal=LogNormal(median=0.25, sigma=0.8, max=4.0))
-FITTED_MEMORY_RATIO: Final = Distribution(lognormal=LogNormal(median=0.45, sigma=0.5, max=1.2))
-FITTED_DIURNAL_AMPLITUDE: Final = Distribution(uniform=(0.0, 0.6))
-FITTED_BURST_RATIO: Final = Distribution(uniform=(0.0, 0.15))
-FITTED_BURST_FACTOR: Final = Distribution(uniform=(1.2, 3.0))
+# What ``scripts/fit_usage.py`` printed; nobody's taste.
+FITTED_CPU_RATIO: Final = Distribution(lognormal=LogNormal(median=0.08, sigma=1.1, max=0.59))
+FITTED_MEMORY_RATIO: Final = Distribution(lognormal=LogNormal(median=0.086, sigma=0.93, max=0.73))
+FITTED_DIURNAL_AMPLITUDE: Final = Distribution(
+    lognormal=LogNormal(median=0.028, sigma=1.8, max=0.62)
+)
+FITTED_DIURNAL_PHASE_S: Final = Distribution(uniform=(0.0, 57_600.0))
+FITTED_BURST_RATIO: Final = Distribution(lognormal=LogNormal(median=0.001, sigma=3.1, max=0.32))
+FITTED_BURST_FACTOR: Final = Distribution(
+    lognormal=LogNormal(median=1.7, sigma=0.26, min=1.5, max=6.2)
+)
 
 _BOUNDS: Final = {
     "diurnal_amplitude": (0.0, 0.95),
@@ -40,7 +46,7 @@ class Nature(Settings, frozen=True):
     """Where growth ends; as it stands, what grows leaks until it is killed."""
     diurnal_amplitude: Draw = FITTED_DIURNAL_AMPLITUDE
     """How far cpu swings around its mean within a day."""
-    diurnal_phase_s: Draw = Distribution(uniform=(4 * 3600.0, 12 * 3600.0))
+    diurnal_phase_s: Draw = FITTED_DIURNAL_PHASE_S
     """When in the day (UTC) cpu swings upward through its mean; it peaks six hours later."""
     burst_ratio: Draw = FITTED_BURST_RATIO
     """Share of 5-minute windows in which cpu bursts."""

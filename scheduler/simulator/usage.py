@@ -180,24 +180,36 @@ class WorkloadTraits:
     unrequested_memory_bytes: float = 64.0 * MI
 
     def profile(
-        self, *, cpu_request_milli: int | None, memory_request_bytes: int | None
+        self,
+        *,
+        cpu_request_milli: int | None,
+        memory_request_bytes: int | None,
+        series: UsageSeries | None = None,
     ) -> UsageProfile:
-        """Say what a container with these requests uses (without a request: what is usual)."""
+        """Say what a container with these requests uses (without a request: what is usual).
+
+        Args:
+            cpu_request_milli: ``None`` if it requests none.
+            memory_request_bytes: ``None`` if it requests none.
+            series: Recorded usage, instead of means, swing and bursts.
+        """
         cpu_milli = cpu_request_milli or self.unrequested_cpu_milli
         memory_bytes = memory_request_bytes or self.unrequested_memory_bytes
+        is_drawn = series is None
         return UsageProfile(
-            cpu_milli=self.cpu_ratio * cpu_milli,
-            memory_bytes=self.memory_ratio * memory_bytes,
+            cpu_milli=(self.cpu_ratio if is_drawn else 1.0) * cpu_milli,
+            memory_bytes=(self.memory_ratio if is_drawn else 1.0) * memory_bytes,
             memory_growth_bytes_per_h=self.memory_growth_ratio_per_h * memory_bytes,
             memory_growth_limit_bytes=self.memory_growth_limit_ratio * memory_bytes,
-            diurnal_amplitude=self.diurnal_amplitude,
+            diurnal_amplitude=self.diurnal_amplitude if is_drawn else 0.0,
             diurnal_phase_s=self.diurnal_phase_s,
-            burst_ratio=self.burst_ratio,
+            burst_ratio=self.burst_ratio if is_drawn else 0.0,
             burst_factor=self.burst_factor,
             startup_s=self.startup_s,
             stop_s=self.stop_s,
             crash_per_hour=self.crash_per_hour,
             cache_hunger=self.cache_hunger,
+            series=series,
         )
 
 
