@@ -48,7 +48,7 @@ class Dispatcher:
         *,
         settings: ApiServerSettings,
         metrics_source: MetricsSource,
-        drops_watch: Callable[[Request], bool] = lambda _: False,
+        drops_watch: Callable[[Request], bool] | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
@@ -64,7 +64,10 @@ class Dispatcher:
         self._deleter = Deleter(store, reader=self._reader)
         self._pods = PodActions(store, deleter=self._deleter)
         self.watches = Watches(
-            store, reader=self._reader, settings=settings, drops_watch=drops_watch
+            store,
+            reader=self._reader,
+            settings=settings,
+            drops_watch=drops_watch or _keeps_watch,
         )
         self._verbs: Mapping[str, Callable[[Target, Request], Response | Stream]] = {
             "get": self._get,
@@ -186,6 +189,10 @@ class Dispatcher:
         return self._reader.answer(
             target.resource, obj, request, status=written.status, headers=warnings
         )
+
+
+def _keeps_watch(_: Request) -> bool:
+    return False
 
 
 def _warning(text: str) -> str:

@@ -68,7 +68,8 @@ class Site:
         self.measured_from_s = self.start_s + float(scenario.warm_up)
         self.end_s = self.measured_from_s + float(scenario.measured)
         self.clock = Clock(self.start_s)
-        self.store = Store(now_s=self.clock.now_s, seed=seed)
+        # Nobody watches over HTTP, so no past need be kept to resume from.
+        self.store = Store(now_s=self.clock.now_s, seed=seed, log_size=100)
         for resource, obj in bootstrap_objects():
             self.store.create(resource, obj)
         self.users = Users(scenario, seed=seed, start_s=self.start_s)

@@ -1,5 +1,6 @@
 """What became of pods and nodes, by the world's own account, which no scheduler sees."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +14,7 @@ from scheduler.simulator.resources import PODS, Object
 from scheduler.simulator.store import Change
 
 _LOOK_S: Final = 60.0
+_CAUSES: Final = {"limit": "oom_killed", "node_memory": "oom_killed", "node_failed": "node_lost"}
 MAX_LACKING: Final = 0.25
 """A pod that lacked more of the cpu that it wanted, on average over its window, starved."""
 
@@ -52,7 +54,8 @@ class Tally:
         self._created_at_s: dict[str, float] = {}
         self._node_of: dict[str, str] = {}
         self._pending_s: list[float] = []
-        self._n_placements = self._n_failed = self._n_oom_kills = self._n_evictions = 0
+        self._n_placements = self._n_oom_kills = self._n_evictions = 0
+        self._failed: Counter[str] = Counter()
         self._cpu_spreads: list[float] = []
         self._memory_spreads: list[float] = []
         self._idle: list[int] = []
@@ -93,8 +96,10 @@ class Tally:
                 placement.lacking.append(lacking)
         for uid in [uid for uid, each in self._open.items() if each.due_s <= now_s]:
             placement = self._open.pop(uid)
-            starved = placement.lacking and np.mean(placement.lacking) > MAX_LACKING
-            self._n_failed += bool(not placement.is_ready or starved)
+            if not placement.is_ready:
+                self._failed["start_failed"] += 1
+            elif placement.lacking and np.mean(placement.lacking) > MAX_LACKING:
+                self._failed["starved"] += 1
         specs = self._cluster.node_specs
         if sample.nodes:
             cpu = np.array([specs[name].cpu_milli for name in sample.nodes])
@@ -123,7 +128,8 @@ class Tally:
             seed=seed,
             measured_h=(now_s - self._began_s) / 3600.0,
             n_placements=self._n_placements,
-            n_failed_placements=self._n_failed,
+            n_failed_placements=self._failed.total(),
+            failed_by_cause=dict(sorted(self._failed.items())),
             n_oom_kills=self._n_oom_kills,
             n_evictions=self._n_evictions,
             throttled_core_h=(world.lacking_core_s - self._lacking_from_core_s) / 3600.0,
@@ -168,15 +174,15 @@ class Tally:
             case ch.ContainerExited(pod=uid, exit_code=code, cause=cause, at_s=at_s):
                 self._n_oom_kills += cause in ("limit", "node_memory")
                 if code:
-                    self._fail(uid, at_s=at_s)
+                    self._fail(uid, cause=_CAUSES.get(cause, "crashed"), at_s=at_s)
             case ch.PodEvicted(pod=uid, at_s=at_s):
                 self._n_evictions += 1
-                self._fail(uid, at_s=at_s)
+                self._fail(uid, cause="evicted", at_s=at_s)
             case ch.PodFinished(pod=uid, has_succeeded=True):
                 self._open.pop(uid, None)
             case ch.NodeFailed(node=node, at_s=at_s):
                 for uid in [u for u, name in self._node_of.items() if name == node]:
-                    self._fail(uid, at_s=at_s)
+                    self._fail(uid, cause="node_lost", at_s=at_s)
             case _:
                 pass
 
@@ -189,8 +195,8 @@ class Tally:
         if placement.is_ready:
             placement.due_s = change.at_s + self._window_s
 
-    def _fail(self, uid: str, *, at_s: float) -> None:
+    def _fail(self, uid: str, *, cause: str, at_s: float) -> None:
         placement = self._open.get(uid)
         if placement is not None and at_s <= placement.due_s:
             del self._open[uid]
-            self._n_failed += 1
+            self._failed[cause] += 1
