@@ -1,4 +1,7 @@
-"""``python -m collector``: watches a cluster and answers until told to stop."""
+"""``python -m collector``: watches a cluster and answers until told to stop.
+
+``python -m collector import`` and ``export`` take history from files, and write it to files.
+"""
 
 import gc
 import logging
@@ -6,19 +9,21 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
+from collector import commands
 from collector.api import make_app
 from collector.archive import Archive
 from collector.backfill import Backfill
+from collector.claim import claiming
 from collector.collecting import Collector
 from collector.database import StoreError, open_database
 from collector.prometheus import PrometheusApi
 from collector.prometheus_past import PrometheusPast
 from collector.prometheus_source import PrometheusSource
-from collector.settings import CollectorSettings
-from collector.sources import MetricsApi
+from collector.settings import CollectorSettings, MetricsSettings
+from collector.sources import MetricsApi, MetricsSource
 from collector.store import Store
 from kube.client import Client
 from kube.config import load_cluster
@@ -30,7 +35,12 @@ log = logging.getLogger("collector")
 
 
 def main(arguments: Sequence[str], *, env: Mapping[str, str]) -> int:
-    """Serve until told to stop; give the exit code of ``kube.edge.program.run``."""
+    """Serve until told to stop, or import or export history; give the exit code.
+
+    They are those of ``kube.edge.program.run``.
+    """
+    if arguments[:1] and arguments[0] in commands.NAMES:
+        return commands.run_command(arguments, env=env)
     return run(
         "collector", arguments=arguments, env=env, settings_type=CollectorSettings, serve=_serve
     )
@@ -54,26 +64,26 @@ def _collect(start: Start[CollectorSettings]) -> int:
         env=start.env,
     )
     now_text = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    database = open_database(settings.database.url, now_text=now_text)
     metrics = settings.metrics
     client = Client(cluster, user_agent="ai-scheduler-collector")
-    prometheus = PrometheusApi(metrics.prometheus) if metrics.source == "prometheus" else None
-    collector = Collector(
-        client,
-        source=MetricsApi(client)
-        if prometheus is None
-        else PrometheusSource(prometheus, settings=metrics.prometheus, now_s=client.now_s),
-        store=Store(database, first_seq=time.time_ns() // 1_000_000),
-        archive=Archive(database, raw_s=metrics.raw_duration, keep_s=metrics.cache_duration),
-        settings=settings,
-    )
-    # Its address first: whoever cannot have it should not have begun to collect.
-    server = Server(make_app(collector), settings=settings.server)
     with ExitStack() as stack:
+        database = stack.enter_context(
+            closing(open_database(settings.database.url, now_text=now_text))
+        )
+        stack.enter_context(claiming(settings.database.url))
+        collector = Collector(
+            client,
+            source=_source(client, settings=metrics),
+            store=Store(database, first_seq=time.time_ns() // 1_000_000),
+            archive=Archive(database, raw_s=metrics.raw_duration, keep_s=metrics.cache_duration),
+            settings=settings,
+        )
+        # Its address first: whoever cannot have it should not have begun to collect.
+        server = Server(make_app(collector), settings=settings.server)
         stack.enter_context(collector)
         stack.enter_context(server)
-        if prometheus is not None and metrics.prometheus.backfill:
-            # A connection of its own: the two ask at the same time.
+        if metrics.source == "prometheus" and metrics.prometheus.backfill:
+            # Connections of its own: it asks while the live rounds do.
             past = PrometheusPast(PrometheusApi(metrics.prometheus), settings=metrics.prometheus)
             stack.enter_context(Backfill(past, settings=metrics, collector=collector))
         log.info("serving", extra=facts(url=server.url, api_server=cluster.server))
@@ -81,8 +91,14 @@ def _collect(start: Start[CollectorSettings]) -> int:
             if collector.failure is not None:
                 log.critical("a watch failed for good", extra=facts(why=repr(collector.failure)))
                 return FAILED
-    database.close()
     return STOPPED
+
+
+def _source(client: Client, *, settings: MetricsSettings) -> MetricsSource:
+    if settings.source == "metrics.k8s.io":
+        return MetricsApi(client)
+    prometheus = settings.prometheus
+    return PrometheusSource(PrometheusApi(prometheus), settings=prometheus, now_s=client.now_s)
 
 
 if __name__ == "__main__":

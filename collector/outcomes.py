@@ -131,9 +131,19 @@ def starved_share(trial: Trial, *, until_s: float) -> float:
     return sum(window) / len(window) if window else 0.0
 
 
-def is_throttled(sample: PodSample, *, pod: PodFacts, is_node_saturated: bool) -> bool:
-    """Tell whether a pod got less CPU than it would have used, as far as a sample shows."""
-    if is_node_saturated:
+def is_throttled(sample: PodSample, *, pod: PodFacts, share_ratio: float | None = None) -> bool:
+    """Tell whether a pod got less CPU than it would have used, as far as a sample shows.
+
+    The kernel shares out a saturated node's CPU in proportion to requests: who used less than its
+    share had all that it wanted, and what it left went to the others.
+
+    Args:
+        sample: What it used.
+        pod: What it may use.
+        share_ratio: Of its node's CPU, if that is saturated: what pods got there, as a ratio of
+            what they request together.
+    """
+    if share_ratio is not None and sample.cpu_milli >= STARVED_RATIO * pod.cpu_milli * share_ratio:
         return True
     if sample.throttled_ratio is not None:
         return sample.throttled_ratio > MAX_THROTTLED_RATIO

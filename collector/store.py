@@ -170,20 +170,7 @@ class Store:
                 .where(PLACEMENTS.c.fate == int(Fate.OPEN))
                 .order_by(PLACEMENTS.c.seq)
             ).all()
-        return [
-            PlacementRow(
-                pod_uid=row.pod_uid,
-                pod_namespace=row.pod_namespace,
-                pod_name=row.pod_name,
-                workload=row.workload,
-                node=row.node,
-                cpu_milli=row.cpu_milli,
-                memory_bytes=row.memory_bytes,
-                placed_at_s=row.placed_at_s,
-                state=row.state,
-            )
-            for row in rows
-        ]
+        return [placement_row_of(row) for row in rows]
 
     def pod_samples(self, *, since_s: float) -> dict[str, list[tuple[float, bool]]]:
         """Read when pods were sampled since an instant, and whether throttled; by uid."""
@@ -288,12 +275,32 @@ def _placement_row(row: PlacementRow, seq: int) -> dict[str, Any]:
     }
 
 
+def placement_row_of(row: Row[Any]) -> PlacementRow:
+    """Read a row of the table ``placements``."""
+    return PlacementRow(
+        pod_uid=row.pod_uid,
+        pod_namespace=row.pod_namespace,
+        pod_name=row.pod_name,
+        workload=row.workload,
+        node=row.node,
+        cpu_milli=row.cpu_milli,
+        memory_bytes=row.memory_bytes,
+        placed_at_s=row.placed_at_s,
+        state=row.state,
+        fate=Fate(row.fate),
+        outcome=_outcome(row),
+    )
+
+
+def _outcome(row: Row[Any]) -> Outcome | None:
+    if row.reason is None:
+        return None
+    return Outcome(
+        success=row.fate == Fate.SUCCEEDED, reason=row.reason, decided_at_s=row.decided_at_s
+    )
+
+
 def _placement(row: Row[Any]) -> Placement:
-    outcome = None
-    if row.reason is not None:
-        outcome = Outcome(
-            success=row.fate == Fate.SUCCEEDED, reason=row.reason, decided_at_s=row.decided_at_s
-        )
     return Placement(
         id=row.seq,
         pod_uid=row.pod_uid,
@@ -305,5 +312,5 @@ def _placement(row: Row[Any]) -> Placement:
         memory_bytes=row.memory_bytes,
         placed_at_s=row.placed_at_s,
         state=_STATE.decode(row.state),
-        outcome=outcome,
+        outcome=_outcome(row),
     )

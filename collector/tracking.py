@@ -8,6 +8,7 @@ in the order in which they were made, so nothing newer can have entered that way
 another way, so newer ones are left out by their timestamps.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -147,7 +148,19 @@ class Tracker:
         changes.tallies = self.history.drain()
         return changes.copy()
 
+    def _share_ratios(self, usage: Usage) -> dict[str, float]:
+        """Say of each saturated node what its pods got, as a ratio of what they request."""
+        used: Counter[str] = Counter()
+        requested: Counter[str] = Counter()
+        for sample in usage.pods:
+            pod = self.view.pod_named(f"{sample.namespace}/{sample.name}")
+            if pod is not None and self.view.is_saturated(pod.node):
+                used[pod.node] += sample.cpu_milli
+                requested[pod.node] += pod.cpu_milli
+        return {node: n / max(1, requested[node]) for node, n in used.items()}
+
     def _take_pods(self, usage: Usage, *, news: Tick, now_s: float) -> None:
+        shares = self._share_ratios(usage)
         for sample in usage.pods:
             pod = None
             if sample.at_s <= now_s + _MAX_AHEAD_S:
@@ -155,9 +168,7 @@ class Tracker:
             if pod is None:
                 news.n_skipped += 1
                 continue
-            is_starved = is_throttled(
-                sample, pod=pod, is_node_saturated=self.view.is_saturated(pod.node)
-            )
+            is_starved = is_throttled(sample, pod=pod, share_ratio=shares.get(pod.node))
             news.pods[pod.uid] = SampleRow(
                 sample.at_s, sample.cpu_milli, sample.memory_bytes, is_starved, pod.workload
             )

@@ -121,22 +121,30 @@ def test_only_samples_of_the_window_count_for_starvation():
 
 
 @pytest.mark.parametrize(
-    ("cpu_milli", "limits", "saturated", "throttled"),
+    ("cpu_milli", "limits", "share_ratio", "throttled"),
     [
-        pytest.param(979, (("app", 1000),), False, False, id="below the limit"),
-        pytest.param(980, (("app", 1000),), False, True, id="at the limit"),
-        pytest.param(9000, (), False, False, id="no limit"),
-        pytest.param(9000, (("other", 1000),), False, False, id="another container's limit"),
-        pytest.param(1, (), True, True, id="on a full node"),
+        pytest.param(979, (("app", 1000),), None, False, id="below the limit"),
+        pytest.param(980, (("app", 1000),), None, True, id="at the limit"),
+        pytest.param(9000, (), None, False, id="no limit"),
+        pytest.param(9000, (("other", 1000),), None, False, id="another container's limit"),
+        pytest.param(750, (), 1.5, True, id="its share of a full node"),
+        pytest.param(700, (), 1.5, False, id="less than its share of a full node"),
+        pytest.param(980, (("app", 1000),), 3.0, True, id="at the limit on a full node"),
     ],
 )
-def test_throttled_is_at_its_limit_or_on_a_node_without_cpu(
-    cpu_milli, limits, saturated, throttled
+def test_throttled_is_at_its_limit_or_at_its_share_of_a_full_node(
+    cpu_milli, limits, share_ratio, throttled
 ):
-    pod = make_running(cpu_limits_milli=limits)
+    pod = make_running(cpu_milli=500, cpu_limits_milli=limits)
     sample = make_pod_sample(cpu_milli=cpu_milli)
 
-    assert is_throttled(sample, pod=pod, is_node_saturated=saturated) is throttled
+    assert is_throttled(sample, pod=pod, share_ratio=share_ratio) is throttled
+
+
+def test_a_pod_without_a_request_has_no_share_of_a_full_node():
+    pod = make_running(cpu_milli=0, cpu_limits_milli=())
+
+    assert is_throttled(make_pod_sample(cpu_milli=1), pod=pod, share_ratio=2.0)
 
 
 def test_incidents_count_once_however_often_they_are_seen():

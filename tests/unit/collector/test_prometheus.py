@@ -207,7 +207,7 @@ def test_measured_throttling_counts_before_what_usage_suggests(ratio, cpu_milli,
     )
     pod = make_facts(cpu_limits_milli=(("app", 500),))
 
-    assert is_throttled(sample, pod=pod, is_node_saturated=False) is expected
+    assert is_throttled(sample, pod=pod) is expected
 
 
 @pytest.mark.parametrize(
