@@ -20,7 +20,7 @@ from predictor.rows import TrainingSet
 
 N_FOLDS: Final = 5
 N_FOLDS_OF_MANY: Final = 3
-_MANY_ROWS: Final = 20_000
+MANY_ROWS: Final = 20_000
 """From here on, each block alone is more than enough to judge on, and every fold is a fit."""
 _N_BINS: Final = 10
 _MIN_COVERAGE: Final = 0.5
@@ -76,7 +76,7 @@ def time_folds(rows: TrainingSet) -> tuple[list[Fold], bool]:
         The folds, and whether each learns only from outcomes known in time.
     """
     y = rows.y
-    n_folds = N_FOLDS if len(y) < _MANY_ROWS else N_FOLDS_OF_MANY
+    n_folds = N_FOLDS if len(y) < MANY_ROWS else N_FOLDS_OF_MANY
     blocks = np.array_split(np.arange(len(y)), n_folds + 1)
     timely: list[Fold] = []
     all_before: list[Fold] = []

@@ -131,15 +131,48 @@ def utilization(used: Floats, *, allocatable: Floats) -> Floats:
     return np.clip(ratio, 0.0, MAX_UTILIZATION)
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterColumns:
+    """A cluster as the features count it: one for all rows, or one per row, shape ``(n_rows,)``."""
+
+    n_nodes: Floats
+    n_ready: Floats
+    cpu_ratio: Floats
+    memory_ratio: Floats
+
+    @classmethod
+    def of(cls, clusters: Sequence[ClusterState]) -> "ClusterColumns":
+        """Turn clusters into columns, keeping their order."""
+        return cls(
+            n_nodes=_column([c.n_nodes for c in clusters]),
+            n_ready=_column([c.n_ready for c in clusters]),
+            cpu_ratio=_known_ratio(
+                _column([c.cpu_usage_ratio for c in clusters]),
+                requested_ratio=_column([c.cpu_requested_ratio for c in clusters]),
+            ),
+            memory_ratio=_known_ratio(
+                _column([c.memory_usage_ratio for c in clusters]),
+                requested_ratio=_column([c.memory_requested_ratio for c in clusters]),
+            ),
+        )
+
+    @property
+    def pressure(self) -> Floats:
+        """The mean of both utilisations."""
+        return (self.cpu_ratio + self.memory_ratio) / 2
+
+
 def feature_matrix(
     nodes: NodeColumns,
     *,
-    cpu_milli: int,
-    memory_bytes: int,
-    cluster: ClusterState,
-    workload_failure_rate: float,
+    cpu_milli: int | Floats,
+    memory_bytes: int | Floats,
+    cluster: ClusterColumns,
+    workload_failure_rate: float | Floats,
 ) -> NDArray[np.float32]:
-    """Describe one pod on each of the nodes.
+    """Describe one pod on each of the nodes, or, row by row, a pod on a node.
+
+    What is a column has shape ``(n_nodes,)``; what is not is the same for all rows.
 
     Args:
         nodes: The nodes as they are when the decision is made, without the pod.
@@ -152,7 +185,6 @@ def feature_matrix(
         Shape ``(n_nodes, 13)``, columns in the order of ``FEATURES``: requests in cores and MiB,
         utilisations and rates as ratios, nodes as counts. Never NaN or infinite.
     """
-    cpu, memory, pressure = resource_pressure(cluster)
     matrix = np.empty((len(nodes.names), N_FEATURES), dtype=np.float32)
     matrix[:, 0] = cpu_milli / 1000
     matrix[:, 1] = memory_bytes / MIB
@@ -160,29 +192,21 @@ def feature_matrix(
     matrix[:, 3] = utilization(nodes.used_memory_bytes, allocatable=nodes.allocatable_memory_bytes)
     matrix[:, 4] = cluster.n_nodes
     matrix[:, 5] = cluster.n_ready
-    matrix[:, 6] = cpu
-    matrix[:, 7] = memory
+    matrix[:, 6] = cluster.cpu_ratio
+    matrix[:, 7] = cluster.memory_ratio
     matrix[:, 8] = nodes.stability
     matrix[:, 9] = nodes.failure_rate
     matrix[:, 10] = workload_failure_rate
-    matrix[:, 11] = pressure
+    matrix[:, 11] = cluster.pressure
     matrix[:, 12] = nodes.health
     return matrix
 
 
-def resource_pressure(cluster: ClusterState) -> tuple[float, float, float]:
-    """Give cpu utilisation, memory utilisation and their mean, as the features count them."""
-    cpu = _known_ratio(cluster.cpu_usage_ratio, requested_ratio=cluster.cpu_requested_ratio)
-    memory = _known_ratio(
-        cluster.memory_usage_ratio, requested_ratio=cluster.memory_requested_ratio
-    )
-    return cpu, memory, (cpu + memory) / 2
-
-
-def _known_ratio(usage_ratio: float, *, requested_ratio: float) -> float:
+def _known_ratio(usage_ratio: Floats, *, requested_ratio: Floats) -> Floats:
     # The collector writes 0 where no node has been sampled yet; what is requested is the next
     # best estimate, as it is for a single node.
-    return min(MAX_UTILIZATION, usage_ratio or requested_ratio)
+    known = np.where(usage_ratio != 0.0, usage_ratio, requested_ratio)
+    return np.minimum(MAX_UTILIZATION, known)
 
 
 def _taint_free(node: NodeState) -> float:

@@ -6,7 +6,7 @@ import msgspec
 import requests
 
 from collector.contract import Placements
-from predictor.rows import Row, placement_row
+from predictor.rows import Row, placement_rows
 from predictor.scoring import Weights
 from predictor.settings import CollectorSettings, DataSettings
 
@@ -59,8 +59,7 @@ class PlacementRows:
         with self._lock:
             # One that has no outcome yet comes again, under a new number, when it has.
             while (page := self._page(self._since)).items:
-                rows = [(p.pod_uid, placement_row(p, weights=self._weights)) for p in page.items]
-                self._rows.update((uid, row) for uid, row in rows if row is not None)
+                self._rows.update(placement_rows(page.items, weights=self._weights))
                 self._since = page.next_since
             self._forget()
 

@@ -21,7 +21,7 @@ from predictor.contract import (
     Shape,
     ShapePrediction,
 )
-from predictor.features import MIB, resource_pressure
+from predictor.features import MIB, ClusterColumns
 from predictor.feedback import FeedbackStore, StoredPrediction
 from predictor.metrics import Metrics
 from predictor.rating import Model, PodShape, Rating, node_predictions, rate
@@ -227,11 +227,11 @@ def _stored(rating: Rating, *, made_at_s: float) -> StoredPrediction:
 
 def _summary(view: ClusterView) -> ClusterSummary:
     cluster = view.snapshot.cluster
-    cpu, memory, pressure = resource_pressure(cluster)
+    columns = ClusterColumns.of([cluster])
     ready = cluster.n_ready / cluster.n_nodes if cluster.n_nodes else 0.0
     return ClusterSummary(
-        avg_cpu_usage=100.0 * cpu,
-        avg_memory_usage=100.0 * memory,
+        avg_cpu_usage=100.0 * float(columns.cpu_ratio[0]),
+        avg_memory_usage=100.0 * float(columns.memory_ratio[0]),
         health_score=100.0 * ready,
-        resource_pressure=100.0 * pressure,
+        resource_pressure=100.0 * float(columns.pressure[0]),
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from collector.contract import ClusterState
 from predictor.calibration import Calibration
 from predictor.contract import NodePrediction
-from predictor.features import FEATURES, NodeColumns, feature_matrix
+from predictor.features import FEATURES, ClusterColumns, NodeColumns, feature_matrix
 from predictor.forest import PackedForest
 from predictor.scoring import PARTS, EnhancedScores, Weights, enhanced_scores
 
@@ -100,12 +100,13 @@ def rate(
     model: Model | None,
 ) -> list[Rating]:
     """Rate all nodes for all shapes; the model is asked once."""
+    columns = ClusterColumns.of([cluster])
     matrices = [
         feature_matrix(
             nodes,
             cpu_milli=shape.cpu_milli,
             memory_bytes=shape.memory_bytes,
-            cluster=cluster,
+            cluster=columns,
             workload_failure_rate=shape.workload_failure_rate,
         )
         for shape in shapes

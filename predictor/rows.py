@@ -5,7 +5,7 @@ of a pod that the collector did not judge, is what ``/predict`` stored when it a
 later can get into it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.contract import Placement
-from predictor.features import N_FEATURES, NodeColumns, feature_matrix
+from predictor.features import N_FEATURES, ClusterColumns, NodeColumns, feature_matrix
 from predictor.scoring import Weights, enhanced_scores
 
 Vector = NDArray[np.float32]
+Matrix = NDArray[np.float32]
 
 _ALMOST_ALL: Final = 0.95
 """Not the slowest success: a report may come by hand, and late."""
@@ -99,40 +100,52 @@ class TrainingSet:
         )
 
 
-def placement_vector(placement: Placement, *, weights: Weights) -> Vector:
-    """Describe a placement by the state in which it was made.
+def placement_vectors(placements: Sequence[Placement], *, weights: Weights) -> Matrix:
+    """Describe placements by the states in which they were made.
 
     Returns:
-        Shape ``(14,)``: the features, then the enhanced score.
+        Shape ``(n_placements, 14)``: the features, then the enhanced score.
     """
-    state = placement.state
-    node = NodeColumns.of([state.node])
-    features = feature_matrix(
-        node,
-        cpu_milli=placement.cpu_milli,
-        memory_bytes=placement.memory_bytes,
-        cluster=state.cluster,
-        workload_failure_rate=state.workload.failure_rate,
+    states = [placement.state for placement in placements]
+    nodes = NodeColumns.of([state.node for state in states])
+    cpu_milli = np.array([placement.cpu_milli for placement in placements], dtype=np.float64)
+    memory_bytes = np.array([placement.memory_bytes for placement in placements], dtype=np.float64)
+    vectors = np.empty((len(placements), N_FEATURES + 1), dtype=np.float32)
+    vectors[:, :N_FEATURES] = feature_matrix(
+        nodes,
+        cpu_milli=cpu_milli,
+        memory_bytes=memory_bytes,
+        cluster=ClusterColumns.of([state.cluster for state in states]),
+        workload_failure_rate=np.array([state.workload.failure_rate for state in states]),
     )
-    enhanced = enhanced_scores(
-        node,
-        cpu_milli=placement.cpu_milli,
-        memory_bytes=placement.memory_bytes,
-        weights=weights,
-    )
-    return np.append(features[0], np.float32(enhanced.score[0]))
+    vectors[:, N_FEATURES] = enhanced_scores(
+        nodes, cpu_milli=cpu_milli, memory_bytes=memory_bytes, weights=weights
+    ).score
+    return vectors
+
+
+def placement_rows(placements: Sequence[Placement], *, weights: Weights) -> dict[str, Row]:
+    """Make rows of the placements whose outcome is known, all at once.
+
+    Returns:
+        Rows by pod uid.
+    """
+    known = [(p, p.outcome) for p in placements if p.outcome is not None]
+    vectors = placement_vectors([placement for placement, _ in known], weights=weights)
+    return {
+        placement.pod_uid: Row(
+            made_at_s=placement.placed_at_s,
+            decided_at_s=outcome.decided_at_s,
+            success=outcome.success,
+            vector=vector,
+        )
+        for (placement, outcome), vector in zip(known, vectors, strict=True)
+    }
 
 
 def placement_row(placement: Placement, *, weights: Weights) -> Row | None:
     """Make a row of a placement; ``None`` while its outcome is not known."""
-    if placement.outcome is None:
-        return None
-    return Row(
-        made_at_s=placement.placed_at_s,
-        decided_at_s=placement.outcome.decided_at_s,
-        success=placement.outcome.success,
-        vector=placement_vector(placement, weights=weights),
-    )
+    return placement_rows([placement], weights=weights).get(placement.pod_uid)
 
 
 def training_set(

@@ -61,9 +61,9 @@ class EnhancedScores:
 
 
 def enhanced_scores(
-    nodes: NodeColumns, *, cpu_milli: int, memory_bytes: int, weights: Weights
+    nodes: NodeColumns, *, cpu_milli: int | Floats, memory_bytes: int | Floats, weights: Weights
 ) -> EnhancedScores:
-    """Rate every node for a pod.
+    """Rate every node for a pod, or, where its requests are columns, row by row a node for a pod.
 
     Args:
         nodes: The nodes, without the pod.

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.contract import ClusterState, NodeTaint
-from predictor.features import FEATURES, NodeColumns, feature_matrix
+from predictor.features import FEATURES, ClusterColumns, NodeColumns, feature_matrix
 from tests.predictor_world import GIB, make_node_state
 
 CLUSTER = ClusterState(
@@ -22,7 +22,7 @@ def make_row(node=None, *, cluster=CLUSTER, failure_rate=0.05, cpu_milli=500, me
         NodeColumns.of([node or make_node_state()]),
         cpu_milli=cpu_milli,
         memory_bytes=memory_bytes,
-        cluster=cluster,
+        cluster=ClusterColumns.of([cluster]),
         workload_failure_rate=failure_rate,
     )
     return dict(zip(FEATURES, matrix[0].tolist(), strict=True))

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
-from predictor.features import FEATURES, NodeColumns, feature_matrix
+from collector.contract import ClusterState
+from predictor.features import FEATURES, ClusterColumns, NodeColumns, feature_matrix
 from predictor.rows import (
     FeedbackRow,
     placement_row,
-    placement_vector,
+    placement_rows,
+    placement_vectors,
     training_set,
 )
 from predictor.scoring import Weights, enhanced_scores
@@ -49,13 +51,13 @@ def test_a_placement_is_described_as_serving_would_have_described_it():
     placement = make_placement(node=nodes[1], workload=workload, cluster=snapshot.cluster)
     asked = {"cpu_milli": placement.cpu_milli, "memory_bytes": placement.memory_bytes}
 
-    learnt_from = placement_vector(placement, weights=Weights())
+    [learnt_from] = placement_vectors([placement], weights=Weights())
 
     view = ClusterView.of(snapshot)
     served = feature_matrix(
         view.nodes,
         **asked,
-        cluster=snapshot.cluster,
+        cluster=ClusterColumns.of([snapshot.cluster]),
         workload_failure_rate=view.failure_rate(placement.workload),
     )
     scored = enhanced_scores(NodeColumns.of(nodes), **asked, weights=Weights())
@@ -75,6 +77,32 @@ def test_nothing_that_comes_later_changes_a_row():
     assert np.array_equal(after.X[:40], before.X)
     assert np.array_equal(after.y[:40], before.y)
     assert np.array_equal(after.enhanced_ratio[:40], before.enhanced_ratio)
+
+
+def test_a_page_of_placements_makes_the_rows_that_each_alone_makes():
+    placements = [
+        make_placement(
+            number,
+            node=make_node_state(f"n{number % 4}", usage_cpu_milli=None if number % 3 else 70),
+            success=None if number % 7 == 0 else number % 2 == 0,
+            cpu_milli=100 * number,
+            cluster=ClusterState(n_nodes=number, cpu_usage_ratio=number / 50),
+            workload=make_workload(failure_rate=number / 100),
+        )
+        for number in range(1, 40)
+    ]
+
+    page = placement_rows(placements, weights=Weights(cpu=7))
+
+    alone = {p.pod_uid: placement_row(p, weights=Weights(cpu=7)) for p in placements}
+    assert list(page) == [uid for uid, row in alone.items() if row is not None]
+    for uid, row in page.items():
+        assert row.vector.tolist() == alone[uid].vector.tolist()
+        assert (row.made_at_s, row.decided_at_s, row.success) == (
+            alone[uid].made_at_s,
+            alone[uid].decided_at_s,
+            alone[uid].success,
+        )
 
 
 def test_an_outcome_that_is_not_known_yet_makes_no_row():
@@ -148,5 +176,5 @@ def test_a_workload_never_seen_has_the_prior_in_training_and_in_serving():
     view = ClusterView.of(make_snapshot(prior_failure_rate=0.125))
 
     column = FEATURES.index("workload_failure_rate")
-    assert placement_vector(placement, weights=Weights())[column] == np.float32(0.125)
+    assert placement_vectors([placement], weights=Weights())[0, column] == np.float32(0.125)
     assert view.failure_rate("default/ReplicaSet/new") == 0.125
