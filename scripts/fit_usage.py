@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fit the distributions of scheduler/simulator/natures.py to recorded usage, and print them.
 
-    python scripts/fit_usage.py PATH...
+    PYTHONPATH=. python scripts/fit_usage.py PATH...
 
 Each PATH is a file, or a folder, as ``scheduler.simulator.usage_traces`` reads them; each counts
 the same, and each recorded hour of one. Recordings that use less than 1 % of cpu are left out: they

@@ -9,10 +9,11 @@ from scheduler.simulator import resources as r
 from scheduler.simulator.cluster import Cluster
 from scheduler.simulator.defaults import bootstrap_objects
 from scheduler.simulator.hardware import NodeSpec, NodeTraits
+from scheduler.simulator.parameters import USUAL, Physics
 from scheduler.simulator.resources import Object, Resource
 from scheduler.simulator.runs import ContainerSpec, PodSpec
 from scheduler.simulator.store import Store
-from scheduler.simulator.usage import UsageProfile
+from scheduler.simulator.usage import UsageModel, UsageProfile
 from scheduler.simulator.world import World
 from tests.builders import EPOCH_S
 
@@ -84,17 +85,31 @@ class Simulation:
         nodes: How many quiet nodes there are, ``n1``…
         node_fields: Of each node.
         step_s: How much time passes in a step.
+        physics: The world's constants.
+        usage: Knows what pods truly use.
     """
 
-    def __init__(self, *, nodes: int = 1, step_s: float = 1.0, **node_fields: Any) -> None:
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        step_s: float = 1.0,
+        physics: Physics = USUAL,
+        usage: UsageModel | None = None,
+        **node_fields: Any,
+    ) -> None:
         self.now_s = EPOCH_S
         self._step_s = step_s
-        self.store = Store(now_s=lambda: self.now_s)
+        self.store = Store(now_s=self.tell_now_s)
         for resource, obj in bootstrap_objects():
             self.store.create(resource, obj)
-        self.cluster = Cluster(self.store, seed=0)
+        self.cluster = Cluster(self.store, seed=0, physics=physics, usage=usage)
         for index in range(nodes):
             self.cluster.add_node(make_sim_node(f"n{index + 1}", **node_fields))
+
+    def tell_now_s(self) -> float:
+        """Tell the time, Unix seconds."""
+        return self.now_s
 
     def run(self, seconds: float) -> None:
         """Let time pass, binding each pending pod to the least filled node that is ready."""

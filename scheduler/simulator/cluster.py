@@ -31,7 +31,7 @@ from scheduler.simulator.kubelet.announcements import Announcer
 from scheduler.simulator.kubelet.nodes import NodeKubelets
 from scheduler.simulator.kubelet.pods import PodKubelets
 from scheduler.simulator.metrics import MetricsServer
-from scheduler.simulator.parameters import Physics
+from scheduler.simulator.parameters import USUAL, Physics
 from scheduler.simulator.recorder import Recorder
 from scheduler.simulator.resources import NODES, Object
 from scheduler.simulator.store import Change, Store
@@ -58,7 +58,7 @@ class Cluster:
         store: Store,
         *,
         seed: int,
-        physics: Physics = Physics(),  # noqa: B008 (frozen)
+        physics: Physics = USUAL,
         usage: UsageModel | None = None,
     ) -> None:
         self._store = store

@@ -10,12 +10,11 @@ from typing import Final
 from kube.edge.settings import Settings
 from scheduler.simulator.chance import generator_of
 from scheduler.simulator.draws import Draw, check_fields, draw_fields
-from scheduler.simulator.parameters import NodePhysics
+from scheduler.simulator.parameters import USUAL, NodePhysics
 
 GI: Final = 2**30
 MI: Final = 2**20
 
-_USUAL: Final = NodePhysics()
 _BOUNDS: Final = {
     "speed": (0.01, 100.0),
     "pull_bytes_per_s": (1.0, 1e15),
@@ -54,14 +53,14 @@ class NodeSpec:
     cpu_milli: int = 4000
     """Capacity, as ``memory_bytes``."""
     memory_bytes: int = 8 * GI
-    max_pods: int = _USUAL.max_pods
-    image_disk_bytes: int = _USUAL.image_disk_bytes
+    max_pods: int = USUAL.nodes.max_pods
+    image_disk_bytes: int = USUAL.nodes.image_disk_bytes
     """Beyond this, images that no pod uses are removed, the longest unused first."""
-    reserved_cpu_milli: int = _USUAL.reserved_cpu_milli
+    reserved_cpu_milli: int = USUAL.nodes.reserved_cpu_milli
     """Kept from pods for the system, as ``reserved_memory_bytes``; capacity less this (and, for
     memory, less the eviction threshold) is allocatable."""
-    reserved_memory_bytes: int = _USUAL.reserved_memory_bytes
-    eviction_hard_bytes: int = _USUAL.eviction_hard_bytes
+    reserved_memory_bytes: int = USUAL.nodes.reserved_memory_bytes
+    eviction_hard_bytes: int = USUAL.nodes.eviction_hard_bytes
     """The kubelet evicts when less than this is available."""
     traits: NodeTraits = NodeTraits()
 
@@ -126,7 +125,12 @@ class NodeNature(Settings, frozen=True):
 
 
 def make_node(
-    name: str, *, cpu_milli: int, memory_bytes: int, traits: NodeTraits, nodes: NodePhysics = _USUAL
+    name: str,
+    *,
+    cpu_milli: int,
+    memory_bytes: int,
+    traits: NodeTraits,
+    nodes: NodePhysics = USUAL.nodes,
 ) -> NodeSpec:
     """Describe a node that is, but for its size and traits, as all nodes of its world are."""
     return NodeSpec(

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Self
 
 from scheduler.simulator.resources import Object
 
@@ -41,6 +42,9 @@ class Entry:
     obj: Object
     texts: dict[str, bytes] = field(default_factory=dict)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self  # a version never changes, so copies of a cluster share their past
+
 
 @dataclass(slots=True, eq=False)
 class Write:
@@ -51,6 +55,9 @@ class Write:
     entry: Entry
     previous: Entry | None = None
     texts: dict[str, bytes] = field(default_factory=dict)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
 
 
 class Table:

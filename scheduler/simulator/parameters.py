@@ -4,7 +4,7 @@ The defaults are those of Linux and of Kubernetes 1.36 where these have any; ``P
 this file, says what each is for and where it comes from. Durations are seconds of virtual time.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -17,8 +17,8 @@ BelowOne = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Bytes = Annotated[int, msgspec.Meta(ge=0)]
 Milli = Annotated[int, msgspec.Meta(ge=0)]
 
-MI = 2**20
-GI = 2**30
+MI: Final = 2**20
+GI: Final = 2**30
 
 
 class CpuPhysics(Settings, frozen=True):
@@ -148,3 +148,7 @@ class Physics(Settings, frozen=True):
     pods: PodPhysics = PodPhysics()
     images: ImagePhysics = ImagePhysics()
     nodes: NodePhysics = NodePhysics()
+
+
+USUAL: Final = Physics()
+"""The constants of Linux and Kubernetes."""

@@ -27,7 +27,7 @@ from scheduler.simulator.due import Due, Kind
 from scheduler.simulator.hardware import NodeSpec, NodeTraits
 from scheduler.simulator.housekeeping import Housekeeping
 from scheduler.simulator.lifecycle import Lifecycle
-from scheduler.simulator.parameters import Physics
+from scheduler.simulator.parameters import USUAL, Physics
 from scheduler.simulator.physics import Floats
 from scheduler.simulator.runs import NodeRun, PodRun, PodSpec
 from scheduler.simulator.timeline import Timeline
@@ -81,7 +81,7 @@ class World:
         *,
         seed: int,
         start_s: float,
-        physics: Physics = Physics(),  # noqa: B008 (frozen)
+        physics: Physics = USUAL,
     ) -> None:
         self.now_s = start_s
         self.seed = seed
