@@ -105,9 +105,7 @@ def pod_facts(pod: Pod) -> PodFacts:
         scheduled_at_s=_seconds(_scheduled_at(pod)),
         ready_at_s=_seconds(ready_since(pod)),
         started_at_s=_started_at(pod),
-        n_restarts=min(
-            _MAX_RESTARTS, sum(s.restart_count for s in pod.status.container_statuses or [])
-        ),
+        n_restarts=min(_MAX_RESTARTS, sum(s.restart_count for s in _statuses(pod))),
         last_oom_at_s=_last_oom_at(pod),
         failure=pod_failure(pod),
         ended_at_s=_seconds(last_end(pod)),
@@ -182,8 +180,13 @@ def _started_at(pod: Pod) -> float | None:
     return min(starts, default=None)
 
 
+def _statuses(pod: Pod) -> list[ContainerStatus]:
+    """List those of init containers, too, among which are sidecars."""
+    return [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]
+
+
 def _last_oom_at(pod: Pod) -> float | None:
-    ends = [_oom_at(status) for status in pod.status.container_statuses or []]
+    ends = [_oom_at(status) for status in _statuses(pod)]
     return max((end for end in ends if end is not None), default=None)
 
 

@@ -33,6 +33,11 @@ from tests.builders import (
             id="an empty hash",
         ),
         pytest.param(("StatefulSet", "db"), {}, "default/StatefulSet/db", id="a stateful set"),
+        pytest.param(
+            ("Job", "backup-29380620"), {}, "default/CronJob/backup", id="a run of a cron job"
+        ),
+        pytest.param(("Job", "load-2026"), {}, "default/Job/load-2026", id="a job"),
+        pytest.param(("Job", "part-00000012"), {}, "default/Job/part-00000012", id="a part"),
         pytest.param(("Node", "n1"), {}, "default/Pod/web-1", id="a static pod"),
         pytest.param(None, {}, "default/Pod/web-1", id="a bare pod"),
     ],
@@ -99,6 +104,17 @@ def test_an_oom_kill_is_dated_whether_the_container_was_restarted_yet_or_not():
 
     assert pod_facts(killed).last_oom_at_s == at(0).timestamp()
     assert pod_facts(restarted).last_oom_at_s == at(0).timestamp()
+
+
+def test_sidecars_restarts_and_oom_kills_are_the_pods():
+    sidecar = make_container_status("proxy", restarts=2, last_terminated=(137, "OOMKilled"))
+    pod = make_pod(init_statuses=[sidecar], statuses=[make_container_status(restarts=1)])
+
+    facts = pod_facts(pod)
+
+    assert facts.n_restarts == 3
+    assert facts.last_oom_at_s == at(0).timestamp()
+    assert facts.failure == "oom_killed"
 
 
 def test_reads_a_nodes_state():
