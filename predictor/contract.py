@@ -16,6 +16,7 @@ Quantities = dict[
     str, Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["string", "number"]})]
 ]
 """Amounts by resource. Of any type here, so that a refusal can name the resource."""
+Amount = Annotated[int, msgspec.Meta(ge=0)]
 Ratio = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 MAX_NODES = 20_000
@@ -143,6 +144,10 @@ class ShapePrediction(Answer, frozen=True, kw_only=True):
     """0–100."""
     p_success: list[float] | None
     """``null`` without a trusted model."""
+    usual_cpu_milli: Amount | None = None
+    """Mean usage of a running replica of the workload, by which to count what is placed until the
+    next answer; ``null``: never sampled."""
+    usual_memory_bytes: Amount | None = None
 
 
 class BatchResponse(Answer, frozen=True, kw_only=True):

@@ -126,14 +126,8 @@ class Predictions:
             snapshot_at_s=view.snapshot.at_s,
             nodes=list(ratings[0].nodes.names),
             predictions=[
-                ShapePrediction(
-                    prediction_id=prediction.id,
-                    scores=rating.scores.tolist(),
-                    p_success=None
-                    if rating.p_success is None
-                    else rating.p_success.round(_P_DECIMALS).tolist(),
-                )
-                for prediction, rating in zip(stored, ratings, strict=True)
+                shape_prediction(rating, shape=shape, prediction_id=prediction.id, view=view)
+                for shape, rating, prediction in zip(request.shapes, ratings, stored, strict=True)
             ],
         )
 
@@ -162,6 +156,21 @@ class Predictions:
     def _remember(self, stored: list[StoredPrediction], *, model: Model | None) -> None:
         self.store.add_predictions(stored)
         self.metrics.predictions.labels(algorithm(model)).inc(len(stored))
+
+
+def shape_prediction(
+    rating: Rating, *, shape: Shape, prediction_id: str, view: ClusterView
+) -> ShapePrediction:
+    """Write down how nodes were rated for one shape."""
+    seen = view.workloads.get(shape.workload)
+    p_success = rating.p_success
+    return ShapePrediction(
+        prediction_id=prediction_id,
+        scores=rating.scores.tolist(),
+        p_success=None if p_success is None else p_success.round(_P_DECIMALS).tolist(),
+        usual_cpu_milli=None if seen is None else seen.usual_cpu_milli,
+        usual_memory_bytes=None if seen is None else seen.usual_memory_bytes,
+    )
 
 
 def _shape(shape: Shape, *, view: ClusterView) -> PodShape:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 import requests
 
-from collector.contract import Snapshot
+from collector.contract import Snapshot, WorkloadHistory
 from kube.edge.logs import facts
 from predictor.features import NodeColumns
 from predictor.settings import CollectorSettings
@@ -29,8 +29,8 @@ class ClusterView:
     nodes: NodeColumns
     position: dict[str, int]
     """Of each node by name."""
-    failure_rates: dict[str, float]
-    """Of each workload seen, by ``namespace/kind/name``."""
+    workloads: dict[str, WorkloadHistory]
+    """Those seen, by ``namespace/kind/name``."""
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> "ClusterView":
@@ -40,12 +40,13 @@ class ClusterView:
             snapshot=snapshot,
             nodes=nodes,
             position={name: i for i, name in enumerate(nodes.names)},
-            failure_rates={w.key: w.failure_rate for w in snapshot.workloads},
+            workloads={workload.key: workload for workload in snapshot.workloads},
         )
 
     def failure_rate(self, workload: str) -> float:
         """Tell what to expect of a workload; one never seen has the prior."""
-        return self.failure_rates.get(workload, self.snapshot.prior_failure_rate)
+        seen = self.workloads.get(workload)
+        return self.snapshot.prior_failure_rate if seen is None else seen.failure_rate
 
 
 class Snapshots:

@@ -7,7 +7,7 @@ counted against each node, or a burst of pods would all go to the node that look
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,13 @@ class PredictionSettings:
     """After a failure the engine goes on without for so long."""
 
 
+class Usage(NamedTuple):
+    """What a pod uses, or is expected to."""
+
+    cpu_milli: int
+    memory_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionAnswer:
     """One answer of the predictor: some shapes on some nodes."""
@@ -51,6 +58,8 @@ class PredictionAnswer:
     """Shape ``(n_shapes, n_nodes)``, 0 to 100."""
     p_success: FloatColumn | None
     """The same shape; ``None`` without a trusted model."""
+    usual: tuple[Usage | None, ...]
+    """What a running pod of each shape's workload usually uses; ``None``: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,11 @@ class Prediction:
     """The shape's place in the answer."""
     places: Mapping[str, int]
     """Each node's place in the answer."""
+
+    @property
+    def usual(self) -> Usage | None:
+        """What a running pod of the shape's workload usually uses, if that is known."""
+        return self.answer.usual[self.index]
 
     def p_success(self, node: str) -> float | None:
         """Return the predicted p(success) on *node*, if there is one."""
@@ -77,6 +91,7 @@ class _Placed:
     """Something that the engine gave away on a node, or took back (negative)."""
 
     at_s: float
+    pod_uid: str
     node: str
     cpu_milli: int
     memory_bytes: int
@@ -113,8 +128,10 @@ class PredictionBook:
         self._settings = settings
         self._entries: OrderedDict[Shape, _Entry] = OrderedDict()
         self._outages: OrderedDict[Shape, tuple[float, Outage]] = OrderedDict()
-        self._placed: deque[_Placed] = deque(maxlen=_MAX_PLACEMENTS)
+        self._placed: deque[_Placed] = deque()
         self._n_placed = 0
+        self._counted: dict[str, Usage] = {}
+        """What each pod placed lately was counted at, by uid: as much is taken back."""
 
     def take(self, answer: PredictionAnswer, *, now_s: float) -> None:
         """Keep an answer."""
@@ -157,11 +174,28 @@ class PredictionBook:
 
     def note_placed(self, pod: PodFacts, *, node: str, now_s: float, sign: int = 1) -> None:
         """Remember what was placed (``sign`` 1) or taken back (-1) after the predictor looked."""
-        cpu_milli, memory_bytes = pod.requests.get(CPU, 0), pod.requests.get(MEMORY, 0)
-        self._placed.append(_Placed(now_s, node, sign * cpu_milli, sign * memory_bytes))
+        expected = self._counted.get(pod.uid) if sign < 0 else None
+        expected = expected or self._expected(pod)
+        if sign > 0:
+            self._counted[pod.uid] = expected
+        self._placed.append(
+            _Placed(now_s, pod.uid, node, sign * expected.cpu_milli, sign * expected.memory_bytes)
+        )
         self._n_placed += 1
-        while self._placed[0].at_s < now_s - 2 * self._settings.max_age_s:
-            self._placed.popleft()
+        oldest_s = now_s - 2 * self._settings.max_age_s
+        while self._placed[0].at_s < oldest_s or len(self._placed) > _MAX_PLACEMENTS:
+            self._counted.pop(self._placed.popleft().pod_uid, None)
+
+    def _expected(self, pod: PodFacts) -> Usage:
+        """Tell what a pod will add to its node's usage: its workload's usual, else its requests.
+
+        Whoever asked for much and uses little would else drive the next pods off a node that the
+        next look at the metrics shows nearly unchanged.
+        """
+        shape = pod.shape
+        entry = self._entries.get(shape)
+        usual = None if entry is None else entry.prediction.usual
+        return usual or Usage(shape.cpu_milli, shape.memory_bytes)
 
     def scores(self, shape: Shape, *, snapshot: Snapshot) -> PredictedScores:
         """Lay a shape's answer over the rows of *snapshot*.

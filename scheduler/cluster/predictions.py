@@ -14,11 +14,11 @@ import requests
 
 from kube.backoff import Backoff
 from kube.edge.logs import facts
-from predictor.contract import MAX_SHAPES, BatchRequest, BatchResponse
+from predictor.contract import MAX_SHAPES, BatchRequest, BatchResponse, ShapePrediction
 from predictor.contract import Shape as AskedShape
 from scheduler.events import Event, Predicted, PredictionFailed
 from scheduler.model import Shape
-from scheduler.predictions import FloatColumn, Outage, PredictionAnswer
+from scheduler.predictions import FloatColumn, Outage, PredictionAnswer, Usage
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +245,14 @@ def read_answer(body: bytes, *, shapes: tuple[Shape, ...]) -> PredictionAnswer:
         prediction_ids=tuple(p.prediction_id for p in answer.predictions),
         scores=scores,
         p_success=p_success,
+        usual=tuple(_usual(p) for p in answer.predictions),
     )
+
+
+def _usual(said: ShapePrediction) -> Usage | None:
+    if said.usual_cpu_milli is None or said.usual_memory_bytes is None:
+        return None
+    return Usage(said.usual_cpu_milli, said.usual_memory_bytes)
 
 
 def _matrix(rows: list[list[int]] | list[list[float]], *, n_nodes: int, top: int) -> FloatColumn:

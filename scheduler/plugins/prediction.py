@@ -21,7 +21,8 @@ class PredictedScores:
     scores: NDArray[np.float64]
     """Shape ``(n_nodes,)``, 0 to 100: 100 * p(success); NaN where it said nothing."""
     unseen_ratio: NDArray[np.float64]
-    """Shape ``(n_nodes,)``, 0 to 1: the share of the node given away since the predictor looked."""
+    """Shape ``(n_nodes,)``, 0 to 1: the share of the node that pods placed since the predictor
+    looked are expected to use."""
 
 
 class NodePrediction(PreScorePlugin, ScorePlugin):
@@ -29,7 +30,7 @@ class NodePrediction(PreScorePlugin, ScorePlugin):
 
     A prediction describes the past. Pods placed since then are not in it, and without the
     correction every pod of a burst would go to the same best node. The score shrinks by the share
-    of the node that they ask for.
+    of the node that they are expected to use: their workload's usual usage, else their requests.
 
     A node that the predictor said nothing of gets the middle score, and without any prediction the
     plugin skips: an outage neither herds pods onto a node nor drives them off it.

@@ -19,7 +19,7 @@ from scheduler.framework.profile import Profile, make_profiles
 from scheduler.framework.snapshot import Snapshot
 from scheduler.model import PODS, NodeFacts, PodFacts, Shape
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
-from scheduler.predictions import PredictionAnswer
+from scheduler.predictions import PredictionAnswer, Usage
 
 GI = 2**30
 
@@ -112,6 +112,7 @@ def make_answer(
     *,
     scores: Mapping[str, int] | None = None,
     snapshot_at_s: float = 0.0,
+    usual: Usage | None = None,
 ) -> PredictionAnswer:
     """Make the predictor's answer: the same values by node for every shape."""
     asked = tuple(shapes)
@@ -127,6 +128,7 @@ def make_answer(
         prediction_ids=tuple(f"prediction-{i}" for i in range(len(asked))),
         scores=np.tile(np.array(values, dtype=np.float64), (len(asked), 1)),
         p_success=p,
+        usual=(usual,) * len(asked),
     )
 
 
