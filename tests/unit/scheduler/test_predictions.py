@@ -5,7 +5,7 @@ import pytest
 
 from scheduler.framework.snapshot import Snapshot
 from scheduler.model import Shape
-from scheduler.predictions import PredictionBook, PredictionSettings
+from scheduler.predictions import PredictionBook, PredictionSettings, Usage
 from tests.unit.scheduler.worlds import GI, make_answer, make_facts, make_pending
 
 POD = make_pending(cpu_milli=1000, memory_bytes=GI)
@@ -55,6 +55,26 @@ def test_what_is_placed_after_the_answer_counts_even_if_our_clock_lags(book, sna
     assert book.scores(SHAPE, snapshot=snapshot).unseen_ratio.tolist() == [0.25, 0.0, 0.0]
 
 
+def test_counts_what_a_pod_of_its_workload_usually_uses(book, snapshot):
+    usual = Usage(cpu_milli=200, memory_bytes=GI // 8)
+    other = make_pending("other", cpu_milli=1000, workload="default/Deployment/other")
+    book.take(make_answer([SHAPE], {"n1": 0.5}, usual=usual), now_s=0.0)
+    book.note_placed(POD, node="n1", now_s=1.0)
+    book.note_placed(other, node="n2", now_s=1.0)
+
+    assert book.scores(SHAPE, snapshot=snapshot).unseen_ratio.tolist() == [0.05, 0.25, 0.0]
+
+
+def test_takes_back_as_much_as_was_counted(book, snapshot):
+    book.note_placed(POD, node="n1", now_s=1.0)
+    book.take(make_answer([SHAPE], {"n1": 0.5}, usual=Usage(200, GI // 8)), now_s=2.0)
+    book.note_placed(POD, node="n1", now_s=3.0, sign=-1)
+    book.note_placed(POD, node="n2", now_s=3.0)
+
+    unseen = book.scores(SHAPE, snapshot=snapshot).unseen_ratio
+    assert unseen.tolist() == pytest.approx([0.0, 0.05, 0.0])
+
+
 def test_what_is_taken_back_no_longer_counts(book, snapshot):
     book.take(make_answer([SHAPE], {"n1": 0.5}), now_s=0.0)
     book.note_placed(POD, node="n1", now_s=1.0)
@@ -87,8 +107,9 @@ def test_memory_is_bounded(book):
     many = [Shape(i, 0, "default", "default/Job/j") for i in range(100_001)]
     book.take_failure(many, outage="unavailable", now_s=0.0)
     for second in range(1_000):
-        book.note_placed(POD, node="n1", now_s=float(second))
+        book.note_placed(make_pending(f"web-{second}"), node="n1", now_s=float(second))
 
     assert len(book._entries) == 2_000
     assert len(book._outages) == 100_000
     assert len(book._placed) <= 62
+    assert len(book._counted) <= 62
