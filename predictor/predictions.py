@@ -126,7 +126,9 @@ class Predictions:
             snapshot_at_s=view.snapshot.at_s,
             nodes=list(ratings[0].nodes.names),
             predictions=[
-                shape_prediction(rating, shape=shape, prediction_id=prediction.id, view=view)
+                shape_prediction(
+                    rating, workload=shape.workload, prediction_id=prediction.id, view=view
+                )
                 for shape, rating, prediction in zip(request.shapes, ratings, stored, strict=True)
             ],
         )
@@ -159,10 +161,10 @@ class Predictions:
 
 
 def shape_prediction(
-    rating: Rating, *, shape: Shape, prediction_id: str, view: ClusterView
+    rating: Rating, *, workload: str, prediction_id: str, view: ClusterView
 ) -> ShapePrediction:
-    """Write down how nodes were rated for one shape."""
-    seen = view.workloads.get(shape.workload)
+    """Write down how nodes were rated for one shape of a workload's pods."""
+    seen = view.workloads.get(workload)
     p_success = rating.p_success
     return ShapePrediction(
         prediction_id=prediction_id,

@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from predictor.contract import BatchResponse, ShapePrediction
+from predictor.contract import BatchResponse
 from predictor.drift import ChangeDetector, JudgedPrediction
 from predictor.evaluation import TrustRule, quality
+from predictor.predictions import shape_prediction
 from predictor.rating import Model, PodShape, Rating, rate
 from predictor.records import ModelRecord
 from predictor.registry import read_model
@@ -114,12 +115,13 @@ class Forecaster:
             snapshot_at_s=view.snapshot.at_s,
             nodes=list(ratings[0].nodes.names),
             predictions=[
-                ShapePrediction(
+                shape_prediction(
+                    rating,
+                    workload=shape.workload,
                     prediction_id=self._remember(rating, now_s=now_s),
-                    scores=rating.scores.tolist(),
-                    p_success=None if rating.p_success is None else rating.p_success.tolist(),
+                    view=view,
                 )
-                for rating in ratings
+                for shape, rating in zip(shapes, ratings, strict=True)
             ],
         )
         return Predicted(read_answer(msgspec.json.encode(response), shapes=shapes))
