@@ -47,6 +47,8 @@ class DeploymentController:
         self._owners = owners
         self._recorder = recorder
         self._queue: WorkQueue[Key] = WorkQueue()
+        self._reporting: Key | None = None
+        """Whose status is being written, which is no reason to look at it again."""
         store.on_change(self._observe, of=(DEPLOYMENTS, REPLICASETS))
 
     def sync(self, now_s: float) -> bool:
@@ -62,7 +64,8 @@ class DeploymentController:
     def _observe(self, change: Change) -> None:
         meta = change.new["metadata"]
         if change.resource is DEPLOYMENTS:
-            self._queue.add((meta["namespace"], meta["name"]))
+            if (meta["namespace"], meta["name"]) != self._reporting:
+                self._queue.add((meta["namespace"], meta["name"]))
         else:
             owner = controller_of(change.new)
             if owner is not None and owner.get("kind") == "Deployment":
@@ -252,7 +255,11 @@ class DeploymentController:
                 REVISION: str(_revision(new)),
             }
             changed["metadata"] = {**current["metadata"], "annotations": annotations}
-        self._store.update(DEPLOYMENTS, changed)
+        self._reporting = (meta["namespace"], meta["name"])
+        try:
+            self._store.update(DEPLOYMENTS, changed)
+        finally:
+            self._reporting = None
 
 
 def _has_template_of(deployment: Object, replica_set: Object) -> bool:

@@ -54,6 +54,12 @@ class NodeLifecycleController:
         self._changed: dict[str, None] = {}
         self._in_order: dict[str, Object] = {}
         """The versions of nodes, by name, that were found to have the taints they should have."""
+        self._driving: dict[str, list[Object]] = {
+            node["metadata"]["name"]: taints
+            for node in store.list(NODES)
+            if (taints := _no_execute(node))
+        }
+        """The NoExecute taints of the nodes that have any, by name."""
         self._monitor_at_s = 0.0
         store.on_change(self._observe, of=(LEASES, NODES))
 
@@ -80,8 +86,12 @@ class NodeLifecycleController:
         elif change.type == "DELETED":
             self._seen_s.pop(meta["name"], None)
             self._in_order.pop(meta["name"], None)
+            self._driving.pop(meta["name"], None)
         else:
             self._changed[meta["name"]] = None
+            self._driving.pop(meta["name"], None)
+            if taints := _no_execute(change.new):
+                self._driving[meta["name"]] = taints
 
     # --- heartbeats
 
@@ -152,11 +162,7 @@ class NodeLifecycleController:
 
     def _drive_away(self, now_s: float) -> None:
         """Delete the pods whose toleration of a NoExecute taint is lacking, or used up."""
-        taints = {
-            node["metadata"]["name"]: found
-            for node in self._store.list(NODES)
-            if (found := _no_execute(node))
-        }
+        taints = dict(self._driving)
         self._forget_taints(taints)
         if not taints:
             return

@@ -12,8 +12,11 @@ _NOBODY: Final = ""
 
 def controller_of(obj: Object) -> Object | None:
     """The reference to the object's managing controller, if it has one."""
-    owners = obj["metadata"].get("ownerReferences") or ()
-    return next((owner for owner in owners if owner.get("controller")), None)
+    for owner in obj["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            found: Object = owner
+            return found
+    return None
 
 
 def owner_reference(owner: Object) -> Object:
@@ -52,11 +55,13 @@ class Ownership:
 
     def controlled(self, resource: Resource, owner_uid: str) -> list[Object]:
         """The objects of one resource whose controller has that uid."""
-        return [
-            obj
-            for kind, obj in self.dependents(owner_uid)
-            if kind is resource and (controller_of(obj) or {}).get("uid") == owner_uid
-        ]
+        found = []
+        for (_, (namespace, name)), kind in self._dependents.get(owner_uid, {}).items():
+            if kind is resource:
+                obj = self._store.find(resource, namespace, name)
+                if obj is not None and (controller_of(obj) or {}).get("uid") == owner_uid:
+                    found.append(obj)
+        return found
 
     def orphans(self, namespace: str) -> list[Object]:
         """The pods of a namespace that no controller manages."""

@@ -43,6 +43,8 @@ class ReplicaSetController:
         self._owners = owners
         self._recorder = recorder
         self._queue: WorkQueue[Key] = WorkQueue()
+        self._reporting: Key | None = None
+        """Whose status is being written, which is no reason to look at it again."""
         store.on_change(self._observe, of=(REPLICASETS, PODS))
 
     def sync(self, now_s: float) -> bool:
@@ -58,7 +60,8 @@ class ReplicaSetController:
     def _observe(self, change: Change) -> None:
         meta = change.new["metadata"]
         if change.resource is REPLICASETS:
-            self._queue.add((meta["namespace"], meta["name"]))
+            if (meta["namespace"], meta["name"]) != self._reporting:
+                self._queue.add((meta["namespace"], meta["name"]))
         else:
             self._observe_pod(change)
 
@@ -155,7 +158,11 @@ class ReplicaSetController:
             }
             status = with_condition(status, failure)
         current = self._store.get(REPLICASETS, meta["namespace"], meta["name"])
-        self._store.update(REPLICASETS, {**current, "status": status})
+        self._reporting = (meta["namespace"], meta["name"])
+        try:
+            self._store.update(REPLICASETS, {**current, "status": status})
+        finally:
+            self._reporting = None
 
 
 def _selects(replica_set: Object, pod: Object) -> bool:
