@@ -73,7 +73,7 @@ def _collect(start: Start[CollectorSettings]) -> int:
         stack.enter_context(claiming(settings.database.url))
         collector = Collector(
             client,
-            source=_source(client, settings=metrics),
+            source=_source(client, settings=metrics, stack=stack),
             store=Store(database, first_seq=time.time_ns() // 1_000_000),
             archive=Archive(database, raw_s=metrics.raw_duration, keep_s=metrics.cache_duration),
             settings=settings,
@@ -84,7 +84,8 @@ def _collect(start: Start[CollectorSettings]) -> int:
         stack.enter_context(server)
         if metrics.source == "prometheus" and metrics.prometheus.backfill:
             # Connections of its own: it asks while the live rounds do.
-            past = PrometheusPast(PrometheusApi(metrics.prometheus), settings=metrics.prometheus)
+            api = stack.enter_context(closing(PrometheusApi(metrics.prometheus)))
+            past = PrometheusPast(api, settings=metrics.prometheus)
             stack.enter_context(Backfill(past, settings=metrics, collector=collector))
         log.info("serving", extra=facts(url=server.url, api_server=cluster.server))
         while not start.stop.wait(1.0):
@@ -94,11 +95,11 @@ def _collect(start: Start[CollectorSettings]) -> int:
     return STOPPED
 
 
-def _source(client: Client, *, settings: MetricsSettings) -> MetricsSource:
+def _source(client: Client, *, settings: MetricsSettings, stack: ExitStack) -> MetricsSource:
     if settings.source == "metrics.k8s.io":
         return MetricsApi(client)
-    prometheus = settings.prometheus
-    return PrometheusSource(PrometheusApi(prometheus), settings=prometheus, now_s=client.now_s)
+    api = stack.enter_context(closing(PrometheusApi(settings.prometheus)))
+    return PrometheusSource(api, settings=settings.prometheus, now_s=client.now_s)
 
 
 if __name__ == "__main__":
