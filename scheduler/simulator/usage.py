@@ -136,6 +136,8 @@ def apply_annotation(profile: UsageProfile, text: str) -> UsageProfile:
     except msgspec.DecodeError as error:
         raise UsageAnnotationError(f"{USAGE_ANNOTATION}: {error}") from error
     given = {n: v for n, v in msgspec.structs.asdict(fixed).items() if v is not None}
+    if profile.series is not None and not given.keys().isdisjoint(_QUANTITY_FIELDS):
+        profile = _on_average(profile, profile.series)  # what is fixed follows no recording
     changes: dict[str, Any] = {}
     for name, value in given.items():
         if name in _QUANTITY_FIELDS:
@@ -147,6 +149,15 @@ def apply_annotation(profile: UsageProfile, text: str) -> UsageProfile:
     if "memory_growth_per_hour" in given and "memory_growth_limit" not in given:
         changes["memory_growth_limit_bytes"] = _NO_END
     return replace(profile, **changes)
+
+
+def _on_average(profile: UsageProfile, series: UsageSeries) -> UsageProfile:
+    return replace(
+        profile,
+        cpu_milli=profile.cpu_milli * float(series.cpu_ratio.mean()),
+        memory_bytes=profile.memory_bytes * float(series.memory_ratio.mean()),
+        series=None,
+    )
 
 
 def _amount(name: str, text: str) -> float:

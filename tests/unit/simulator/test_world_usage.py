@@ -10,7 +10,7 @@ from scheduler.simulator.hardware import NodeNature
 from scheduler.simulator.natures import Nature
 from scheduler.simulator.parameters import CpuPhysics, MemoryPhysics, Physics, PodPhysics
 from scheduler.simulator.resources import PODS
-from scheduler.simulator.usage import UsageProfile, UsageSeries
+from scheduler.simulator.usage import UsageProfile, UsageSeries, apply_annotation
 from scheduler.simulator.world import World, WorldError
 from tests.builders import EPOCH_S
 from tests.simulator_world import (
@@ -94,6 +94,16 @@ def test_recorded_memory_beyond_the_limit_is_killed_for():
 
     assert exits
     assert {each.cause for each in exits} == {"limit"}
+
+
+def test_an_annotation_that_fixes_usage_overrides_a_recording():
+    recorded = UsageProfile(cpu_milli=100, memory_bytes=100.0, series=series(1.0, 3.0))
+
+    fixed = apply_annotation(recorded, '{"memory": "50"}')
+    untouched = apply_annotation(recorded, '{"startup_s": 2}')
+
+    assert (fixed.series, fixed.memory_bytes, fixed.cpu_milli) == (None, 50.0, 200.0)
+    assert untouched.series is recorded.series
 
 
 # --- lack of cpu
