@@ -22,7 +22,7 @@ more is cut to whole days, so that it begins anew at the same time of day.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +118,9 @@ class UsageLibrary:
     def __init__(self, recordings: Sequence["Recording"]) -> None:
         self.recordings = tuple(recordings)
         self._ends = np.cumsum([len(r.cpu_ratio) for r in self.recordings])
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self  # nothing in it ever changes, and it is large
 
     def series(self, key: str, *, seed: int) -> UsageSeries:
         """Choose the recording that something lives through, and the day that it begins with.

@@ -1,5 +1,6 @@
 """Recorded usage: read from files of several kinds, and lived through by pods."""
 
+import copy
 import gzip
 
 import numpy as np
@@ -124,6 +125,14 @@ def test_a_choice_depends_on_key_and_seed_and_every_recording_has_its_turn(tmp_p
     assert chosen != [library.series(f"default/w{i}", seed=2).cpu_ratio[0] for i in range(200)]
     assert min(chosen.count(value) for value in set(chosen)) > 20
     assert len(set(chosen)) == 4
+
+
+def test_copies_of_a_world_share_their_recordings(tmp_path):
+    library = load_usage(write(tmp_path / "u.csv", lines("name,time_s,cpu_ratio", "a,0,0.1")))
+    series = library.series("default/web", seed=0)
+
+    assert copy.deepcopy(library) is library
+    assert copy.deepcopy(series) is series
 
 
 def test_of_a_folder_all_files_that_hold_usage_are_read(tmp_path):
