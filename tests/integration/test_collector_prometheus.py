@@ -202,7 +202,9 @@ def remembering() -> Iterator[str]:
 class Program:
     """The collector's program, against a Prometheus server and a small API server."""
 
-    def __init__(self, api: FakeApiServer, *, prometheus_url: str, database_url: str) -> None:
+    def __init__(
+        self, api: FakeApiServer, *, prometheus_url: str, database_url: str, **settings: str
+    ) -> None:
         cluster = {"clusters": [{"name": "c", "cluster": {"server": api.url}}]}
         context = {"contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}
         user = {"users": [{"name": "u", "user": {}}], "current-context": "c"}
@@ -214,6 +216,7 @@ class Program:
             "COLLECTOR__METRICS__SOURCE": "prometheus",
             "COLLECTOR__METRICS__PROMETHEUS__URL": prometheus_url,
             "COLLECTOR__SERVER__PORT": str(self._port),
+            **settings,
         }
 
     @contextmanager
@@ -310,3 +313,38 @@ def test_a_new_install_begins_with_seven_days_of_history(remembering: str, tmp_p
     names = {name for name, _ in first}
     assert names == {"n1", "default/StatefulSet/web"}
     assert {key: second[key] for key in first} == first
+
+
+def test_while_prometheus_is_silent_that_is_told_and_outcomes_are_judged(
+    tmp_path: Path, unused_port: int
+):
+    with FakeApiServer() as api:
+        api.put("/api/v1/nodes", make_node("n1"))
+        program = Program(
+            api,
+            prometheus_url=f"http://127.0.0.1:{unused_port}",
+            database_url=f"sqlite:///{tmp_path}/collector.db",
+            COLLECTOR__METRICS__COLLECTION_INTERVAL="200ms",
+            COLLECTOR__SCORING__OBSERVATION_WINDOW="1s",
+        )
+        with program.running(tmp_path):
+            wait_for(program.is_up, "the program to serve")
+            api.put("/api/v1/pods", make_pod("web-1"))
+            wait_for(lambda: program.get("/api/v1/pods")["items"], "the waiting pod")
+            api.put("/api/v1/pods", make_pod("web-1", node="n1"))
+            wait_for(lambda: program.get("/api/v1/placements")["items"], "the placement")
+            ready_at = datetime.now(UTC)
+            api.put("/api/v1/pods", make_pod("web-1", node="n1", ready_at=ready_at))
+            node = wait_for(
+                lambda: program.get("/api/v1/nodes")["items"][0],
+                "the outcome",
+                until=lambda node: node["n_observations"] == 1,
+            )
+            health = wait_for(
+                lambda: program.get("/health"), "the reason", until=lambda h: h["reasons"]
+            )
+
+    assert node["n_failed_pods"] == 0
+    assert health["status"] == "degraded"
+    assert "Prometheus: " in health["reasons"][0]
+    assert "does not answer" in health["reasons"][0]
