@@ -37,6 +37,8 @@ class WorkQueue(Generic[K]):
 
     def work(self, now_s: float, handle: Callable[[K], None]) -> bool:
         """Handle all that is due; tell whether there was anything."""
+        if not self._due and self._later.next_at_s > now_s:
+            return False
         keys = self._take(now_s)
         for key in keys:
             try:

@@ -111,18 +111,30 @@ class PodGarbageCollector:
         self._store = store
         self._missing_since_s: dict[str, float] = {}
         self._look_at_s = 0.0
+        self._may_be_stranded = True
+        store.on_change(self._observe, of=(NODES, PODS))
 
     def sync(self, now_s: float) -> bool:
         """Do what is due; tell whether anything was removed."""
         if now_s < self._look_at_s:
             return False
         self._look_at_s = now_s + POD_GC_S
-        pods = self._store.list(PODS)
-        return self._remove_stranded(pods, now_s=now_s) | self._remove_ended(pods)
+        removed = self._may_be_stranded and self._remove_stranded(now_s=now_s)
+        return removed | self._remove_ended()
 
-    def _remove_stranded(self, pods: list[Object], *, now_s: float) -> bool:
+    def _observe(self, change: Change) -> None:
+        if change.resource is NODES:
+            self._may_be_stranded |= change.type == "DELETED"
+            return
+        node = change.new["spec"].get("nodeName")
+        if node and self._store.find(NODES, None, node) is None:
+            self._may_be_stranded = True
+
+    def _remove_stranded(self, *, now_s: float) -> bool:
+        pods = self._store.list(PODS)
         nodes = {node["metadata"]["name"] for node in self._store.list(NODES)} | {""}
         stranded = [p for p in pods if p["spec"].get("nodeName", "") not in nodes]
+        self._may_be_stranded = bool(stranded)
         names = {pod["spec"]["nodeName"] for pod in stranded}
         self._missing_since_s = {n: self._missing_since_s.get(n, now_s) for n in names}
         removed = False
@@ -134,9 +146,10 @@ class PodGarbageCollector:
             removed = True
         return removed
 
-    def _remove_ended(self, pods: list[Object]) -> bool:
-        if len(pods) <= MAX_ENDED_PODS:
+    def _remove_ended(self) -> bool:
+        if len(self._store.table(PODS).entries) <= MAX_ENDED_PODS:
             return False
+        pods = self._store.list(PODS)
         ended = sorted(
             (pod for pod in pods if is_over(pod) and "deletionTimestamp" not in pod["metadata"]),
             key=lambda pod: str(pod["metadata"]["creationTimestamp"]),

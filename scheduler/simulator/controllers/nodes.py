@@ -70,8 +70,10 @@ class NodeLifecycleController:
         if is_time:
             self._monitor_at_s = now_s + self._physics.monitor_s
             self._watch_heartbeats(now_s)
-            nodes = {node["metadata"]["name"]: node for node in self._store.list(NODES)}
-            changed |= {n: None for n in nodes if self._in_order.get(n) is not nodes[n]}
+            for node in self._store.list(NODES):
+                name = node["metadata"]["name"]
+                if self._in_order.get(name) is not node:
+                    changed[name] = None
         for name in changed:
             self._sync_taints(name, now_s=now_s)
         if is_time:
