@@ -221,6 +221,18 @@ class Quality(Answer, frozen=True, kw_only=True):
     expected_calibration_error: float
 
 
+class SliceQuality(Answer, frozen=True, kw_only=True):
+    """A model beside its baselines on some rows, none of which they had learnt from."""
+
+    n_rows: int
+    n_failures: int
+    success_rate: float
+    """Share of successes among these rows."""
+    model: Quality
+    base_rate: Quality
+    enhanced_scoring: Quality
+
+
 class Validation(Answer, frozen=True, kw_only=True):
     """A model beside its baselines, all on the same rows, none of which they had learnt from."""
 
@@ -237,6 +249,8 @@ class Validation(Answer, frozen=True, kw_only=True):
     """How much smaller the model's Brier score is than the base rate's."""
     gain_standard_error: float
     """How much of the gain may be chance: its standard error over the rows."""
+    newest: SliceQuality | None = None
+    """The same on the newest slice of these rows alone; ``null`` in records of earlier releases."""
 
 
 class Challenge(Answer, frozen=True, kw_only=True):

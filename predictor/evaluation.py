@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from predictor.calibration import Calibration, fit_calibration
-from predictor.contract import Challenge, Quality, Validation
+from predictor.contract import Challenge, Quality, SliceQuality, Validation
 from predictor.rows import TrainingSet
 
 N_FOLDS: Final = 5
@@ -128,6 +128,7 @@ def validate(rows: TrainingSet, *, fit: Fit) -> Judgement:
     judged = np.concatenate([fold.test for fold in folds])
     y = rows.y[judged]
     gain, gain_standard_error = _gain(p_model[judged], p_base[judged], y=y)
+    newest = folds[-1].test
     validation = Validation(
         n_rows=len(y),
         n_failures=int((~y).sum()),
@@ -138,6 +139,14 @@ def validate(rows: TrainingSet, *, fit: Fit) -> Judgement:
         enhanced_scoring=quality(p_enhanced[judged], y=y),
         gain=gain,
         gain_standard_error=gain_standard_error,
+        newest=SliceQuality(
+            n_rows=len(newest),
+            n_failures=int((~rows.y[newest]).sum()),
+            success_rate=float(rows.y[newest].mean()),
+            model=quality(p_model[newest], y=rows.y[newest]),
+            base_rate=quality(p_base[newest], y=rows.y[newest]),
+            enhanced_scoring=quality(p_enhanced[newest], y=rows.y[newest]),
+        ),
     )
     return Judgement(validation, fit_calibration(raw[judged], y=y), raw)
 

@@ -86,10 +86,13 @@ def test_a_drift_shows_as_a_drop_a_retraining_and_a_recovery(tmp_path):
             predictor.close()
 
         before, dropped, recovered = (day["success_rate"] for day in shown["days"][1:])
+        error, larger_error, error_again = (day["brier"] for day in shown["days"][1:])
         [drift] = shown["drifts"]
         assert before > 0.75
         assert dropped < 0.5
         assert recovered > 0.75
+        assert larger_error > error + 0.2
+        assert error_again < larger_error - 0.2
         assert drift["model_version"] == 1
         assert drift["since_s"] == START_S + 3 * DAY_S
         assert drift["brier_after"] > drift["brier_before"] + 0.2

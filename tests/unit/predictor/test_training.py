@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from predictor.evaluation import TrustRule
+from predictor.evaluation import TrustRule, quality
 from predictor.registry import read_model
-from predictor.rows import placement_row, training_set
+from predictor.rows import TrainingSet, placement_row, training_set
 from predictor.scoring import Weights
 from predictor.training import TrainingError, TrainingProcess, TrainingRequest, train
 from tests.predictor_world import learnable_placements
@@ -146,3 +146,64 @@ def test_what_goes_wrong_in_the_other_process_is_told_here():
 
     with pytest.raises(TrainingError, match="no-such-backend"):
         process.run(make_request(joblib_backend="no-such-backend"))
+
+
+def rows_of(matrix, *, y):
+    made_at_s = np.arange(len(y), dtype=np.float64)
+    return TrainingSet(
+        X=matrix,
+        y=y,
+        enhanced_ratio=1.0 - matrix[:, 3].astype(np.float64),
+        made_at_s=made_at_s,
+        decided_at_s=made_at_s,
+    )
+
+
+def rare_failures(n, *, seed):
+    """One placement in sixty fails, nearly all of them on the fullest twentieth of nodes."""
+    dice = np.random.default_rng(seed)
+    matrix = dice.random((n, 13)).astype(np.float32)
+    is_strained = matrix[:, 3] > 0.95
+    return matrix, dice.random(n) >= np.where(is_strained, 0.25, 0.004), is_strained
+
+
+def test_rare_failures_are_found_and_their_probabilities_stay_honest():
+    matrix, y, _ = rare_failures(5_000, seed=1)
+    request = make_request(rows=rows_of(matrix, y=y), n_estimators=50, max_samples=10_000)
+
+    trained = train(request)
+
+    assert trained.record.about.is_trusted
+    fresh, came, is_strained = rare_failures(20_000, seed=2)
+    p_success = read_model(trained.content, record=trained.record).predict_p_success(fresh)
+    p_failure = 1.0 - p_success
+    assert p_failure.mean() == pytest.approx((~came).mean(), abs=0.005)
+    assert p_failure[is_strained].mean() > 10 * p_failure[~is_strained].mean()
+    assert quality(p_success, y=came).expected_calibration_error < 0.01
+
+
+def test_a_model_is_judged_on_the_newest_slice_beside_both_baselines():
+    validation = train(make_request()).record.about.validation
+    newest = validation.newest
+
+    assert newest.n_rows == 20  # the last of six blocks of 120 rows
+    assert 0 < newest.n_failures < validation.n_failures
+    assert newest.success_rate == 1.0 - newest.n_failures / newest.n_rows
+    assert newest.model.brier < min(newest.base_rate.brier, newest.enhanced_scoring.brier)
+    assert newest.base_rate.roc_auc == 0.5
+    for said in (newest.model, newest.base_rate, newest.enhanced_scoring):
+        assert 0.0 <= said.expected_calibration_error <= 1.0
+
+
+def test_many_rows_are_judged_by_half_of_the_trees_and_served_by_all(monkeypatch):
+    monkeypatch.setattr("predictor.training.MANY_ROWS", 120)
+    before = train(make_request(n=100))
+    monkeypatch.setattr("predictor.training.MANY_ROWS", 121)
+    after = train(make_request(in_service=in_service(before)))
+    monkeypatch.setattr("predictor.training.MANY_ROWS", 120)
+
+    many = train(make_request(in_service=in_service(before)))
+
+    assert len(read_model(many.content, record=many.record).forest.trees) == 10
+    assert many.record.about.validation != after.record.about.validation
+    assert many.record.about.challenge == after.record.about.challenge
