@@ -221,8 +221,13 @@ def _check_content(connection: sa.Connection) -> None:
 
 def _mark_as_ours(connection: sa.Connection) -> None:
     mark = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-    is_new = mark == 0 and not sa.inspect(connection).get_table_names()
-    if mark != _FILE_MARK and not is_new:
+    tables = set(sa.inspect(connection).get_table_names())
+    if tables and not tables & set(METADATA.tables):
+        raise StartError(
+            f"{connection.engine.url.render_as_string()}: another program's tables are in it "
+            f"({min(tables)}); name a file of the predictor's own as {_SETTING}"
+        )
+    if mark != _FILE_MARK and (mark or tables):
         raise DamagedDatabaseError(f"its user_version is {mark}, not {_FILE_MARK}")
     connection.exec_driver_sql(f"PRAGMA user_version = {_FILE_MARK}")
 

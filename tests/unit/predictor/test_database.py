@@ -41,6 +41,19 @@ def test_a_newer_schema_is_refused_and_left_alone(database_url):
             open_database(database_url)
 
 
+def test_a_file_of_another_program_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "collector.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table samples (at_s real)")
+
+    with pytest.raises(StartError, match="another program's tables are in it"):
+        open_database(f"sqlite:///{path}")
+
+    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(("-wal", "-shm"))] == [
+        "collector.db"
+    ]
+
+
 def test_a_file_of_the_release_before_keeps_what_it_holds(tmp_path):
     path = tmp_path / "predictor.db"
     open_database(f"sqlite:///{path}").close()
