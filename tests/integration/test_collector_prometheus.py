@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,10 +18,12 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from collector.prometheus import PrometheusApi
+from collector.prometheus_past import PrometheusPast
 from collector.prometheus_source import PrometheusSource
 from collector.samples import Usage
 from collector.settings import PrometheusSettings
 from collector.sources import SourceError
+from collector.windows import ROLLUP_S
 from kube.client import Client
 from kube.edge.settings import Interval
 from kube.objects import Node
@@ -75,8 +77,9 @@ def pod_using(cpu: str, *, limit: str, name: str) -> str:
 class Scraped:
     """A simulated cluster that a Prometheus server scrapes."""
 
-    def __init__(self, cluster: Client, prometheus_url: str) -> None:
+    def __init__(self, cluster: Client, prometheus_url: str, *, start_s: int) -> None:
         self.cluster = cluster
+        self.start_s = start_s
         self.settings = PrometheusSettings(url=prometheus_url, rate_window=Interval(60))
 
     def now_s(self) -> float:
@@ -100,7 +103,8 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     pods = [pod_using("200m", limit="1", name="calm"), pod_using("2", limit="500m", name="choked")]
     manifests.write_text("\n---\n".join(pods), encoding="utf-8")
     # Prometheus takes nothing that is an hour older than what it has, and it has its own clock.
-    start = (datetime.now(UTC) - timedelta(minutes=45)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    start_s = int(time.time() - 45 * 60) // ROLLUP_S * ROLLUP_S
+    start = datetime.fromtimestamp(start_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         with (
             serving(
@@ -109,7 +113,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
             prometheus_server(free_port(), scraping=[f"{program.url}/metrics/cadvisor"]) as url,
         ):
             cluster = Client.for_url(program.url, timeout_s=10.0)
-            yield Scraped(cluster, url)
+            yield Scraped(cluster, url, start_s=start_s)
             cluster.close()
     except NoPrometheusError as error:
         pytest.skip(str(error))
@@ -143,7 +147,22 @@ def test_samples_bear_the_clusters_time_and_move_with_it(scraped: Scraped):
         until=lambda usage: usage.nodes and usage.nodes[0].at_s > first.nodes[0].at_s,
     )
 
-    assert 0 <= scraped.now_s() - later.nodes[0].at_s < 120
+    assert 0 <= scraped.now_s() - later.nodes[0].at_s < 900
+
+
+def test_what_was_scraped_can_be_had_by_windows_later(scraped: Scraped):
+    end_s = scraped.start_s + ROLLUP_S
+    wait_for(scraped.now_s, "five minutes to pass", until=lambda now_s: now_s > end_s + 30)
+    past = PrometheusPast(PrometheusApi(scraped.settings), settings=scraped.settings)
+
+    [(node_window_s, nodes)] = past.nodes(start_s=scraped.start_s, end_s=end_s).items()
+    [(pod_window_s, pods)] = past.pods(start_s=scraped.start_s, end_s=end_s).items()
+
+    assert node_window_s == pod_window_s == scraped.start_s
+    assert nodes.keys() == {"n1", "n2"}
+    assert pods.keys() == {"default/calm", "default/choked"}
+    assert 0 < pods["default/choked"][0] < 550
+    assert pods["default/calm"][1] == pytest.approx(100 * 2**20, rel=0.2)
 
 
 # --- the past
