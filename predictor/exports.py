@@ -65,26 +65,29 @@ class Exports:
         directory.chmod(0o700)
 
     def write(self, classifier: bytes, *, record: ModelRecord) -> None:
-        """Keep a copy.
+        """Keep a copy; if it cannot be written, that is logged, for the database has the model.
 
         Args:
             classifier: As joblib wrote it.
             record: The record of the model in the database.
-
-        Raises:
-            OSError: It cannot be written.
         """
         version = record.about.version
         sha256 = hashlib.sha256(classifier).hexdigest()
         beside = msgspec.structs.replace(record, sha256=sha256)
-        self._write(self._model_path(version), content=classifier)
-        self._write(self._record_path(version), content=msgspec.json.encode(beside))
+        try:
+            self._write(self._model_path(version), content=classifier)
+            self._write(self._record_path(version), content=msgspec.json.encode(beside))
+        except OSError as error:
+            log.warning("copy of a model not written", extra=facts(error=str(error)))
 
     def forget(self, versions: set[int]) -> None:
         """Delete the copies of some versions, as far as there are any."""
         for version in versions:
-            self._model_path(version).unlink(missing_ok=True)
-            self._record_path(version).unlink(missing_ok=True)
+            for path in (self._model_path(version), self._record_path(version)):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    log.warning("copy of a model not deleted", extra=facts(error=str(error)))
 
     def forget_active(self) -> None:
         """Delete the note of which version was in service, as the database has it now."""

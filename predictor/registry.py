@@ -110,7 +110,6 @@ class Registry:
 
         Raises:
             UnusableModelError: It cannot be read.
-            OSError: The copy cannot be written; the version has been added.
         """
         with self._lock:
             read_model(content, record=record)

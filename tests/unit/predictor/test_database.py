@@ -94,6 +94,24 @@ def test_a_server_that_does_not_answer_is_said_to_without_its_password(unused_po
     assert "secret" not in str(refused.value)
 
 
+def test_goes_on_when_the_server_has_ended_its_connections(postgres):
+    database = open_database(postgres.new_database())
+    ours = sa.text(
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and pid <> pg_backend_pid()"
+    )
+    with database.reading(), database.reading():
+        pass  # two connections, kept for later
+    with database.reading() as connection:
+        connection.execute(ours)
+
+    for _ in range(2):
+        with database.writing() as one, database.reading() as other:
+            assert one.execute(sa.select(daily)).all() == []
+            assert other.execute(sa.select(daily)).all() == []
+    database.close()
+
+
 def test_writers_of_all_replicas_take_turns(database, database_url):
     """Each reads a sum and writes it back; without turns, some would be lost."""
     other = open_database(database_url)

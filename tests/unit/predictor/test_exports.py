@@ -192,3 +192,18 @@ def test_a_copy_for_another_scikit_learn_is_set_aside(open_anew, directory, trai
     path.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, sklearn_version="0.1")))
 
     assert open_anew().model is None
+
+
+def test_a_copy_that_cannot_be_written_or_deleted_costs_no_model(
+    open_anew, directory, trained, caplog
+):
+    registry = open_anew(keep_versions=1)
+    (directory / "model-000001.json").mkdir()
+
+    for _ in range(3):
+        add(registry, trained)
+
+    assert registry.model.version == 3
+    assert numbers(registry) == [3, 2]
+    assert "copy of a model not written" in caplog.text
+    assert "copy of a model not deleted" in caplog.text

@@ -141,6 +141,17 @@ def test_a_training_that_takes_too_long_is_stopped():
         process.run(make_request(n_estimators=100_000))
 
 
+def test_a_training_ends_when_its_turn_is_lost():
+    def lose_turn():
+        raise TrainingError("another replica has begun")
+
+    process = TrainingProcess(timeout_s=60, on_waiting=lose_turn)
+
+    with pytest.raises(TrainingError, match="another replica"):
+        process.run(make_request(n_estimators=100_000))
+    assert not multiprocessing.active_children()
+
+
 def test_what_goes_wrong_in_the_other_process_is_told_here():
     process = TrainingProcess(timeout_s=60)
 
