@@ -24,6 +24,7 @@ from scheduler.simulator.apiserver.faults import MAX_LATENCY_S, PATH, Faults
 from scheduler.simulator.experiments.options import add_options
 from scheduler.simulator.experiments.scenario import scenario_schema
 from scheduler.simulator.serving import ServeOptions, listen, serve
+from scheduler.simulator.usage_traces import UsageTraceError
 from scheduler.simulator.wire import replay_folder
 
 MAX_NODES: Final = 5000
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 0
             case _:
                 return _serve(options)
-    except (SettingsError, ConfigError) as error:
+    except (SettingsError, ConfigError, UsageTraceError) as error:
         print(f"scheduler.simulator: {error}", file=sys.stderr)
         return 2
 

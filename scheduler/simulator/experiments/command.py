@@ -4,15 +4,18 @@ import argparse
 import gc
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from multiprocessing import get_context
+from pathlib import Path
 
 from scheduler.simulator.experiments.policies import policy_of
 from scheduler.simulator.experiments.report import ReportAbout, terminal_report, write_report
 from scheduler.simulator.experiments.results import RunResult
 from scheduler.simulator.experiments.run import run_seed
 from scheduler.simulator.experiments.scenario import Scenario, load_scenario
+from scheduler.simulator.usage_traces import UsageLibrary, load_usage
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -28,7 +31,10 @@ def evaluate(options: argparse.Namespace) -> int:
         policy_of(name)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     results: list[RunResult] = []
-    for result in _run_all(scenario, seeds=seeds, policies=policies, n_jobs=options.jobs):
+    runs = _run_all(
+        scenario, seeds=seeds, policies=policies, usage=options.usage, n_jobs=options.jobs
+    )
+    for result in runs:
         results.append(result)
         print(_progress(result, n_done=len(results), n_all=len(seeds) * len(policies)), flush=True)
     order = {name: place for place, name in enumerate(policies)}
@@ -48,17 +54,22 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _run_all(
-    scenario: Scenario, *, seeds: Sequence[int], policies: Sequence[str], n_jobs: int
+    scenario: Scenario,
+    *,
+    seeds: Sequence[int],
+    policies: Sequence[str],
+    usage: Path | None,
+    n_jobs: int,
 ) -> Iterator[RunResult]:
     if n_jobs <= 1 or len(seeds) == 1:
         for seed in seeds:
-            yield from run_seed(scenario, seed=seed, policies=policies)
+            yield from _runs(scenario, seed, policies, usage)
         return
     # Spawned, not forked: libraries under us may have started threads.
     with ProcessPoolExecutor(
         min(n_jobs, len(seeds)), mp_context=get_context("spawn"), initializer=_prepare
     ) as pool:
-        runs = [pool.submit(_run_seed, scenario, seed, policies) for seed in seeds]
+        runs = [pool.submit(_run_seed, scenario, seed, policies, usage) for seed in seeds]
         for run in as_completed(runs):
             yield from run.result()
 
@@ -68,8 +79,22 @@ def _prepare() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _run_seed(scenario: Scenario, seed: int, policies: Sequence[str]) -> list[RunResult]:
-    return list(run_seed(scenario, seed=seed, policies=policies))
+@cache
+def _library(usage: Path) -> UsageLibrary:
+    return load_usage(usage)  # once a process, not once a seed
+
+
+def _run_seed(
+    scenario: Scenario, seed: int, policies: Sequence[str], usage: Path | None
+) -> list[RunResult]:
+    return list(_runs(scenario, seed, policies, usage))
+
+
+def _runs(
+    scenario: Scenario, seed: int, policies: Sequence[str], usage: Path | None
+) -> Iterable[RunResult]:
+    library = None if usage is None else _library(usage)
+    return run_seed(scenario, seed=seed, policies=policies, library=library)
 
 
 def _progress(result: RunResult, *, n_done: int, n_all: int) -> str:

@@ -15,6 +15,7 @@ from scheduler.simulator.experiments.shell import VirtualShell
 from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.experiments.tally import Tally
 from scheduler.simulator.resources import PODS
+from scheduler.simulator.usage_traces import UsageLibrary
 
 _MAX_TURNS: Final = 100
 """At one instant; a scheduler and controllers that quarrel must not stop the clock."""
@@ -103,14 +104,26 @@ class Run:
                 return
 
 
-def run_seed(scenario: Scenario, *, seed: int, policies: Sequence[str]) -> Iterable[RunResult]:
+def run_seed(
+    scenario: Scenario,
+    *,
+    seed: int,
+    policies: Sequence[str],
+    library: UsageLibrary | None = None,
+) -> Iterable[RunResult]:
     """Run all policies on one seed, each from the end of the same warm-up.
+
+    Args:
+        scenario: What to build.
+        seed: Decides all chance.
+        policies: By name; see ``policies``.
+        library: Recorded usage for the workloads to live through, if there is any.
 
     Raises:
         ConfigError: There is no such policy.
     """
     chosen = [policy_of(name) for name in policies]
-    site = Site(scenario, seed=seed)
+    site = Site(scenario, seed=seed, library=library)
     observer = Observer(scenario.observation, start_s=site.start_s)
     warm_up = Run(site, observer=observer, policy=policy_of(BASELINE))
     warm_up.advance(site.measured_from_s)

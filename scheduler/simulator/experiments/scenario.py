@@ -40,7 +40,8 @@ class NodeGroup(Settings, frozen=True, kw_only=True):
     cpu: str = "4"
     """Capacity, a quantity; so is memory."""
     memory: str = "16Gi"
-    max_pods: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 110
+    max_pods: Annotated[int, msgspec.Meta(ge=1, le=1_000)] | None = None
+    """What the kubelets take; if left out, what ``physics.nodes`` says."""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     nature: NodeNature = NodeNature()

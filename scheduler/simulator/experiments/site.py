@@ -18,10 +18,11 @@ from scheduler.simulator.defaults import bootstrap_objects
 from scheduler.simulator.door import LocalClient
 from scheduler.simulator.experiments.scenario import Drift, NodeGroup, Scenario
 from scheduler.simulator.experiments.workload import HiddenUsage, Users
-from scheduler.simulator.hardware import NodeSpec
+from scheduler.simulator.hardware import NodeSpec, make_node
 from scheduler.simulator.resources import NODES, PODS, Object
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.timeline import Timeline
+from scheduler.simulator.usage_traces import UsageLibrary
 
 _OVER: Final = ("Succeeded", "Failed")
 
@@ -59,9 +60,12 @@ class Site:
     Args:
         scenario: What to build.
         seed: Decides all chance.
+        library: Recorded usage for the workloads to live through, if there is any.
     """
 
-    def __init__(self, scenario: Scenario, *, seed: int) -> None:
+    def __init__(
+        self, scenario: Scenario, *, seed: int, library: UsageLibrary | None = None
+    ) -> None:
         self.scenario = scenario
         self.seed = seed
         self.start_s = parse_rfc3339(scenario.start)
@@ -73,7 +77,7 @@ class Site:
         for resource, obj in bootstrap_objects():
             self.store.create(resource, obj)
         self.users = Users(scenario, seed=seed, start_s=self.start_s)
-        self.usage = HiddenUsage(self.users.members, seed=seed)
+        self.usage = HiddenUsage(self.users.members, seed=seed, library=library)
         self.cluster = Cluster(self.store, seed=seed, physics=scenario.physics, usage=self.usage)
         self.feed = Feed()
         self.store.on_change(self.feed.put)
@@ -130,16 +134,18 @@ class Site:
             self._show(spec.name, group)
 
     def _spec(self, name: str, group: NodeGroup) -> NodeSpec:
-        spec = NodeSpec(
-            name=name,
-            cpu_milli=group.cpu_milli,
-            memory_bytes=group.memory_bytes,
-            max_pods=group.max_pods,
-        )
+        cpu_milli, memory_bytes = group.cpu_milli, group.memory_bytes
         traits = group.nature.traits(
-            name, seed=self.seed, cpu_milli=spec.cpu_milli, memory_bytes=spec.memory_bytes
+            name, seed=self.seed, cpu_milli=cpu_milli, memory_bytes=memory_bytes
         )
-        return replace(spec, traits=traits)
+        spec = make_node(
+            name,
+            cpu_milli=cpu_milli,
+            memory_bytes=memory_bytes,
+            traits=traits,
+            nodes=self.scenario.physics.nodes,
+        )
+        return spec if group.max_pods is None else replace(spec, max_pods=group.max_pods)
 
     def _show(self, name: str, group: NodeGroup) -> None:
         """Put the group's labels and taints on a node object."""

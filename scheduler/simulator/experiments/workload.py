@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from kube.client import MERGE_PATCH
 from scheduler.plugins.defaults import SCHEDULER_NAME
@@ -18,14 +19,17 @@ from scheduler.simulator.chance import generator_of, key_of
 from scheduler.simulator.door import LocalClient
 from scheduler.simulator.draws import Draw, draw
 from scheduler.simulator.experiments.scenario import Job, Scenario, Service, Workload
-from scheduler.simulator.natures import Nature
+from scheduler.simulator.natures import FITTED_CPU_RATIO, FITTED_MEMORY_RATIO, Nature
 from scheduler.simulator.resources import Object
 from scheduler.simulator.timeline import Timeline
-from scheduler.simulator.usage import UsageProfile, draw_traits
+from scheduler.simulator.usage import UsageProfile, UsageSeries, WorkloadTraits, draw_traits
+from scheduler.simulator.usage_traces import UsageLibrary
 
 NAMESPACE: Final = "default"
 _DAY_S: Final = 86_400.0
 _PEAK_S: Final = 14 * 3600.0
+_MAX_PEAK: Final = 4.0
+"""Of scaled recordings, over their mean: machines that idle for weeks have peaks beyond reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +95,21 @@ def _limit(request: int, ratio: Draw | None, chance: np.random.Generator) -> int
 class HiddenUsage:
     """What the scenario's workloads truly use: known to the world alone.
 
+    With recordings, each workload lives through one of them. Its level is the recording's, too,
+    where the nature leaves the ratio to the fit; where the scenario sets one, the recording is
+    scaled to have that mean (or a peak of four times it, if that is less).
+
     Args:
         members: All workloads.
         seed: Decides what was left to chance.
+        library: Recorded usage; without it, usage is drawn as the natures say.
     """
 
-    def __init__(self, members: list[Member], *, seed: int) -> None:
+    def __init__(
+        self, members: list[Member], *, seed: int, library: UsageLibrary | None = None
+    ) -> None:
         self._seed = seed
+        self._library = library
         self._members = {f"{NAMESPACE}/{member.name}": member for member in members}
         self._natures: dict[str, Nature] = {m.group.name: m.group.nature for m in members}
 
@@ -120,13 +132,39 @@ class HiddenUsage:
             traits = draw_traits(f"{workload}/{container}", seed=self._seed)
         else:
             traits = self._natures[member.group.name].traits(workload, seed=self._seed)
+        series = None
+        if member is not None and self._library is not None:
+            series = self._library.series(workload, seed=self._seed)
         profile = traits.profile(
-            cpu_request_milli=cpu_request_milli, memory_request_bytes=memory_request_bytes
+            cpu_request_milli=cpu_request_milli,
+            memory_request_bytes=memory_request_bytes,
+            series=series,
         )
+        if member is not None and series is not None:
+            nature = self._natures[member.group.name]
+            profile = _scaled(profile, series=series, nature=nature, traits=traits)
         if member is None or not isinstance(member.group, Job):
             return profile
         run_s = draw(member.group.run_s, generator_of("run", self._seed, pod))
         return replace(profile, run_s=max(1.0, run_s))
+
+
+def _scaled(
+    profile: UsageProfile, *, series: UsageSeries, nature: Nature, traits: WorkloadTraits
+) -> UsageProfile:
+    """Bring recorded usage to the level that a scenario sets."""
+    cpu = memory = 1.0
+    if nature.cpu_ratio != FITTED_CPU_RATIO:
+        cpu = traits.cpu_ratio / _level(series.cpu_ratio)
+    if nature.memory_ratio != FITTED_MEMORY_RATIO:
+        memory = traits.memory_ratio / _level(series.memory_ratio)
+    return replace(
+        profile, cpu_milli=cpu * profile.cpu_milli, memory_bytes=memory * profile.memory_bytes
+    )
+
+
+def _level(ratios: NDArray[np.float32]) -> float:
+    return max(float(ratios.mean()), float(ratios.max()) / _MAX_PEAK, 1e-6)
 
 
 class Users:
