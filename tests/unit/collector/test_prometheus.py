@@ -1,6 +1,8 @@
 import json
 import logging
+import ssl
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from collector.settings import PrometheusQueries, PrometheusSettings
 from collector.sources import SourceError
 from kube.edge.serve import Server
 from kube.edge.settings import Interval, ServerSettings, SettingsError
+from tests.fakes import FakeApiServer
+from tests.tls_front import make_certificates
 from tests.unit.collector.makers import make_facts, make_pod_sample
 
 NOW_S = 1_790_000_000.0
@@ -302,3 +306,23 @@ def test_a_token_is_read_anew_for_each_request(fake, tmp_path: Path):
 def test_a_file_that_cannot_be_read_is_told_at_the_start(tmp_path, field):
     with pytest.raises(SettingsError, match=r"metrics\.prometheus: .*missing"):
         PrometheusApi(PrometheusSettings(**{field: str(tmp_path / "missing")}))
+
+
+def test_only_the_authorities_named_are_trusted(tmp_path: Path):
+    make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+
+    def complaint(url: str, ca_file: str) -> str:
+        api = PrometheusApi(PrometheusSettings(url=url, ca_file=ca_file))
+        with closing(api), pytest.raises(PrometheusError) as caught:
+            api.instant("up", at_s=NOW_S)
+        return str(caught.value)
+
+    with FakeApiServer(ssl_context=context) as server:
+        trusted = complaint(server.url, str(tmp_path / "ca.crt"))
+        strange = complaint(server.url, str(tmp_path / "stranger.crt"))
+
+    # It was let in, and found an API server there.
+    assert "does not answer as Prometheus" in trusted
+    assert "certificate verify failed" in strange
