@@ -215,10 +215,10 @@ class Learner:
             if report.trigger == "performance":
                 self._poor_at_s = self._tried_at_s
             self._registry.refresh()
-            newest = self._registry.versions()[0]
-            self._last_feedback_id = max(self._last_feedback_id, newest.last_feedback_id)
+            learnt_from = [record.last_feedback_id for record in self._registry.versions()]
+            self._last_feedback_id = max([self._last_feedback_id, *learnt_from])
             self._n_placements = len(self._placements)
-            self._trained_at_s = newest.about.trained_at_s
+            self._trained_at_s = report.at_s
             self._drift.settle_until(event)
 
     def _keep_turn(self) -> None:

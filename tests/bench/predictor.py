@@ -294,10 +294,15 @@ def retraining(client: Client, *, pid: int, collector: FakeCollector, n_rows: in
     n_known = n_rows - n_rows // 10
     collector.placements += placements(N_FIRST_ROWS + 1, n=n_known - N_FIRST_ROWS)
     train(client)
-    collector.placements += placements(n_known + 1, n=n_rows - n_known)
-    # Who asks for more has taken in what was there.
-    wait_until(lambda: collector.asked_since[-1] == n_rows, limit_s=60)
     body = question(10)
+    fresh = placements(n_known + 1, n=n_rows - n_known)
+    collector.placements += fresh
+    # Who asks for more has taken in what was there.
+    took_ms = latencies(client, body, until=lambda _: collector.asked_since[-1] == n_rows)
+    print(
+        f"/predict while {len(fresh):,} placements are read: slowest of {len(took_ms)} "
+        f"{max(took_ms):.1f} ms (the collector is in the asking process)"
+    )
     idle_p50, idle_p99 = percentiles(latencies(client, body, until=lambda n: n >= 10_000))
     before_s, before_own_s = children_cpu_s(pid), cpu_s(pid)
     client.ask("POST", "/model/retrain")
