@@ -246,6 +246,7 @@ class Program:
         env = {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), **self._env}
         command = [sys.executable, "-m", "collector"]
         with subprocess.Popen(command, cwd=root, env=env, stderr=subprocess.PIPE) as process:
+            self.kill = process.kill
             try:
                 yield self
             finally:
@@ -294,6 +295,11 @@ def test_a_new_install_begins_with_seven_days_of_history(remembering: str, tmp_p
 
         with program.running(tmp_path):
             wait_for(program.is_up, "the program to serve")
+            wait_for(lambda: rollups(database_url), "some of the past")
+            program.kill()
+        n_before = len(rollups(database_url))
+        with program.running(tmp_path):
+            wait_for(program.is_up, "the program to serve")
             points = wait_for(
                 lambda: program.get("/api/v1/nodes/n1/history", start=week_ago_s + 3600, step="1h")[
                     "points"
@@ -325,6 +331,8 @@ def test_a_new_install_begins_with_seven_days_of_history(remembering: str, tmp_p
             assert point["cpu_milli"]["mean"] == pytest.approx(expected, rel=0.02)
         assert point["memory_bytes"]["mean"] == 2**30
         assert point["n_samples"] == 12
+    # What was killed in the midst of it was gone on with: nothing is missing, or twice.
+    assert 0 < n_before < len(first)
     # Both containers, and none of the groups above them.
     assert 400 <= workload["usual_cpu_milli"] <= 7 * 400
     assert workload["usual_memory_bytes"] == 2**29
