@@ -3,6 +3,7 @@
 Figures are made without pyplot, so nothing global is set and no display is needed.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -65,7 +66,7 @@ def draw_plots(
     if served:
         drawings.append((pictures.BRIER, lambda axes: _draw_brier(axes, served)))
     for picture, draw in drawings:
-        figure = Figure(figsize=(7.0, 4.5), layout="constrained")
+        figure = Figure(figsize=(max(7.0, 1.4 * len(runs)), 4.5), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
@@ -82,10 +83,9 @@ def _draw_paired(
     """Draw a line a seed through the policies, and each policy's mean with its interval."""
     values = [by_seed(metric, runs[policy.policy]) for policy in summary.policies]
     for seed in summary.seeds:
-        known = [(x, column[seed]) for x, column in enumerate(values) if seed in column]
         axes.plot(
-            [x for x, _ in known],
-            [value for _, value in known],
+            range(len(values)),
+            [column.get(seed, math.nan) for column in values],  # the line breaks at a failed run
             color=_GREY,
             alpha=0.5,
             linewidth=0.8,
@@ -145,10 +145,10 @@ def _draw_pending(axes: Axes, *, runs: dict[str, list[RunResult]], summary: Summ
             linewidth=2,
             label=policy.policy,
         )
-    axes.set_ylim(bottom=0.0)
     axes.set_xlabel("nodes in use, mean over the run")
     axes.set_ylabel("pending time, p99, s")
-    axes.legend(frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _draw_brier(axes: Axes, served: Sequence[PolicySummary]) -> None:
@@ -167,5 +167,6 @@ def _draw_brier(axes: Axes, served: Sequence[PolicySummary]) -> None:
             label=label,
         )
     axes.set_xticks(range(len(served)), [policy.policy for policy in served])
+    axes.set_xlim(-1.0, len(served))
     axes.set_ylabel("Brier score (less is better)")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
