@@ -85,6 +85,7 @@ class Collector:
         self._lock = threading.RLock()
         history = History(
             half_life_s=scoring.half_life,
+            stability_half_life_s=scoring.stability_half_life,
             keep_s=settings.metrics.cache_duration,
             prior_failure_rate=scoring.prior_failure_rate,
             prior_weight=scoring.prior_weight,

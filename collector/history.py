@@ -1,7 +1,9 @@
 """What the last seven days say of nodes and workloads: failure rates and usual usage.
 
 Events are tallied by the hour. In a rate an hour weighs ``2^(-age / half_life)``, so that what
-happened lately counts most; and a rate is shrunk towards the prior by pseudo-counts::
+happened lately counts most. There are two paces: the failure rate remembers days, stability hours,
+so that together they tell what has always been bad from what has become so. A rate is shrunk
+towards the prior by pseudo-counts::
 
     rate = (Σ wᵢ · failuresᵢ + a · prior) / (Σ wᵢ · observationsᵢ + a)
 
@@ -63,6 +65,8 @@ class Decayed:
 
     total: Tally
     observations: float = 0.0
+    recent: float = 0.0
+    """Observations at the pace of stability; so is ``unstable``."""
     unstable: float = 0.0
     failures: float = 0.0
     samples: float = 0.0
@@ -94,6 +98,7 @@ class History:
 
     Args:
         half_life_s: After how long an observation counts half, in seconds.
+        stability_half_life_s: The same for stability.
         keep_s: After how long it no longer counts, in seconds.
         prior_failure_rate: What to expect when nothing is known, from 0 to 1.
         prior_weight: How many observations the prior is worth.
@@ -103,12 +108,16 @@ class History:
         self,
         *,
         half_life_s: float,
+        stability_half_life_s: float,
         keep_s: float,
         prior_failure_rate: float,
         prior_weight: float,
     ) -> None:
         self._keep_hours = max(1, int(keep_s // HOUR_S))
-        self._weights = [0.5 ** (h * HOUR_S / half_life_s) for h in range(self._keep_hours + 1)]
+        self._weights, self._recent_weights = (
+            [0.5 ** (hour * HOUR_S / pace_s) for hour in range(self._keep_hours + 1)]
+            for pace_s in (half_life_s, stability_half_life_s)
+        )
         self._prior_failure_rate = prior_failure_rate
         self._prior_weight = prior_weight
         self._records: dict[tuple[Subject, str], _Record] = {}
@@ -147,7 +156,7 @@ class History:
         is_sampled = sums.samples > 0.0
         return Standing(
             failure_rate=self._shrink(sums.failures, sums.observations, prior=prior_failures),
-            stability=1.0 - self._shrink(sums.unstable, sums.observations, prior=prior_unstable),
+            stability=1.0 - self._shrink(sums.unstable, sums.recent, prior=prior_unstable),
             total=sums.total,
             usual_cpu_milli=round(sums.cpu_milli / sums.samples) if is_sampled else None,
             usual_memory_bytes=round(sums.memory_bytes / sums.samples) if is_sampled else None,
@@ -201,10 +210,11 @@ class History:
     def _weigh(self, tally: Tally, *, sums: Decayed, age: int) -> None:
         if age > self._keep_hours:
             return
-        weight = self._weights[age]
+        weight, recent_weight = self._weights[age], self._recent_weights[age]
         sums.total.add(tally)
         sums.observations += weight * tally.n_observations
-        sums.unstable += weight * tally.n_unstable
+        sums.recent += recent_weight * tally.n_observations
+        sums.unstable += recent_weight * tally.n_unstable
         sums.failures += weight * tally.n_failures
         sums.samples += weight * tally.n_samples
         sums.cpu_milli += weight * tally.cpu_milli_sum
@@ -218,7 +228,7 @@ class History:
         prior = self._prior_failure_rate
         return (
             self._shrink(sums.failures, sums.observations, prior=prior),
-            self._shrink(sums.unstable, sums.observations, prior=prior),
+            self._shrink(sums.unstable, sums.recent, prior=prior),
         )
 
     def _shrink(self, failures: float, observations: float, *, prior: float) -> float:

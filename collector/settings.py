@@ -111,6 +111,8 @@ class ScoringSettings(Settings, frozen=True):
     """How long a pod must stay healthy after it became Ready to count as a success."""
     half_life: Interval = Interval(48 * 3600)
     """After how long an observation counts half in failure rates and usual usage."""
+    stability_half_life: Interval = Interval(12 * 3600)
+    """After how long an observation counts half in stability, which tells of the last hours."""
     prior_failure_rate: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.05
     """What to expect of a cluster of which nothing is known."""
     prior_weight: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)] = 5.0

@@ -39,6 +39,7 @@ class Observer:
         scoring = ScoringSettings()
         history = History(
             half_life_s=scoring.half_life,
+            stability_half_life_s=scoring.stability_half_life,
             keep_s=_KEEP_S,
             prior_failure_rate=scoring.prior_failure_rate,
             prior_weight=scoring.prior_weight,

@@ -74,7 +74,11 @@ def make_pod_sample(name: str = "web-1", *, at_s: float = 0.0, cpu_milli: int = 
 
 def make_history() -> History:
     return History(
-        half_life_s=48 * 3600.0, keep_s=168 * 3600.0, prior_failure_rate=0.05, prior_weight=5.0
+        half_life_s=48 * 3600.0,
+        stability_half_life_s=12 * 3600.0,
+        keep_s=168 * 3600.0,
+        prior_failure_rate=0.05,
+        prior_weight=5.0,
     )
 
 

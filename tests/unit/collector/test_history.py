@@ -18,6 +18,7 @@ def make_history(**changes: float) -> History:
     return History(
         **{
             "half_life_s": 2 * DAY_S,
+            "stability_half_life_s": 2 * DAY_S,
             "keep_s": 7 * DAY_S,
             "prior_failure_rate": 0.05,
             "prior_weight": 5.0,
@@ -71,6 +72,16 @@ def test_after_a_half_life_an_observation_counts_half():
     observe(history, failed=False)
 
     assert rate(history) == pytest.approx(0.5 / 1.5)
+
+
+def test_stability_forgets_faster_than_the_failure_rate():
+    history = make_history(stability_half_life_s=DAY_S / 2)
+    observe(history, failed=False, age_s=DAY_S, n=100)
+    observe(history, failed=True, n=10)
+
+    standing = history.standing(Subject.NODE, "n1", now_s=NOW_S)
+    assert standing.failure_rate == pytest.approx(0.14, abs=0.02)
+    assert 1 - standing.stability == pytest.approx(0.30, abs=0.03)
 
 
 def test_what_is_too_old_does_not_count_and_is_forgotten():
