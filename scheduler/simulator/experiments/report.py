@@ -14,6 +14,7 @@ import msgspec
 from scheduler.simulator.experiments import provenance
 from scheduler.simulator.experiments.pictures import PICTURES, Picture
 from scheduler.simulator.experiments.results import RunResult
+from scheduler.simulator.experiments.scenario import Expectation
 from scheduler.simulator.experiments.statistics import Summary, summarise
 from scheduler.simulator.experiments.table import (
     markdown_table,
@@ -22,7 +23,7 @@ from scheduler.simulator.experiments.table import (
     text_table,
     verdict_table,
 )
-from scheduler.simulator.experiments.verdicts import Expectation, Verdict, judge
+from scheduler.simulator.experiments.verdicts import Verdict, judge
 
 REPORT_FILE: Final = "report.md"
 RESULTS_FILE: Final = "results.json"

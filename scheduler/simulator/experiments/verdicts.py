@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from scheduler.simulator.experiments.scenario import Expectation
 from scheduler.simulator.experiments.statistics import (
     NODES_IN_USE,
     PENDING_P99,
@@ -15,8 +16,6 @@ from scheduler.simulator.experiments.statistics import (
     Summary,
 )
 
-Expectation = Literal["better", "no_worse"]
-"""``no_worse`` is for scenarios in which there is nothing to learn."""
 Scale = Literal["ratio", "difference"]
 
 
