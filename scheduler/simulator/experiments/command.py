@@ -10,6 +10,8 @@ from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
+from kube.edge.settings import SettingsError
+from scheduler.errors import ConfigError
 from scheduler.simulator.experiments.policies import policy_of
 from scheduler.simulator.experiments.report import ReportAbout, terminal_report, write_report
 from scheduler.simulator.experiments.results import RunResult
@@ -22,23 +24,11 @@ def evaluate(options: argparse.Namespace) -> int:
     """Run, print the table and write the report; return the exit code.
 
     Raises:
-        SettingsError: The scenario cannot be used.
+        SettingsError: The scenario or the report's folder cannot be used.
         ConfigError: A policy cannot be used.
     """
     scenario = load_scenario(options.scenario)
-    policies = [name.strip() for name in options.policies.split(",") if name.strip()]
-    for name in policies:
-        policy_of(name)
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    results: list[RunResult] = []
-    runs = _run_all(
-        scenario, seeds=seeds, policies=policies, usage=options.usage, n_jobs=options.jobs
-    )
-    for result in runs:
-        results.append(result)
-        print(_progress(result, n_done=len(results), n_all=len(seeds) * len(policies)), flush=True)
-    order = {name: place for place, name in enumerate(policies)}
-    results.sort(key=lambda r: (order.get(r.policy, len(order)), r.seed))
+    policies = _policies(options.policies)
     about = ReportAbout(
         scenario_name=scenario.name,
         description=scenario.description,
@@ -46,11 +36,56 @@ def evaluate(options: argparse.Namespace) -> int:
         command="python -m scheduler.simulator " + shlex.join(sys.argv[1:]),
         expects=scenario.expects,
     )
+    if options.out is not None:
+        _make_directory(options.out)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    results: list[RunResult] = []
+    runs = _run_all(
+        scenario,
+        seeds=seeds,
+        policies=list(policies.values()),
+        usage=options.usage,
+        n_jobs=options.jobs,
+    )
+    for result in runs:
+        results.append(result)
+        print(_progress(result, n_done=len(results), n_all=len(seeds) * len(policies)), flush=True)
+    order = {name: place for place, name in enumerate(policies)}
+    results.sort(key=lambda r: (order[r.policy], r.seed))
     print(terminal_report(results, about=about), end="")
     if options.out is not None:
         write_report(results, about=about, directory=options.out)
         print(f"report: {options.out / 'report.md'}")
     return 0
+
+
+def _policies(text: str) -> dict[str, str]:
+    """Read which policies are wanted, by the names that their results will bear.
+
+    Raises:
+        ConfigError: There is none, one is unknown, or two bear one name.
+    """
+    policies: dict[str, str] = {}
+    for given in filter(None, (part.strip() for part in text.split(","))):
+        name = policy_of(given).name
+        if name in policies:
+            raise ConfigError(f"--policies: two are called {name!r}")
+        policies[name] = given
+    if not policies:
+        raise ConfigError("--policies: name at least one")
+    return policies
+
+
+def _make_directory(path: Path) -> None:
+    """Make it before the runs, which may take hours, and not find out after them.
+
+    Raises:
+        SettingsError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"--out: cannot make {path}: {error.strerror}") from error
 
 
 def _run_all(

@@ -104,7 +104,7 @@ def test_tails_are_cut_off_in_silence_but_what_somebody_wrote_is_not():
 
     assert max(shares) == 1.0
     for share in (1.5, Distribution(uniform=(0.5, 1.5)), Distribution(choice=(0.1, 2.0))):
-        with pytest.raises(ValueError, match="share: .* is not between 0 and 1"):
+        with pytest.raises(ValueError, match=r"share: .* is not between 0 and 1"):
             check_fields(Group(share=share), bounds=bounds)
     with pytest.raises(ValueError, match="size: -1 is not between 0 and inf"):
         check_fields(Group(size=-1.0), bounds=bounds)

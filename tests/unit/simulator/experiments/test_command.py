@@ -1,0 +1,125 @@
+"""``evaluate`` on the command line: what it refuses, and what it leaves behind."""
+
+import json
+
+import msgspec
+import pytest
+
+from scheduler.simulator.__main__ import main
+from scheduler.simulator.experiments.results import RunResult
+
+SMALL = """\
+name: small
+description: Two nodes, a service and some work.
+warm_up: 10m
+measured: 20m
+nodes:
+  - {name: good, count: 2}
+services:
+  - {name: web, replicas: 2}
+jobs:
+  - {name: batch, per_hour: 60, run_s: 60}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def evaluate(*options):
+    try:
+        return main(["evaluate", *map(str, options)])
+    except SystemExit as ended:
+        return ended.code
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(["--policies=best"], "'best' is no policy (kube-default", id="policy"),
+        pytest.param(["--policies=ai,/nowhere.yaml"], "no profile file", id="profile file"),
+        pytest.param(["--policies=,"], "--policies: name at least one", id="no policy"),
+        pytest.param(["--policies=ai,ai"], "two are called 'ai'", id="a policy twice"),
+        pytest.param(["--seeds=0"], "--seeds: must be 1 or more, not '0'", id="no seed"),
+        pytest.param(["--seeds=many"], "not 'many'", id="no number"),
+        pytest.param(["--first-seed=-1"], "--first-seed: must be 0 or more", id="seed"),
+        pytest.param(["--jobs=0"], "--jobs: must be 1 or more", id="no process"),
+        pytest.param(["--usage=/nowhere"], "/nowhere: No such file", id="no recordings"),
+        pytest.param(["--scenario=/nowhere.yaml"], "/nowhere.yaml: No such file", id="scenario"),
+        pytest.param(["--speed=3"], "unrecognized arguments: --speed=3", id="unknown option"),
+    ],
+)
+def test_wrong_options_are_refused_with_a_reason(scenario, options, words, capsys):
+    assert evaluate(f"--scenario={scenario}", "--seeds=1", *options) == 2
+
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_a_scenario_must_be_named(capsys):
+    assert evaluate("--seeds=1") == 2
+    assert "--scenario" in capsys.readouterr().err
+
+
+def test_a_wrong_scenario_is_refused_with_file_line_and_key(scenario, capsys):
+    scenario.write_text(SMALL.replace("per_hour", "hourly"))
+
+    assert evaluate(f"--scenario={scenario}") == 2
+    assert f"{scenario}:10: jobs.0.hourly: unknown key" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(scenario, capsys):
+    assert evaluate(f"--scenario={scenario}", "--seeds=1", f"--out={scenario}/report") == 2
+
+    captured = capsys.readouterr()
+    assert f"--out: cannot make {scenario}/report: " in captured.err
+    assert captured.out == ""
+
+
+def test_two_profile_files_of_one_name_are_refused(scenario, tmp_path, capsys):
+    kept = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+    (tmp_path / "ai.yaml").write_text(f"{kept}profiles: [{{schedulerName: ai-scheduler}}]\n")
+
+    assert evaluate(f"--scenario={scenario}", f"--policies=ai,{tmp_path / 'ai.yaml'}") == 2
+    assert "two are called 'ai'" in capsys.readouterr().err
+
+
+def test_a_report_is_left_behind_with_policies_in_the_order_asked_for(scenario, tmp_path, capsys):
+    profile = tmp_path / "mine.yaml"
+    profile.write_text(
+        "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+        "profiles: [{schedulerName: ai-scheduler}]\n"
+    )
+    out = tmp_path / "reports" / "first"
+    asked = (f"--policies={profile},kube-default", "--seeds=2", "--first-seed=3", "--jobs=1")
+
+    assert evaluate(f"--scenario={scenario}", f"--out={out}", *asked) == 0
+
+    results = json.loads((out / "results.json").read_bytes())
+    runs = msgspec.convert(results["results"], list[RunResult])
+    assert [(run.policy, run.seed) for run in runs] == [
+        ("mine", 3),
+        ("mine", 4),
+        ("kube-default", 3),
+        ("kube-default", 4),
+    ]
+    assert min(run.n_placements for run in runs) > 5
+    mine, default = runs[:2], runs[2:]
+    assert [measured(run) for run in mine] == [measured(run) for run in default]
+    report = (out / "report.md").read_text()
+    assert "small" in report
+    assert "kube-default" in report
+    assert (out / "scenario.yaml").read_text() == SMALL
+    printed = capsys.readouterr().out
+    assert "[4/4] seed 4" in printed
+    assert f"report: {out / 'report.md'}" in printed
+
+
+def measured(run):
+    """All that a run came to, but for its name and what it took."""
+    return msgspec.structs.replace(run, policy="", cpu_s=0.0)
