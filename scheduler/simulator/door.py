@@ -19,11 +19,19 @@ class LocalClient(Client):
     Args:
         dispatcher: Answers.
         now_s: The cluster's time, Unix seconds.
+        user_agent: How we introduce ourselves, as ``Client`` does; objects name who wrote what.
     """
 
-    def __init__(self, dispatcher: Dispatcher, *, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        now_s: Callable[[], float],
+        user_agent: str = "ai-scheduler",
+    ) -> None:
         self._dispatcher = dispatcher
         self._now_s = now_s
+        self._user_agent = user_agent
 
     def close(self) -> None:
         """Nothing is open."""
@@ -80,6 +88,7 @@ class LocalClient(Client):
             query={key: str(value) for key, value in (params or {}).items()},
             accept=JSON,
             content_type=content_type if body else "",
+            user_agent=self._user_agent,
             body=body,
         )
         try:
