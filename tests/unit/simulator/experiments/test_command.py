@@ -7,6 +7,8 @@ import pytest
 
 from scheduler.simulator.__main__ import main
 from scheduler.simulator.experiments.results import RunResult
+from scheduler.simulator.experiments.run import run_seed
+from scheduler.simulator.experiments.scenario import load_scenario
 
 SMALL = """\
 name: small
@@ -118,6 +120,19 @@ def test_a_report_is_left_behind_with_policies_in_the_order_asked_for(scenario, 
     printed = capsys.readouterr().out
     assert "[4/4] seed 4" in printed
     assert f"report: {out / 'report.md'}" in printed
+
+
+def test_processes_beside_each_other_come_to_what_one_comes_to(scenario, tmp_path):
+    asked = ("--policies=random", "--seeds=2", "--jobs=2", f"--out={tmp_path / 'out'}")
+
+    assert evaluate(f"--scenario={scenario}", *asked) == 0
+
+    results = json.loads((tmp_path / "out" / "results.json").read_bytes())["results"]
+    loaded = load_scenario(scenario)
+    alone = [run for seed in (0, 1) for run in run_seed(loaded, seed=seed, policies=["random"])]
+    assert [measured(msgspec.convert(run, RunResult)) for run in results] == [
+        measured(run) for run in alone
+    ]
 
 
 def measured(run):

@@ -27,10 +27,10 @@ from tests.unit.simulator.experiments.worlds import (
 
 CRASHING = NodeNature(container_crash_per_hour=20.0)
 HEALTHY = Nature(crash_per_hour=0.0)
-MEASURED_S = 1.5 * HOUR_S
+MEASURED_S = HOUR_S
 
 
-def flaky(*, warm_up_s=1.5 * HOUR_S, measured_s=MEASURED_S):
+def flaky(*, warm_up_s=HOUR_S, measured_s=MEASURED_S):
     """Nodes of which some crash whatever runs there, and work that comes all the time."""
     job = make_job(
         kinds=4,
@@ -49,7 +49,7 @@ def flaky(*, warm_up_s=1.5 * HOUR_S, measured_s=MEASURED_S):
         observation=Observation(
             collection_interval=Interval(30.0),
             window=Interval(300.0),
-            retrain_every=Interval(HOUR_S),
+            retrain_every=Interval(2 * HOUR_S),
         ),
     )
 
