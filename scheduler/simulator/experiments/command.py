@@ -4,13 +4,14 @@ import argparse
 import gc
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 from kube.edge.settings import SettingsError
+from kube.errors import RejectedError
 from scheduler.errors import ConfigError
 from scheduler.simulator.experiments.policies import policy_of
 from scheduler.simulator.experiments.report import ReportAbout, terminal_report, write_report
@@ -127,9 +128,12 @@ def _run_seed(
 
 def _runs(
     scenario: Scenario, seed: int, policies: Sequence[str], usage: Path | None
-) -> Iterable[RunResult]:
+) -> Iterator[RunResult]:
     library = None if usage is None else _library(usage)
-    return run_seed(scenario, seed=seed, policies=policies, library=library)
+    try:
+        yield from run_seed(scenario, seed=seed, policies=policies, library=library)
+    except RejectedError as error:  # of all that is written, only ``pod_spec`` can be wrong
+        raise SettingsError(f"scenario {scenario.name}: {error}") from error
 
 
 def _progress(result: RunResult, *, n_done: int, n_all: int) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from kube.edge.settings import Duration, Interval, Settings, load_settings
+from kube.instants import parse_rfc3339
 from kube.quantity import QuantityError, parse_milli, parse_whole
 from scheduler.simulator.draws import Distribution, Draw
 from scheduler.simulator.hardware import NodeNature
@@ -153,6 +154,7 @@ class Scenario(Settings, frozen=True, kw_only=True):
     physics: Physics = Physics()
 
     def __post_init__(self) -> None:
+        _check_start(self.start)
         _check_unique("nodes", (group.name for group in self.nodes))
         workloads = [group.name for group in (*self.services, *self.jobs)]
         _check_unique("services and jobs", workloads)
@@ -164,6 +166,15 @@ class Scenario(Settings, frozen=True, kw_only=True):
     def n_nodes(self) -> int:
         """How many nodes there are."""
         return sum(group.count for group in self.nodes)
+
+
+def _check_start(text: str) -> None:
+    try:
+        at_s = parse_rfc3339(text)
+    except ValueError as error:
+        raise ValueError(f"start: {text!r} is no RFC 3339 time: {error}") from error
+    if at_s < 0:
+        raise ValueError(f"start: {text!r} lies before 1970")
 
 
 def _check_unique(what: str, names: Iterable[str]) -> None:

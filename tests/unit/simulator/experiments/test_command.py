@@ -75,6 +75,15 @@ def test_a_wrong_scenario_is_refused_with_file_line_and_key(scenario, capsys):
     assert f"{scenario}:10: jobs.0.hourly: unknown key" in capsys.readouterr().err
 
 
+def test_pods_that_the_api_server_refuses_are_the_scenarios_fault(scenario, capsys):
+    scenario.write_text(SMALL.replace("replicas: 2", "pod_spec: {restartPolicy: Never}"))
+
+    assert evaluate(f"--scenario={scenario}", "--seeds=1") == 2
+    message = capsys.readouterr().err
+    assert message.startswith("scheduler.simulator: scenario small: POST /apis/apps/v1/")
+    assert 'restartPolicy: Unsupported value: "Never"' in message
+
+
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(scenario, capsys):
     assert evaluate(f"--scenario={scenario}", "--seeds=1", f"--out={scenario}/report") == 2
 

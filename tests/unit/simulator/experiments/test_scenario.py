@@ -100,6 +100,10 @@ WRONG = [
 ]
 WRONG_BEYOND_THE_SCHEMA = [
     pytest.param(LEAST + "measured: 0s\n", ":4: measured: must be more than 0", id="no time"),
+    pytest.param(LEAST + "start: soon\n", "start: 'soon' is no RFC 3339 time", id="no instant"),
+    pytest.param(
+        LEAST + "start: '0001-01-01T00:00:00Z'\n", "start: '0001-01-01T00:00:00Z' lies", id="old"
+    ),
     pytest.param(LEAST + "warm_up: soon\n", ":4: warm_up: 'soon' is not a duration", id="soon"),
     pytest.param(
         "name: a\nnodes:\n  - {name: n, count: 1, memory: lots}\n", ":3: nodes.0:", id="memory"
