@@ -78,7 +78,7 @@ WRONG = [
     pytest.param(
         "name: a\nnodes:\n  - {name: n, count: 0}\n", ":3: nodes.0.count:", id="a group of none"
     ),
-    pytest.param(LEAST + "measurd: 2d\n", ":4: measurd: unknown key", id="a mistyped key"),
+    pytest.param(LEAST + "measure: 2d\n", ":4: measure: unknown key", id="a mistyped key"),
     pytest.param(
         "name: a\nnodes:\n  - name: n\n    count: 2\n    nature:\n      sped: 2\n",
         ":6: nodes.0.nature.sped: unknown key",
@@ -90,8 +90,8 @@ WRONG = [
         LEAST + "jobs:\n  - name: b\n    per_hour: -1\n", ":6: jobs.0.per_hour:", id="a rate < 0"
     ),
     pytest.param(
-        LEAST + "jobs:\n  - {name: b, per_hour: 1, burst: {unifrom: [1, 2]}}\n",
-        ":5: jobs.0.burst.unifrom: unknown key",
+        LEAST + "jobs:\n  - {name: b, per_hour: 1, burst: {even: [1, 2]}}\n",
+        ":5: jobs.0.burst.even: unknown key",
         id="no such distribution",
     ),
     pytest.param(
