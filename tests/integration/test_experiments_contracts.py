@@ -39,7 +39,12 @@ from scheduler.simulator.experiments.run import Run
 from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.store import Store
 from tests.api_world import Clock, pod
-from tests.predictor_world import FakeCollector, learnable_placements
+from tests.predictor_world import (
+    FakeCollector,
+    learnable_placements,
+    make_placement,
+    make_workload,
+)
 from tests.simulator_world import make_sim_node
 from tests.unit.simulator.experiments.worlds import (
     make_group,
@@ -213,7 +218,7 @@ def test_a_watch_does_not_fit_through_the_door(clients):
 
 @pytest.fixture(scope="module")
 def observer():
-    """A collector's memory of an hour in which much was placed."""
+    """A collector's memory of an hour in which much was placed, of workloads that fare unlike."""
     scenario = make_scenario(
         make_group(count=3),
         services=(make_service(kinds=3, replicas=3.0),),
@@ -223,7 +228,13 @@ def observer():
     site = Site(scenario, seed=3)
     seen = Observer(scenario.observation, start_s=site.start_s)
     Run(site, observer=seen, policy=policy_of("random")).advance(site.measured_from_s)
-    return SimpleNamespace(now_s=site.now_s, snapshot=seen.snapshot(now_s=site.now_s))
+    snapshot = seen.snapshot(now_s=site.now_s)
+    workloads = [
+        msgspec.structs.replace(workload, failure_rate=0.1 * (1 + number))
+        for number, workload in enumerate(snapshot.workloads)
+    ]
+    snapshot = msgspec.structs.replace(snapshot, workloads=workloads)
+    return SimpleNamespace(now_s=site.now_s, snapshot=snapshot)
 
 
 class Known:
@@ -312,7 +323,7 @@ def test_without_a_model_an_experiment_answers_as_a_predictor_does(observer, tmp
 def test_with_a_model_an_experiment_answers_as_a_predictor_with_that_model_does(observer, tmp_path):
     snapshot, now_s = observer.snapshot, observer.now_s
     shapes = shapes_of(snapshot)
-    known = Known(snapshot, placements=learnable_placements(200))
+    known = Known(snapshot, placements=placements_to_learn_from())
     local = Forecaster(known, now_s=learnt_at_s(known), retrain_every_s=3600.0)
     model, record = local._in_service
     content = encode(model.forest, calibration=model.calibration)
@@ -323,8 +334,22 @@ def test_with_a_model_an_experiment_answers_as_a_predictor_with_that_model_does(
 
     said = local.answer(shapes, now_s=now_s).answer
     assert (said.algorithm, said.model_version) == ("ml_prediction", 1)
-    assert np.unique(said.p_success).size > 1
+    assert len(np.unique(said.p_success, axis=0)) > 1  # workloads are told apart
     assert comparable(said) == comparable(remote)
+
+
+def placements_to_learn_from():
+    """Placements that fail on nodes that are nearly full, and of workloads that often fail."""
+    return [
+        placement
+        if number % 2
+        else make_placement(
+            number + 1,
+            success=number % 8 < 4,
+            workload=make_workload(failure_rate=0.1 if number % 8 < 4 else 0.6),
+        )
+        for number, placement in enumerate(learnable_placements(300))
+    ]
 
 
 def learnt_at_s(known):
