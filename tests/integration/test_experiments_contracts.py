@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import threading
 from contextlib import contextmanager
+from dataclasses import fields
 from types import SimpleNamespace
 
 import msgspec
@@ -283,16 +284,11 @@ def ask(program, shapes):
 
 def comparable(answer):
     """All of an answer but the names under which it can be asked back."""
-    p_success = answer.p_success
+    values = {each.name: getattr(answer, each.name) for each in fields(answer)}
+    del values["prediction_ids"]
     return {
-        "nodes": answer.nodes,
-        "algorithm": answer.algorithm,
-        "model_version": answer.model_version,
-        "snapshot_at_s": answer.snapshot_at_s,
-        "shapes": answer.shapes,
-        "scores": answer.scores.tolist(),
-        "p_success": None if p_success is None else p_success.tolist(),
-        "usual": answer.usual,
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in values.items()
     }
 
 

@@ -98,9 +98,11 @@ def _prefix_items(value, said, *, root, at, **_):
 def _rule(kinds, fits):
     def check(value, said, *, at, **_):
         is_meant = isinstance(value, kinds) and not isinstance(value, bool)
-        return [f"{at}: {value!r} does not keep to {said!r}"] if is_meant and not fits(
-            value, said
-        ) else []
+        return (
+            [f"{at}: {value!r} does not keep to {said!r}"]
+            if is_meant and not fits(value, said)
+            else []
+        )
 
     return check
 
