@@ -130,12 +130,23 @@ class History:
         if subject is Subject.NODE:
             self._take(self._cluster, hour=hour, tally=tally)
 
-    def count(self, tally: Tally, *, node: str, workload: str, at_s: float) -> None:
-        """Count events of a pod of *workload* on *node* at *at_s* (the cluster's clock)."""
+    def count(
+        self, tally: Tally, *, node: str, workload: str, at_s: float, of_node: Tally | None = None
+    ) -> None:
+        """Count events of a pod of *workload* on *node* at *at_s* (the cluster's clock).
+
+        Args:
+            tally: What happened.
+            node: Where.
+            workload: To what.
+            at_s: When, Unix seconds.
+            of_node: What of it tells of the node; if left out, all.
+        """
         hour = int(at_s // HOUR_S)
-        self._add(Subject.NODE, node, hour=hour, tally=tally)
+        on_node = tally if of_node is None else of_node
+        self._add(Subject.NODE, node, hour=hour, tally=on_node)
         self._add(Subject.WORKLOAD, workload, hour=hour, tally=tally)
-        self._take(self._cluster, hour=hour, tally=tally)
+        self._take(self._cluster, hour=hour, tally=on_node)
 
     def count_usage(self, workload: str, *, at_s: float, cpu_milli: int, memory_bytes: int) -> None:
         """Count one sample of one replica."""

@@ -275,12 +275,16 @@ class Tracker:
             row.fate, row.outcome = _FATES[verdict.success], verdict
             self._note_outcome(verdict.reason)
             n_failed = int(not verdict.success)
-            self._count(
+            # Starvation tells of the load, which is seen by itself, and not of what the node is.
+            n_faults = 0 if verdict.reason == "starved" else n_failed
+            self.history.count(
                 Tally(n_observations=1, n_unstable=n_failed, n_failures=n_failed),
+                of_node=Tally(n_observations=1, n_unstable=n_faults, n_failures=n_faults),
                 node=row.node,
                 workload=row.workload,
                 at_s=verdict.decided_at_s,
             )
+            self.view.touch(row.node)
         self._mark(uid, replace(marks, fate=row.fate))
 
     def _count(self, tally: Tally, *, node: str, workload: str, at_s: float) -> None:

@@ -144,6 +144,9 @@ class ShapePrediction(Answer, frozen=True, kw_only=True):
     """0–100."""
     p_success: list[float] | None
     """``null`` without a trusted model."""
+    load_scores: list[int] | None = None
+    """0–100: enhanced scoring, which tells of the load what a probability does not, as long as a
+    node has enough of all; ``null`` without a trusted model, when ``scores`` are just these."""
     usual_cpu_milli: Amount | None = None
     """Mean usage of a running replica of the workload, by which to count what is placed until the
     next answer; ``null``: never sampled."""

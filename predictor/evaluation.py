@@ -185,6 +185,41 @@ def newest_unseen(rows: TrainingSet, *, after_s: float, rule: TrustRule) -> Fold
     return "all placements before those that neither has seen ended alike"
 
 
+def without_the_past(
+    rows: TrainingSet, *, since_s: float, fit: Fit, rule: TrustRule
+) -> TrainingSet:
+    """Leave out the rows from before a change of the world, if that makes a better model.
+
+    Of the rows made since, the older half teaches one model alone, and another together with all
+    that came before; both are judged on the newer half. A change may have been none, or one that
+    the features tell of anyway: what came before then still teaches.
+
+    Args:
+        rows: Oldest first.
+        since_s: When the change was, Unix seconds.
+        fit: Fits both models.
+        rule: What it takes to tell.
+
+    Returns:
+        The rows made since, or all.
+    """
+    start = int(np.searchsorted(rows.made_at_s, since_s))
+    middle = start + (rows.n_rows - start) // 2
+    test, fresh, known = np.arange(middle, rows.n_rows), slice(start, middle), slice(middle)
+    counts = [(len(y), int((~y).sum())) for y in (rows.y[test], rows.y[fresh])]
+    if any(
+        n < rule.min_rows // 2 or not rule.min_failures <= n_failed < n for n, n_failed in counts
+    ):
+        return rows
+    gain, gain_standard_error = _gain(
+        fit(rows.X[fresh], rows.y[fresh])(rows.X[test]),
+        fit(rows.X[known], rows.y[known])(rows.X[test]),
+        y=rows.y[test],
+    )
+    is_better = gain > rule.min_gain_errors * gain_standard_error
+    return rows.made_since(since_s) if is_better else rows
+
+
 def challenge(
     rows: TrainingSet, *, fold: Fold, fit: Fit, raw: Floats, p_champion: Floats, champion: int
 ) -> Challenge:

@@ -317,21 +317,13 @@ class Learner:
         return result, detail
 
     def _rows(self, now_s: float) -> TrainingSet:
-        data, learning = self._settings.data, self._settings.online_learning
-        rows = training_set(
+        data = self._settings.data
+        return training_set(
             self._placements.rows(),
             feedback=self._store.reports(limit=data.max_rows),
             since_s=now_s - data.cache_duration,
             max_rows=data.max_rows,
         ).mature_at(now_s)
-        if self._drift.since_s is None:
-            return rows
-        fresh = rows.made_since(self._drift.since_s)
-        is_enough = (
-            fresh.n_rows >= learning.min_rows
-            and learning.min_failures <= fresh.n_failures < fresh.n_rows
-        )
-        return fresh if is_enough else rows
 
     def _request(
         self, rows: TrainingSet, *, now_s: float, last_feedback_id: int
@@ -355,6 +347,7 @@ class Learner:
             trained_at_s=now_s,
             last_feedback_id=last_feedback_id,
             in_service=self._registry.in_service(),
+            changed_at_s=self._drift.since_s,
         )
 
 

@@ -170,6 +170,7 @@ def shape_prediction(
         prediction_id=prediction_id,
         scores=rating.scores.tolist(),
         p_success=None if p_success is None else p_success.round(_P_DECIMALS).tolist(),
+        load_scores=None if p_success is None else rating.load_scores.tolist(),
         usual_cpu_milli=None if seen is None else seen.usual_cpu_milli,
         usual_memory_bytes=None if seen is None else seen.usual_memory_bytes,
     )

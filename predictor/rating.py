@@ -69,6 +69,11 @@ class Rating:
         """Shape ``(n_nodes,)``, 0–100."""
         return np.rint(100.0 * self.value).astype(np.int64)
 
+    @property
+    def load_scores(self) -> NDArray[np.int64]:
+        """Shape ``(n_nodes,)``, 0–100: by enhanced scoring, model or not."""
+        return np.rint(self.enhanced.score).astype(np.int64)
+
     def best_first(self) -> NDArray[np.intp]:
         """Order positions: ready nodes first, then by value, resource score and name."""
         # The last key is the first that counts.

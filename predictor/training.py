@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -34,6 +34,7 @@ from predictor.evaluation import (
     why_no_longer_trusted,
     why_not_better,
     why_not_trusted,
+    without_the_past,
 )
 from predictor.features import FEATURES
 from predictor.forest import MAX_PACKED_ROWS, PackedForest
@@ -68,6 +69,8 @@ class TrainingRequest:
     last_feedback_id: int
     in_service: tuple[Model, ModelRecord] | None
     """The model to compare with, if any."""
+    changed_at_s: float | None = None
+    """When the world has changed, as drift tells, Unix seconds; what came before may mislead."""
     cluster_address: str = ""
 
 
@@ -108,6 +111,9 @@ def train(request: TrainingRequest) -> Trained:
         )
 
     n_estimators = request.n_estimators
+    if request.changed_at_s is not None:
+        rows = _since_change(request, since_s=request.changed_at_s)
+        request = replace(request, rows=rows)
     # With many rows, half of the trees judge as well: their Brier score is larger by a tenth of
     # its standard error, and a judge that errs errs against the model.
     n_judging = n_estimators if rows.n_rows < MANY_ROWS else (n_estimators + 1) // 2
@@ -152,6 +158,17 @@ def train(request: TrainingRequest) -> Trained:
         classifier=_dumped(classifier, calibration=calibration),
         why_withdrawn=comparison.why_withdrawn,
     )
+
+
+def _since_change(request: TrainingRequest, *, since_s: float) -> TrainingSet:
+    backend, n_jobs = request.joblib_backend, request.n_jobs
+    with fitting_on(backend, n_jobs=n_jobs, address=request.cluster_address):
+        return without_the_past(
+            request.rows,
+            since_s=since_s,
+            fit=_fitting(request, n_estimators=request.n_estimators),
+            rule=request.rule,
+        )
 
 
 def _dumped(classifier: RandomForestClassifier, *, calibration: Calibration) -> bytes:

@@ -44,7 +44,7 @@ from scheduler.gang_attempts import GangAttempts
 from scheduler.gangs import GATE, Gang, GangBook
 from scheduler.model import PodFacts, Shape
 from scheduler.placing import Placer
-from scheduler.plugins.prediction import NodePrediction
+from scheduler.plugins.prediction import PREDICTED
 from scheduler.predictions import PredictionBook, PredictionSettings
 from scheduler.queue import Pool, QueuedPod, QueueSettings, SchedulingQueue
 from scheduler.selection import Cycle
@@ -167,7 +167,7 @@ class Engine:
     def wants_prediction(self, pod: PodFacts, *, profile: str, now_s: float) -> bool:
         """Tell whether *profile* asks the predictor about a pod, and has not heard from it yet."""
         return (
-            NodePrediction.name in self._profiles[profile].weights
+            not PREDICTED.isdisjoint(self._profiles[profile].weights)
             and self.snapshot.n_nodes > 0
             and not self._book.is_settled(pod.shape, now_s=now_s)
         )

@@ -60,6 +60,9 @@ class PredictionAnswer:
     """The same shape; ``None`` without a trusted model."""
     usual: tuple[Usage | None, ...]
     """What a running pod of each shape's workload usually uses; ``None``: not known."""
+    load_scores: FloatColumn | None = None
+    """Shape ``(n_shapes, n_nodes)``, 0 to 100: how little load there is; ``None`` without a model,
+    when ``scores`` tell that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +212,14 @@ class PredictionBook:
             self._lay(view, places=entry.prediction.places, snapshot=snapshot)
         self._catch_up(view, answer=answer, snapshot=snapshot)
         said = answer.scores if answer.p_success is None else 100.0 * answer.p_success
-        scores = np.append(said[entry.prediction.index], np.nan)[view.positions]
-        return PredictedScores(scores, _unseen_ratio(view.unseen, snapshot=snapshot))
+        index = entry.prediction.index
+        return PredictedScores(
+            np.append(said[index], np.nan)[view.positions],
+            _unseen_ratio(view.unseen, snapshot=snapshot),
+            load=None
+            if answer.load_scores is None
+            else np.append(answer.load_scores[index], np.nan)[view.positions],
+        )
 
     def _lay(self, view: _View, *, places: Mapping[str, int], snapshot: Snapshot) -> None:
         nowhere = len(places)

@@ -236,6 +236,10 @@ def read_answer(body: bytes, *, shapes: tuple[Shape, ...]) -> PredictionAnswer:
     probabilities = [p.p_success for p in answer.predictions if p.p_success is not None]
     if len(probabilities) == len(shapes):
         p_success = _matrix(probabilities, n_nodes=len(answer.nodes), top=1)
+    load_scores: FloatColumn | None = None
+    loads = [p.load_scores for p in answer.predictions if p.load_scores is not None]
+    if len(loads) == len(shapes):
+        load_scores = _matrix(loads, n_nodes=len(answer.nodes), top=100)
     return PredictionAnswer(
         nodes=tuple(answer.nodes),
         algorithm=answer.algorithm,
@@ -246,6 +250,7 @@ def read_answer(body: bytes, *, shapes: tuple[Shape, ...]) -> PredictionAnswer:
         scores=scores,
         p_success=p_success,
         usual=tuple(_usual(p) for p in answer.predictions),
+        load_scores=load_scores,
     )
 
 

@@ -20,7 +20,7 @@ from scheduler.plugins.node_ports import NodePorts
 from scheduler.plugins.node_resources import NodeResourcesFit
 from scheduler.plugins.one_pod_per_node import OnePodPerNode
 from scheduler.plugins.pod_topology_spread import PodTopologySpread
-from scheduler.plugins.prediction import NodePrediction
+from scheduler.plugins.prediction import NodeLoad, NodePrediction
 from scheduler.plugins.queue_order import PrioritySort, SchedulingGates
 from scheduler.plugins.taints import NodeUnschedulable, TaintToleration
 from scheduler.plugins.volumes.binding import VolumeBinding
@@ -29,7 +29,7 @@ from scheduler.plugins.volumes.restrictions import VolumeRestrictions
 from scheduler.plugins.volumes.zone import VolumeZone
 
 SCHEDULER_NAME = "ai-scheduler"
-PREDICTION_WEIGHT = 3
+PREDICTION_WEIGHT = 6
 
 
 def built_in_registry() -> Registry:
@@ -56,6 +56,7 @@ def built_in_registry() -> Registry:
             (ImageLocality, 1),
             (DefaultBinder, 0),
             (NodePrediction, None),
+            (NodeLoad, None),
             (OnePodPerNode, None),
         ]
     )
@@ -63,10 +64,12 @@ def built_in_registry() -> Registry:
 
 def built_in_configuration() -> KubeSchedulerConfiguration:
     """Return what ``config/profiles/ai-scheduler.yaml`` says, for where there is no such file."""
-    prediction = Enabled(name=NodePrediction.name, weight=PREDICTION_WEIGHT)
+    enabled = tuple(
+        Enabled(name=plugin.name, weight=PREDICTION_WEIGHT) for plugin in (NodePrediction, NodeLoad)
+    )
     profile = ProfileConfiguration(
         scheduler_name=SCHEDULER_NAME,
-        plugins=Plugins(multi_point=PluginSet(enabled=(prediction,))),
+        plugins=Plugins(multi_point=PluginSet(enabled=enabled)),
     )
     return KubeSchedulerConfiguration(
         api_version="kubescheduler.config.k8s.io/v1",

@@ -1,6 +1,7 @@
-"""NodePrediction: prefer the nodes on which the predictor expects this pod to stay healthy."""
+"""What the predictor says: where a pod is likely to stay healthy, and where little is used."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ class PredictedScores:
     unseen_ratio: NDArray[np.float64]
     """Shape ``(n_nodes,)``, 0 to 1: the share of the node that pods placed since the predictor
     looked are expected to use."""
+    load: NDArray[np.float64] | None = None
+    """Shape ``(n_nodes,)``, 0 to 100: how little load there is; ``None`` if ``scores`` say that."""
 
 
 class NodePrediction(PreScorePlugin, ScorePlugin):
@@ -52,5 +55,40 @@ class NodePrediction(PreScorePlugin, ScorePlugin):
         predicted = state.read(PredictedScores)
         if predicted is None:
             return np.full(snapshot.n_nodes, NO_INFORMATION_SCORE, dtype=np.int64)
-        scores = predicted.scores * (1.0 - predicted.unseen_ratio)
-        return np.rint(np.nan_to_num(scores, nan=NO_INFORMATION_SCORE)).astype(np.int64)
+        return _corrected(predicted.scores, unseen_ratio=predicted.unseen_ratio)
+
+
+class NodeLoad(PreScorePlugin, ScorePlugin):
+    """Rates nodes by how little is used of them, as the predictor's enhanced scoring says.
+
+    A probability is the same on every node that has enough of all, so that by it alone nodes fill
+    up until they have not. Without a model this plugin skips: NodePrediction then rates by the
+    same scores.
+    """
+
+    name = "NodeLoad"
+
+    def pre_score(
+        self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
+    ) -> Status:
+        """Skip where nothing is known beside NodePrediction's scores."""
+        predicted = state.read(PredictedScores)
+        if predicted is None or predicted.load is None:
+            return SKIP
+        return SKIP if bool(np.isnan(predicted.load[feasible]).all()) else SUCCESS
+
+    def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
+        """Rate by the corrected score."""
+        predicted = state.read(PredictedScores)
+        if predicted is None or predicted.load is None:
+            return np.full(snapshot.n_nodes, NO_INFORMATION_SCORE, dtype=np.int64)
+        return _corrected(predicted.load, unseen_ratio=predicted.unseen_ratio)
+
+
+PREDICTED: Final = frozenset({NodePrediction.name, NodeLoad.name})
+"""The plugins for which the predictor is asked."""
+
+
+def _corrected(scores: NDArray[np.float64], *, unseen_ratio: NDArray[np.float64]) -> ScoreColumn:
+    corrected = scores * (1.0 - unseen_ratio)
+    return np.rint(np.nan_to_num(corrected, nan=NO_INFORMATION_SCORE)).astype(np.int64)

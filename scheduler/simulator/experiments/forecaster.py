@@ -231,21 +231,12 @@ class Forecaster:
         return noticed
 
     def _training_set(self, now_s: float) -> TrainingSet:
-        learning = self._settings.online_learning
-        rows = training_set(
+        return training_set(
             self._rows,
             feedback=(),
             since_s=now_s - _KEEP_S,
             max_rows=self._settings.data.max_rows,
         ).mature_at(now_s)
-        if self._drift_since_s is None:
-            return rows
-        fresh = rows.made_since(self._drift_since_s)
-        is_enough = (
-            fresh.n_rows >= learning.min_rows
-            and learning.min_failures <= fresh.n_failures < fresh.n_rows
-        )
-        return fresh if is_enough else rows
 
     def _request(self, rows: TrainingSet, *, now_s: float) -> TrainingRequest:
         model, learning = self._settings.model, self._settings.online_learning
@@ -265,6 +256,7 @@ class Forecaster:
             trained_at_s=now_s,
             last_feedback_id=0,
             in_service=self._in_service,
+            changed_at_s=self._drift_since_s,
         )
 
     def _take_over(self, trained: Trained) -> None:

@@ -15,7 +15,8 @@ from scheduler.framework.configuration import (
     read_configuration,
 )
 from scheduler.framework.profile import Profile, make_profiles
-from scheduler.plugins.defaults import SCHEDULER_NAME, built_in_registry
+from scheduler.plugins.defaults import PREDICTION_WEIGHT, SCHEDULER_NAME, built_in_registry
+from scheduler.plugins.prediction import PREDICTED, NodeLoad, NodePrediction
 
 Predictor = Literal["none", "untrained", "learning"]
 """Which predictor the scheduler has beside it: none, one that never trains (so that its enhanced
@@ -23,7 +24,14 @@ scoring answers), or one that learns."""
 
 BASELINE: Final = "kube-default"
 
-_PREDICTION: Final = {"multiPoint": {"enabled": [{"name": "NodePrediction", "weight": 3}]}}
+_PREDICTION: Final = {
+    "multiPoint": {
+        "enabled": [
+            {"name": plugin.name, "weight": PREDICTION_WEIGHT}
+            for plugin in (NodePrediction, NodeLoad)
+        ]
+    }
+}
 _BUILT_IN: Final[dict[str, tuple[dict[str, object], Predictor]]] = {
     BASELINE: ({}, "none"),
     "most-allocated": (
@@ -91,5 +99,5 @@ def policy_of(name: str) -> Policy:
     profiles = policy.profiles()
     if SCHEDULER_NAME not in profiles:
         raise ConfigError(f"{name}: no profile is called {SCHEDULER_NAME!r}")
-    asks = "NodePrediction" in profiles[SCHEDULER_NAME].weights
+    asks = not PREDICTED.isdisjoint(profiles[SCHEDULER_NAME].weights)
     return policy if asks else Policy(path.stem, configuration, "none")

@@ -15,8 +15,10 @@ from scheduler.simulator.store import Change
 
 _LOOK_S: Final = 60.0
 _CAUSES: Final = {"limit": "oom_killed", "node_memory": "oom_killed", "node_failed": "node_lost"}
-MAX_LACKING: Final = 0.25
-"""A pod that lacked more of the cpu that it wanted, on average over its window, starved."""
+LACKING_RATIO: Final = 0.05
+"""A pod that lacks this much of the cpu that it wants is throttled."""
+MAX_STARVED_SHARE: Final = 0.25
+"""Throttled in more of the window's looks than this: starved."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,11 @@ class _Placement:
     """When it is past: the window after it got ready; before that, the window after placement."""
     is_ready: bool = False
     lacking: list[float] = field(default_factory=list)
+
+    @property
+    def starved_share(self) -> float:
+        """In what share of the looks since it got ready it was throttled."""
+        return float(np.mean(np.array(self.lacking) > LACKING_RATIO)) if self.lacking else 0.0
 
 
 class Tally:
@@ -98,7 +105,7 @@ class Tally:
             placement = self._open.pop(uid)
             if not placement.is_ready:
                 self._failed["start_failed"] += 1
-            elif placement.lacking and np.mean(placement.lacking) > MAX_LACKING:
+            elif placement.starved_share > MAX_STARVED_SHARE:
                 self._failed["starved"] += 1
         specs = self._cluster.node_specs
         if sample.nodes:

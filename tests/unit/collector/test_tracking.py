@@ -190,6 +190,10 @@ def test_a_throttled_pod_was_starved():
 
     [row] = tracker.drain().placements.values()
     assert row.outcome.reason == "starved"
+    workload = tracker.history.standing(Subject.WORKLOAD, row.workload, now_s=EPOCH_S + 601)
+    assert workload.total.n_failures == 1
+    # How full the node was is known by itself; what it is like is another matter.
+    assert (node_total(tracker).n_observations, node_total(tracker).n_failures) == (1, 0)
 
 
 def test_a_full_node_starves_whoever_runs_there():

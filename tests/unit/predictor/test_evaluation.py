@@ -16,6 +16,7 @@ from predictor.evaluation import (
     why_no_longer_trusted,
     why_not_better,
     why_not_trusted,
+    without_the_past,
 )
 from predictor.rows import TrainingSet
 
@@ -280,3 +281,31 @@ def test_a_challenger_that_knows_the_same_may_not():
     made = contest(make_rows(600), p_champion=lambda x: np.where(x[:, 3] > 0.7, 0.1, 0.95))
 
     assert "version 1 by more than chance" in why_not_better(made, rule=TrustRule())
+
+
+def turned(rows, *, at):
+    """From one row on, what was bad is good, and the other way round."""
+    y = rows.y.copy()
+    y[at:] = ~y[at:]
+    return replace(rows, y=y)
+
+
+def test_what_came_before_a_turn_of_the_world_is_left_out():
+    rows = turned(make_rows(400), at=200)
+
+    kept = without_the_past(rows, since_s=200.0, fit=look_up, rule=TrustRule())
+
+    assert kept.made_at_s.tolist() == list(range(200, 400))
+
+
+def test_what_came_before_a_change_that_was_none_still_teaches():
+    rows = make_rows(400)
+
+    assert without_the_past(rows, since_s=200.0, fit=look_up, rule=TrustRule()) is rows
+
+
+@pytest.mark.parametrize("since_s", [380.0, 400.0, 500.0])
+def test_a_few_rows_since_a_change_do_not_tell(since_s):
+    rows = turned(make_rows(400), at=int(min(since_s, 400)))
+
+    assert without_the_past(rows, since_s=since_s, fit=look_up, rule=TrustRule()) is rows

@@ -454,7 +454,8 @@ def test_the_built_in_profile_weighs_the_prediction_most():
     [profile] = built_in_configuration().profiles
 
     assert [(each.name, each.weight) for each in profile.plugins.multi_point.enabled] == [
-        ("NodePrediction", 3)
+        ("NodePrediction", 6),
+        ("NodeLoad", 6),
     ]
 
 

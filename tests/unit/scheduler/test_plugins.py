@@ -11,12 +11,12 @@ from scheduler.errors import PluginError
 from scheduler.framework.checks import check_filter_plugin, check_score_plugin
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import FilterPlugin, ScorePlugin, default_normalize
-from scheduler.framework.status import Code, Verdicts
+from scheduler.framework.status import Code, SKIP, Verdicts
 from scheduler.model import PODS, HostPort
 from scheduler.plugins.defaults import built_in_registry
 from scheduler.plugins.node_ports import conflict
 from scheduler.plugins.node_resources import NodeResourcesFit, NodeResourcesFitArgs
-from scheduler.plugins.prediction import NodePrediction, PredictedScores
+from scheduler.plugins.prediction import NodeLoad, NodePrediction, PredictedScores
 from scheduler.plugins.queue_order import SchedulingGates
 from tests.unit.scheduler.worlds import GI, make_facts, make_pending, make_snapshot
 
@@ -146,10 +146,35 @@ def test_a_gated_pod_is_kept_away_and_told_by_what():
     assert status.reasons == ("waiting for scheduling gates: [a b]",)
 
 
-def predicted(scores, unseen):
+def predicted(scores, unseen, load=None):
     state = CycleState()
-    state.write(PredictedScores(np.array(scores, dtype=np.float64), np.array(unseen)))
+    load = None if load is None else np.array(load, dtype=np.float64)
+    state.write(PredictedScores(np.array(scores, dtype=np.float64), np.array(unseen), load=load))
     return state
+
+
+def test_load_tells_nodes_apart_that_are_equally_healthy():
+    snapshot = make_snapshot(make_facts("n1"), make_facts("n2"), make_facts("n3"))
+    state = predicted([99.0, 99.0, 99.0], [0.0, 0.0, 0.5], load=[40.0, 80.0, 80.0])
+
+    scores = PLUGINS[NodeLoad.name].score(state, pod=make_pending(), snapshot=snapshot)
+
+    assert scores.tolist() == [40, 80, 40]
+
+
+def test_load_stands_aside_where_the_prediction_is_the_load():
+    snapshot = make_snapshot(make_facts("n1"), make_facts("n2"))
+    feasible = np.array([True, True])
+
+    def pre_score(state):
+        return PLUGINS[NodeLoad.name].pre_score(
+            state, pod=make_pending(), snapshot=snapshot, feasible=feasible
+        )
+
+    assert pre_score(predicted([40.0, 80.0], [0.0, 0.0])) is SKIP
+    assert pre_score(CycleState()) is SKIP
+    assert pre_score(predicted([99.0, 99.0], [0.0, 0.0], load=[np.nan, np.nan])) is SKIP
+    assert pre_score(predicted([99.0, 99.0], [0.0, 0.0], load=[40.0, np.nan])).is_success
 
 
 def test_a_node_without_a_prediction_gets_the_middle_score():
