@@ -11,7 +11,7 @@ from scheduler.errors import PluginError
 from scheduler.framework.checks import check_filter_plugin, check_score_plugin
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import FilterPlugin, ScorePlugin, default_normalize
-from scheduler.framework.status import Code, SKIP, Verdicts
+from scheduler.framework.status import SKIP, Code, Verdicts
 from scheduler.model import PODS, HostPort
 from scheduler.plugins.defaults import built_in_registry
 from scheduler.plugins.node_ports import conflict
