@@ -342,5 +342,6 @@ def test_the_profile_in_the_repository_is_the_built_in_one():
     [built_in] = make_profiles(built_in_configuration(), registry=built_in_registry()).values()
 
     assert on_disk.scheduler_name == built_in.scheduler_name
-    assert on_disk.weights == built_in.weights == {**DEFAULT_SCORES, "NodePrediction": 3}
+    ours = {"NodePrediction": 6, "NodeLoad": 6}
+    assert on_disk.weights == built_in.weights == {**DEFAULT_SCORES, **ours}
     assert list(on_disk.plugins()) == list(built_in.plugins())
