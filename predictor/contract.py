@@ -145,8 +145,8 @@ class ShapePrediction(Answer, frozen=True, kw_only=True):
     p_success: list[float] | None
     """``null`` without a trusted model."""
     load_scores: list[int] | None = None
-    """0–100: enhanced scoring, which tells of the load what a probability does not, as long as a
-    node has enough of all; ``null`` without a trusted model, when ``scores`` are just these."""
+    """0–100: how little a node is loaded, of which a probability does not tell as long as it has
+    enough of all; ``null`` without a trusted model, when ``scores`` weigh the load."""
     usual_cpu_milli: Amount | None = None
     """Mean usage of a running replica of the workload, by which to count what is placed until the
     next answer; ``null``: never sampled."""

@@ -18,7 +18,6 @@ from predictor.contract import (
     PodRequirements,
     PredictRequest,
     PredictResponse,
-    Shape,
     ShapePrediction,
 )
 from predictor.features import MIB, ClusterColumns
@@ -68,10 +67,8 @@ class Predictions:
         if not view.nodes.is_ready[index].any():
             raise ProblemError(409, _NO_READY_NODE, detail=_NONE_READY)
         model = self.registry.model
-        shape = PodShape(
-            cpu_milli=cpu_milli,
-            memory_bytes=memory_bytes,
-            workload_failure_rate=view.failure_rate(request.workload),
+        shape = pod_shape(
+            request.workload, cpu_milli=cpu_milli, memory_bytes=memory_bytes, view=view
         )
         [rating] = self._rate([shape], view=view, index=index, model=model)
         order = rating.best_first()
@@ -112,7 +109,15 @@ class Predictions:
             raise ProblemError(409, _NO_READY_NODE, detail=_NONE_READY)
         model = self.registry.model
         ratings = self._rate(
-            [_shape(shape, view=view) for shape in request.shapes],
+            [
+                pod_shape(
+                    shape.workload,
+                    cpu_milli=shape.cpu_milli,
+                    memory_bytes=shape.memory_bytes,
+                    view=view,
+                )
+                for shape in request.shapes
+            ],
             view=view,
             index=index,
             model=model,
@@ -170,17 +175,21 @@ def shape_prediction(
         prediction_id=prediction_id,
         scores=rating.scores.tolist(),
         p_success=None if p_success is None else p_success.round(_P_DECIMALS).tolist(),
-        load_scores=None if p_success is None else rating.load_scores.tolist(),
+        load_scores=None if p_success is None else np.rint(rating.load).astype(np.int64).tolist(),
         usual_cpu_milli=None if seen is None else seen.usual_cpu_milli,
         usual_memory_bytes=None if seen is None else seen.usual_memory_bytes,
     )
 
 
-def _shape(shape: Shape, *, view: ClusterView) -> PodShape:
+def pod_shape(workload: str, *, cpu_milli: int, memory_bytes: int, view: ClusterView) -> PodShape:
+    """Put together what is known of a workload's pods that ask for so much."""
+    seen = view.workloads.get(workload)
     return PodShape(
-        cpu_milli=shape.cpu_milli,
-        memory_bytes=shape.memory_bytes,
-        workload_failure_rate=view.failure_rate(shape.workload),
+        cpu_milli=cpu_milli,
+        memory_bytes=memory_bytes,
+        workload_failure_rate=view.failure_rate(workload),
+        usual_cpu_milli=None if seen is None else seen.usual_cpu_milli,
+        usual_memory_bytes=None if seen is None else seen.usual_memory_bytes,
     )
 
 

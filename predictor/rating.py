@@ -12,7 +12,7 @@ from predictor.calibration import Calibration
 from predictor.contract import NodePrediction
 from predictor.features import FEATURES, ClusterColumns, NodeColumns, feature_matrix
 from predictor.forest import PackedForest
-from predictor.scoring import PARTS, EnhancedScores, Weights, enhanced_scores
+from predictor.scoring import PARTS, EnhancedScores, Weights, enhanced_scores, load_scores
 
 BIAS: Final = "bias"
 """The part of a score that is due to no feature: what the model answers before it looks."""
@@ -58,6 +58,8 @@ class Rating:
     enhanced: EnhancedScores
     p_success: Floats | None
     """Shape ``(n_nodes,)``; ``None`` without a model."""
+    load: Floats
+    """Shape ``(n_nodes,)``, 0–100: how little the node is loaded, once the pod runs there."""
 
     @property
     def value(self) -> Floats:
@@ -68,11 +70,6 @@ class Rating:
     def scores(self) -> NDArray[np.int64]:
         """Shape ``(n_nodes,)``, 0–100."""
         return np.rint(100.0 * self.value).astype(np.int64)
-
-    @property
-    def load_scores(self) -> NDArray[np.int64]:
-        """Shape ``(n_nodes,)``, 0–100: by enhanced scoring, model or not."""
-        return np.rint(self.enhanced.score).astype(np.int64)
 
     def best_first(self) -> NDArray[np.intp]:
         """Order positions: ready nodes first, then by value, resource score and name."""
@@ -94,6 +91,16 @@ class PodShape:
     cpu_milli: int
     memory_bytes: int
     workload_failure_rate: float
+    usual_cpu_milli: int | None = None
+    """What a replica usually uses, if that is known; so is the next."""
+    usual_memory_bytes: int | None = None
+
+    @property
+    def expected(self) -> tuple[int, int]:
+        """What the pod will use, millicores and bytes: its workload's usual, else its request."""
+        if self.usual_cpu_milli is None or self.usual_memory_bytes is None:
+            return self.cpu_milli, self.memory_bytes
+        return self.usual_cpu_milli, self.usual_memory_bytes
 
 
 def rate(
@@ -127,6 +134,7 @@ def rate(
                 nodes, cpu_milli=shape.cpu_milli, memory_bytes=shape.memory_bytes, weights=weights
             ),
             p_success=p,
+            load=load_scores(nodes, cpu_milli=shape.expected[0], memory_bytes=shape.expected[1]),
         )
         for shape, matrix, p in zip(shapes, matrices, p_success, strict=True)
     ]

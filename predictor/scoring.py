@@ -13,6 +13,12 @@ HALF_AT_FAILED_PODS: Final = 5.0
 HALF_AT_RESTARTS: Final = 10.0
 """A node with so many restarts in seven days gets half of the points for it."""
 
+_HALF_AT_QUEUE: Final = 3.0
+"""A node gets half of the points for its load where so many wait on average: when it is three
+quarters full."""
+_MAX_LOAD: Final = 0.98
+"""Beyond this, queues would grow without bound."""
+
 Floats = NDArray[np.float64]
 
 
@@ -101,3 +107,28 @@ def _mean(parts: Floats, *, weight: Floats) -> Floats:
         weight = np.ones_like(weight)
     mean: Floats = parts @ weight / weight.sum()
     return mean
+
+
+def load_scores(nodes: NodeColumns, *, cpu_milli: int, memory_bytes: int) -> Floats:
+    """Rate nodes by how little what runs there would have to wait for each other.
+
+    With utilisation u, u / (1 - u) wait on average (M/M/1): hardly more on a node that is half full
+    than on an empty one, and very many on one that is nearly full.
+
+    Args:
+        nodes: As they are, without the pod.
+        cpu_milli: What the pod is expected to use, in millicores.
+        memory_bytes: What it is expected to use, in bytes.
+
+    Returns:
+        Shape ``(n_nodes,)``, 0-100, by the scarcer of the two.
+    """
+    fullest = np.maximum(
+        utilization(nodes.used_cpu_milli + cpu_milli, allocatable=nodes.allocatable_cpu_milli),
+        utilization(
+            nodes.used_memory_bytes + memory_bytes, allocatable=nodes.allocatable_memory_bytes
+        ),
+    )
+    load = np.minimum(fullest, _MAX_LOAD)
+    waiting: Floats = load / (1.0 - load)
+    return 100.0 * _HALF_AT_QUEUE / (_HALF_AT_QUEUE + waiting)

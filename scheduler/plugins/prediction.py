@@ -59,11 +59,11 @@ class NodePrediction(PreScorePlugin, ScorePlugin):
 
 
 class NodeLoad(PreScorePlugin, ScorePlugin):
-    """Rates nodes by how little is used of them, as the predictor's enhanced scoring says.
+    """Rates nodes by how little they are loaded, as the predictor says.
 
     A probability is the same on every node that has enough of all, so that by it alone nodes fill
-    up until they have not. Without a model this plugin skips: NodePrediction then rates by the
-    same scores.
+    up until they have not. Without a model this plugin skips: NodePrediction then rates by scores
+    that weigh the load.
     """
 
     name = "NodeLoad"

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from predictor.contract import BatchResponse
 from predictor.drift import ChangeDetector, JudgedPrediction
 from predictor.evaluation import TrustRule, quality
-from predictor.predictions import shape_prediction
-from predictor.rating import Model, PodShape, Rating, rate
+from predictor.predictions import pod_shape, shape_prediction
+from predictor.rating import Model, Rating, rate
 from predictor.records import ModelRecord
 from predictor.registry import read_model
 from predictor.rows import Row, TrainingSet, placement_row, training_set
@@ -96,10 +96,11 @@ class Forecaster:
         model = None if self._in_service is None else self._in_service[0]
         ratings = rate(
             [
-                PodShape(
+                pod_shape(
+                    shape.workload,
                     cpu_milli=shape.cpu_milli,
                     memory_bytes=shape.memory_bytes,
-                    workload_failure_rate=view.failure_rate(shape.workload),
+                    view=view,
                 )
                 for shape in shapes
             ],

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from collector.contract import NodeTaint
 from predictor.features import NodeColumns
-from predictor.scoring import Weights, enhanced_scores
+from predictor.scoring import Weights, enhanced_scores, load_scores
 from tests.predictor_world import GIB, make_node_state
 
 
@@ -81,3 +81,15 @@ def test_parts_without_weight_are_still_rated():
     scores = score(make_node_state(), weights=weights)
 
     assert np.isfinite(scores.stability_score).all()
+
+
+def test_load_counts_little_on_half_empty_nodes_and_much_on_nearly_full_ones():
+    nodes = NodeColumns.of(
+        [make_node_state(usage_cpu_milli=used, usage_memory_bytes=0) for used in (0, 2000, 3600)]
+    )
+
+    empty, half, full = load_scores(nodes, cpu_milli=0, memory_bytes=0)
+
+    assert empty == pytest.approx(100.0)
+    assert half == pytest.approx(75.0)
+    assert full == pytest.approx(25.0)
