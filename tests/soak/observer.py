@@ -173,6 +173,13 @@ class Observer:
         gang = [p for p in self.pods.values() if p.group_key == pod.group_key]
         return min((member.priority for member in gang), default=pod.priority)
 
+    def _standing(self, pod):
+        """What a pod must be below to have it go: a gang goes whole, or not at all."""
+        if not pod.pod_group:
+            return pod.priority
+        bound = [p for p in self.pods.values() if p.group_key == pod.group_key and p.node_name]
+        return max((member.priority for member in bound), default=pod.priority)
+
     def _members(self, key):
         return [p for p in self.pods.values() if p.group_key == key and not p.is_terminating]
 
@@ -225,7 +232,7 @@ class Observer:
         for name, node in self.nodes.items():
             if fits(pod, node, held[name]):
                 yield f"{pod.key} waits, and fits on {name}"
-            left = [p for p in held[name] if self._priority(p) >= mine]
+            left = [p for p in held[name] if self._standing(p) >= mine]
             if is_let_in(pod, node) and has_room(pod, node, left):
                 yield f"{pod.key} waits, and could have room made on {name}"
 
