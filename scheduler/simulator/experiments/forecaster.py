@@ -20,7 +20,7 @@ from predictor.predictions import pod_shape, shape_prediction
 from predictor.rating import Model, Rating, rate
 from predictor.records import ModelRecord
 from predictor.registry import read_model
-from predictor.rows import Row, TrainingSet, placement_row, training_set
+from predictor.rows import Row, TrainingSet, placement_rows, training_set
 from predictor.settings import PredictorSettings
 from predictor.snapshots import ClusterView
 from predictor.training import Trained, TrainingError, TrainingRequest, train
@@ -75,7 +75,7 @@ class Forecaster:
         self._rows: dict[str, Row] = {}
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
         self._said: dict[str, _Said] = {}
-        self._judged: set[str] = set()
+        self._unjudged: dict[str, _Said] = {}
         self._detector = ChangeDetector(delta=self._settings.online_learning.drift_delta)
         self._drift_since_s: float | None = None
         self._n_versions = self._n_answers = 0
@@ -136,12 +136,13 @@ class Forecaster:
         if bound.node not in names:
             return
         at = names.index(bound.node)
-        self._said[bound.pod.uid] = _Said(
+        said = _Said(
             p_success=float(answer.rating.p_success[at]),
             base_rate=self._in_service[1].about.base_rate,
             enhanced_ratio=float(answer.rating.enhanced.score[at]) / 100.0,
             at_s=answer.at_s,
         )
+        self._said[bound.pod.uid] = self._unjudged[bound.pod.uid] = said
 
     # --- learning
 
@@ -156,10 +157,9 @@ class Forecaster:
     def learn(self, *, now_s: float) -> None:
         """Train a model, and put it in service if it is trusted and better."""
         self.next_training_s = now_s + (self._retrain_every_s or float("inf"))
-        for uid, placement in self._observer.placements.items():
-            row = None if uid in self._rows else placement_row(placement, weights=self._weights)
-            if row is not None:
-                self._rows[uid] = row
+        placements = self._observer.placements.items()
+        new = [placement for uid, placement in placements if uid not in self._rows]
+        self._rows.update(placement_rows(new, weights=self._weights))
         rows = self._training_set(now_s)
         if rows.n_rows < self._settings.online_learning.min_rows:
             self.trainings["skipped"] += 1
@@ -215,11 +215,11 @@ class Forecaster:
     def _take_outcomes(self) -> bool:
         """Tell the detector of drift what became of placements; tell whether it noticed one."""
         noticed = False
-        for uid, said in self._said.items():
+        for uid, said in list(self._unjudged.items()):
             placement = self._observer.placements.get(uid)
-            if uid in self._judged or placement is None or placement.outcome is None:
+            if placement is None or placement.outcome is None:
                 continue
-            self._judged.add(uid)
+            del self._unjudged[uid]
             change = self._detector.update(
                 JudgedPrediction(
                     p_success=said.p_success,

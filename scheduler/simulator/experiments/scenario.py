@@ -20,7 +20,6 @@ from scheduler.simulator.natures import Nature
 from scheduler.simulator.parameters import Physics
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")]
-Count = Annotated[int, msgspec.Meta(ge=0, le=10_000)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Expectation = Literal["better", "no_worse"]
 

@@ -7,24 +7,22 @@ and write through ``client``.
 
 import copy
 from dataclasses import replace
-from typing import Final
 
 from kube.instants import parse_rfc3339
 from scheduler.simulator.apiserver.dispatch import Dispatcher
 from scheduler.simulator.apiserver.settings import ApiServerSettings
 from scheduler.simulator.chance import generator_of
 from scheduler.simulator.cluster import Cluster
+from scheduler.simulator.controllers.pods import is_over
 from scheduler.simulator.defaults import bootstrap_objects
 from scheduler.simulator.door import LocalClient
 from scheduler.simulator.experiments.scenario import Drift, NodeGroup, Scenario
 from scheduler.simulator.experiments.workload import HiddenUsage, Users
 from scheduler.simulator.hardware import NodeSpec, make_node
-from scheduler.simulator.resources import NODES, PODS, Object
+from scheduler.simulator.resources import NODES, PODS
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.timeline import Timeline
 from scheduler.simulator.usage_traces import UsageLibrary
-
-_OVER: Final = ("Succeeded", "Failed")
 
 
 class Clock:
@@ -179,7 +177,7 @@ class Site:
     def _note_ended(self, change: Change) -> None:
         if change.resource is not PODS or change.type == "DELETED":
             return
-        if not _is_over(change.new) or (change.old is not None and _is_over(change.old)):
+        if not is_over(change.new) or (change.old is not None and is_over(change.old)):
             return
         meta = change.new["metadata"]
         due_s = self.now_s + float(self.scenario.keep_ended_pods)
@@ -187,9 +185,5 @@ class Site:
 
     def _sweep(self, namespace: str, name: str) -> None:
         pod = self.store.find(PODS, namespace, name)
-        if pod is not None and _is_over(pod):
+        if pod is not None and is_over(pod):
             self.store.delete(PODS, namespace, name, grace_period_s=0)
-
-
-def _is_over(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") in _OVER

@@ -9,6 +9,7 @@ import numpy as np
 
 from scheduler.simulator import changes as ch
 from scheduler.simulator.cluster import Cluster
+from scheduler.simulator.controllers.pods import is_over
 from scheduler.simulator.experiments.results import ModelQuality, RunResult
 from scheduler.simulator.resources import PODS, Object
 from scheduler.simulator.store import Change
@@ -25,7 +26,6 @@ MAX_STARVED_SHARE: Final = 0.25
 class _Placement:
     """A pod on a node, until it is known how it went."""
 
-    placed_at_s: float
     unready: set[str]
     """Containers that have not been ready yet."""
     due_s: float
@@ -156,7 +156,7 @@ class Tally:
 
     def _note_node(self, pod: Object) -> None:
         uid, node = pod["metadata"]["uid"], pod["spec"].get("nodeName")
-        if node and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+        if node and not is_over(pod):
             self._node_of[uid] = node
         else:
             self._node_of.pop(uid, None)
@@ -169,7 +169,6 @@ class Tally:
         self._pending_s.append(now_s - created_at_s)
         self._n_placements += 1
         self._open[uid] = _Placement(
-            placed_at_s=now_s,
             unready={container["name"] for container in spec["containers"]},
             due_s=now_s + self._window_s,
         )
