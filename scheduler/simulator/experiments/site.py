@@ -17,7 +17,8 @@ from scheduler.simulator.controllers.pods import is_over
 from scheduler.simulator.defaults import bootstrap_objects
 from scheduler.simulator.door import LocalClient
 from scheduler.simulator.experiments.scenario import Drift, NodeGroup, Scenario
-from scheduler.simulator.experiments.workload import HiddenUsage, Users
+from scheduler.simulator.experiments.users import Users
+from scheduler.simulator.experiments.workload import HiddenUsage
 from scheduler.simulator.hardware import NodeSpec, make_node
 from scheduler.simulator.resources import NODES, PODS
 from scheduler.simulator.store import Change, Store

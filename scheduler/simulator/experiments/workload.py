@@ -1,33 +1,26 @@
-"""What users do to the cluster: services that are deployed and rolled out, jobs that come and go.
+"""What runs on the cluster: the workloads that a scenario names, and what they truly use.
 
-Arrivals, requests and natures are drawn by the seed and by names, never by what happened before, so
-that every policy meets the same.
+Requests and natures are drawn by the seed and by names, never by what happened before, so that
+every policy meets the same.
 """
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from kube.client import MERGE_PATCH
 from scheduler.plugins.defaults import SCHEDULER_NAME
-from scheduler.simulator.chance import generator_of, key_of
-from scheduler.simulator.door import LocalClient
+from scheduler.simulator.chance import generator_of
 from scheduler.simulator.draws import Draw, draw
-from scheduler.simulator.experiments.scenario import Job, Scenario, Service, Workload
+from scheduler.simulator.experiments.scenario import Job, Workload
 from scheduler.simulator.natures import FITTED_CPU_RATIO, FITTED_MEMORY_RATIO, Nature
 from scheduler.simulator.resources import Object
-from scheduler.simulator.timeline import Timeline
 from scheduler.simulator.usage import UsageProfile, UsageSeries, WorkloadTraits, draw_traits
 from scheduler.simulator.usage_traces import UsageLibrary
 
 NAMESPACE: Final = "default"
-_DAY_S: Final = 86_400.0
-_PEAK_S: Final = 14 * 3600.0
 _MAX_PEAK: Final = 4.0
 """Of scaled recordings, over their mean: machines that idle for weeks have peaks beyond reason."""
 
@@ -165,129 +158,3 @@ def _scaled(
 
 def _level(ratios: NDArray[np.float32]) -> float:
     return max(float(ratios.mean()), float(ratios.max()) / _MAX_PEAK, 1e-6)
-
-
-class Users:
-    """Acts at the API server's door when a time has come.
-
-    Args:
-        scenario: What is wished for.
-        seed: Decides requests, arrivals and times.
-        start_s: When it begins, Unix seconds.
-    """
-
-    def __init__(self, scenario: Scenario, *, seed: int, start_s: float) -> None:
-        self._scenario = scenario
-        self._seed = seed
-        self._plans: Timeline[partial[None]] = Timeline()
-        self._versions: dict[str, int] = {}
-        self._n_arrivals: dict[str, int] = {}
-        self.members = [
-            Member.of(group, index + 1, seed=seed)
-            for group in (*scenario.services, *scenario.jobs)
-            for index in range(group.kinds)
-        ]
-        self.next_at_s = math.inf
-        """When there is something to do."""
-        for member in self.members:
-            if isinstance(member.group, Service):
-                self._plan(start_s, partial(self._deploy, member, member.group))
-        for job in scenario.jobs:
-            if job.per_hour:
-                self._plan_arrival(job, after_s=start_s)
-
-    def act(self, client: LocalClient) -> None:
-        """Do what is due."""
-        now_s = client.now_s()
-        while (due := self._plans.pop(now_s)) is not None:
-            due[1](client, now_s=now_s)
-        self.next_at_s = self._plans.next_at_s
-
-    # --- details
-
-    def _plan(self, at_s: float, act: "partial[None]") -> None:
-        self._plans.push(at_s, act)
-        self.next_at_s = self._plans.next_at_s
-
-    def _deploy(
-        self, member: Member, service: Service, client: LocalClient, *, now_s: float
-    ) -> None:
-        chance = generator_of("replicas", self._seed, member.name)
-        labels = {"app": member.name}
-        deployment = {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": member.name, "labels": labels},
-            "spec": {
-                "replicas": max(1, round(draw(service.replicas, chance))),
-                "selector": {"matchLabels": labels},
-                "template": self._template(member, version=1),
-            },
-        }
-        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
-        client.post(path, body=msgspec.json.encode(deployment))
-        self._versions[member.name] = 1
-        self._plan_rollout(member, service, now_s=now_s)
-
-    def _plan_rollout(self, member: Member, service: Service, *, now_s: float) -> None:
-        if service.rollout_every is None:
-            return
-        chance = generator_of("rollout", self._seed, member.name, self._versions[member.name])
-        wait_s = chance.exponential(float(service.rollout_every))
-        self._plan(now_s + wait_s, partial(self._roll_out, member, service))
-
-    def _roll_out(
-        self, member: Member, service: Service, client: LocalClient, *, now_s: float
-    ) -> None:
-        version = self._versions[member.name] = self._versions[member.name] + 1
-        path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{member.name}"
-        body = {"spec": {"template": self._template(member, version=version)}}
-        client.patch(path, body=msgspec.json.encode(body), content_type=MERGE_PATCH)
-        self._plan_rollout(member, service, now_s=now_s)
-
-    def _template(self, member: Member, *, version: int) -> Object:
-        meta = {"labels": {"app": member.name}, "annotations": member.annotations}
-        return {"metadata": meta, "spec": member.pod_spec(version=version)}
-
-    def _plan_arrival(self, job: Job, *, after_s: float) -> None:
-        """Plan the next arrival: a Poisson process whose rate swings with the day, by thinning."""
-        number = self._n_arrivals[job.name] = self._n_arrivals.get(job.name, -1) + 1
-        chance = generator_of("arrival", self._seed, job.name, number)
-        peak_per_s = job.per_hour * (1.0 + job.diurnal_amplitude) / 3600.0
-        burst = max(1, round(draw(job.burst, chance)))
-        at_s = after_s
-        while True:
-            at_s += chance.exponential(burst / peak_per_s)
-            swing = math.cos((at_s - _PEAK_S) * 2.0 * math.pi / _DAY_S)
-            rate = (1.0 + job.diurnal_amplitude * swing) / (1.0 + job.diurnal_amplitude)
-            if chance.random() < rate:
-                break
-        kind = int(chance.integers(job.kinds))
-        self._plan(at_s, partial(self._arrive, job, number, kind, burst))
-
-    def _arrive(
-        self, job: Job, number: int, kind: int, burst: int, client: LocalClient, *, now_s: float
-    ) -> None:
-        member = next(m for m in self.members if m.name == f"{job.name}-{kind + 1}")
-        uid = f"{key_of('job', member.name):016x}"
-        owner = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "name": member.name,
-            "uid": f"{uid[:8]}-{uid[8:12]}-4{uid[13:]}-8000-{uid[:12]}",
-            "controller": True,
-        }
-        for index in range(burst):
-            pod = {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {
-                    "name": f"{member.name}-{number:05d}-{index}",
-                    "labels": {"app": member.name},
-                    "annotations": member.annotations,
-                    "ownerReferences": [owner],
-                },
-                "spec": {"restartPolicy": "Never", **member.pod_spec(version=1)},
-            }
-            client.post(f"/api/v1/namespaces/{NAMESPACE}/pods", body=msgspec.json.encode(pod))
-        self._plan_arrival(job, after_s=now_s)

@@ -9,7 +9,8 @@ import pytest
 from kube.edge.settings import Interval
 from kube.instants import parse_rfc3339
 from scheduler.simulator.draws import Distribution
-from scheduler.simulator.experiments.workload import HiddenUsage, Member, Users
+from scheduler.simulator.experiments.users import Users
+from scheduler.simulator.experiments.workload import HiddenUsage, Member
 from scheduler.simulator.natures import Nature
 from scheduler.simulator.usage_traces import Recording, UsageLibrary
 from tests.unit.simulator.experiments.worlds import (
