@@ -1,0 +1,139 @@
+"""Policies: a score and a choice of cards under a name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.plugins.gpu.cards import best_cards, random_cards
+from scheduler.plugins.gpu.columns import GpuNodes, GpuPod, LargestNode
+from scheduler.plugins.gpu.fgd import fgd_scores
+from scheduler.plugins.gpu.fragmentation import TypicalWorkload
+from scheduler.plugins.gpu.scores import (
+    best_fit_scores,
+    dot_product_scores,
+    gpu_clustering_scores,
+    gpu_packing_scores,
+)
+
+AnyScores: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
+
+
+class GpuPolicy(Protocol):
+    """Rates nodes for a pod, and hands out cards of the one chosen."""
+
+    is_steady: bool
+    """Whether a node's score depends on the pod and that node alone, so that it may be kept."""
+
+    def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
+        """Rate feasible nodes, shape ``(n_nodes,)``; more is better."""
+
+    def choose_cards(self, pod: GpuPod, *, node: GpuNodes) -> tuple[int, ...]:
+        """Choose cards of a node (one row) on which the pod fits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyContext:
+    """What a policy may know before the first pod arrives."""
+
+    workload: TypicalWorkload
+    largest: LargestNode
+    chance: np.random.Generator
+
+
+class _BestCards:
+    is_steady: bool = True
+
+    def choose_cards(self, pod: GpuPod, *, node: GpuNodes) -> tuple[int, ...]:
+        return best_cards(pod, free_milli=node.free_card_milli[0])
+
+
+class Random(_BestCards):
+    """Any feasible node, all alike likely."""
+
+    is_steady: bool = False
+
+    def __init__(self, context: PolicyContext) -> None:
+        self._chance = context.chance
+
+    def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
+        """Draw a number for each node."""
+        return self._chance.random(len(nodes))
+
+    def choose_cards(self, pod: GpuPod, *, node: GpuNodes) -> tuple[int, ...]:
+        """Choose any card for a share."""
+        return random_cards(pod, free_milli=node.free_card_milli[0], chance=self._chance)
+
+
+class DotProduct(_BestCards):
+    """The smallest dot product of free resources and requests."""
+
+    def __init__(self, context: PolicyContext) -> None:
+        self._largest = context.largest
+
+    def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
+        """Rate by :func:`dot_product_scores`."""
+        return dot_product_scores(pod, nodes=nodes, largest=self._largest)
+
+
+class GpuClustering(_BestCards):
+    """Pods of a class together."""
+
+    def __init__(self, context: PolicyContext) -> None:
+        self._largest = context.largest
+
+    def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
+        """Rate by :func:`gpu_clustering_scores`."""
+        return gpu_clustering_scores(pod, nodes=nodes, largest=self._largest)
+
+
+class GpuPacking(_BestCards):
+    """Cards in use before idle ones, nodes in use before idle ones."""
+
+    def __init__(self, context: PolicyContext) -> None:
+        pass
+
+    def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
+        """Rate by :func:`gpu_packing_scores`."""
+        return gpu_packing_scores(pod, nodes=nodes)
+
+
+class BestFit(_BestCards):
+    """The least CPU and GPU left."""
+
+    def __init__(self, context: PolicyContext) -> None:
+        self._largest = context.largest
+
+    def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
+        """Rate by :func:`best_fit_scores`."""
+        return best_fit_scores(pod, nodes=nodes, largest=self._largest)
+
+
+class Fgd(_BestCards):
+    """The steepest fall of fragmentation."""
+
+    def __init__(self, context: PolicyContext) -> None:
+        self._workload = context.workload
+
+    def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
+        """Rate by :func:`fgd_scores`."""
+        return fgd_scores(pod, nodes=nodes, workload=self._workload)[0]
+
+    def choose_cards(self, pod: GpuPod, *, node: GpuNodes) -> tuple[int, ...]:
+        """Choose the card for a share by its score."""
+        if not pod.is_share:
+            return super().choose_cards(pod, node=node)
+        return (int(fgd_scores(pod, nodes=node, workload=self._workload)[1][0]),)
+
+
+POLICIES: Final[dict[str, Callable[[PolicyContext], GpuPolicy]]] = {
+    "random": Random,
+    "dot-product": DotProduct,
+    "gpu-clustering": GpuClustering,
+    "gpu-packing": GpuPacking,
+    "best-fit": BestFit,
+    "fgd": Fgd,
+}
+"""Policies by name, in the order in which tables show them."""

@@ -1,0 +1,1 @@
+"""Recorded traces: what clusters and their pods were, read from files."""
