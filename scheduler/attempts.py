@@ -89,6 +89,7 @@ class Attempts:
             snapshot=desk.cache.snapshot,
             standings=self._standings[scheduler_name],
             nominations=desk.nominations,
+            waiting=desk.queue.waiting,
             seed=desk.seed,
             n_recorded_nodes=desk.n_recorded_nodes,
         )

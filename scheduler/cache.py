@@ -4,6 +4,7 @@ A pod counts on its node from the moment it is assumed, so that the next cycle s
 API server says otherwise. The snapshot is kept up to date with every change, never rebuilt.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -19,7 +20,7 @@ from kube.storage import (
 )
 from scheduler.framework.interface import Change, ClusterEvent
 from scheduler.framework.snapshot import Snapshot
-from scheduler.model import NodeFacts, PodFacts
+from scheduler.model import NodeFacts, PodFacts, Usage
 
 _KIND_EVENTS: Final[dict[type[KubeObject], ClusterEvent]] = {
     PersistentVolumeClaim: ClusterEvent.CLAIM,
@@ -90,6 +91,10 @@ class ClusterCache:
         if pods:
             self._orphans[name] = {pod.uid: pod for pod in pods}
         return Change(ClusterEvent.NODE_DELETE, before=before)
+
+    def set_usage(self, usage: Mapping[str, Usage]) -> None:
+        """Take in what all nodes that are measured use."""
+        self.snapshot.set_usage(usage)
 
     def set_object(self, found: KubeObject) -> Change:
         """Add an object that is neither node nor pod, or take in that it changed."""

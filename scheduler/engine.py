@@ -24,6 +24,7 @@ from scheduler.events import (
     EvictFailed,
     NodeGone,
     NodeSeen,
+    NodesMeasured,
     ObjectGone,
     ObjectSeen,
     PodGone,
@@ -152,6 +153,11 @@ class Engine:
             "assumed_pods": self._cache.n_assumed,
         }
 
+    @property
+    def reads_usage(self) -> bool:
+        """Whether any plugin wants to know what nodes use (``NodesMeasured``)."""
+        return any(plugin.reads_usage for plugin in self._plugins.values())
+
     def n_pending(self, pool: Pool) -> int:
         """How many pods wait in *pool*."""
         return self._queue.size(pool)
@@ -189,6 +195,8 @@ class Engine:
                 return self._carry_on(event, now_s)
             case Predicted() | PredictionFailed():
                 self._take_prediction(event, now_s)
+            case NodesMeasured(usage):
+                self._cache.set_usage(usage)
             case PredictionWanted(shape):
                 return self._ask([shape], now_s)
             case _:
@@ -219,7 +227,13 @@ class Engine:
 
     def _learn(
         self,
-        event: NodeSeen | NodeGone | PodSeen | PodGone | ObjectSeen | ObjectGone | EvictFailed,
+        event: NodeSeen
+        | NodeGone
+        | PodSeen
+        | PodGone
+        | ObjectSeen
+        | ObjectGone
+        | EvictFailed,
         now_s: float,
     ) -> None:
         match event:

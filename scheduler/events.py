@@ -1,12 +1,13 @@
 """What the engine is told, and what it asks its shell to do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from kube.objects import KubeObject
 from scheduler.decision import Decision
 from scheduler.framework.interface import Write
-from scheduler.model import NodeFacts, PodFacts, Shape
+from scheduler.model import NodeFacts, PodFacts, Shape, Usage
 from scheduler.predictions import Outage, PredictionAnswer
 
 
@@ -22,6 +23,14 @@ class NodeGone:
     """A node was deleted."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodesMeasured:
+    """Usage was measured."""
+
+    usage: Mapping[str, Usage]
+    """By node; of those left out nothing is known now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,7 @@ class Tick:
 Event = (
     NodeSeen
     | NodeGone
+    | NodesMeasured
     | PodSeen
     | PodGone
     | ObjectSeen

@@ -70,6 +70,21 @@ class Shape(NamedTuple):
     workload: str
 
 
+class Usage(NamedTuple):
+    """What a pod or a node uses, or is expected to."""
+
+    cpu_milli: int
+    memory_bytes: int
+
+
+class QueueState(NamedTuple):
+    """Pods that wait for a node, together."""
+
+    n_pending: int
+    cpu_request_milli: int
+    memory_request_bytes: int
+
+
 class PodTerm(NamedTuple):
     """Some pods: those that a term of pod affinity or a spread constraint speaks of."""
 

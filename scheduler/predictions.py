@@ -7,14 +7,14 @@ counted against each node, or a burst of pods would all go to the node that look
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kube.quantity import CPU, MEMORY
 from scheduler.framework.snapshot import Snapshot
-from scheduler.model import PodFacts, Shape
+from scheduler.model import PodFacts, Shape, Usage
 from scheduler.plugins.prediction import PredictedScores
 
 FloatColumn = NDArray[np.float64]
@@ -34,13 +34,6 @@ class PredictionSettings:
     """An older answer is asked for anew."""
     retry_after_s: float = 1.0
     """After a failure the engine goes on without for so long."""
-
-
-class Usage(NamedTuple):
-    """What a pod uses, or is expected to."""
-
-    cpu_milli: int
-    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

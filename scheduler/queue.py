@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from kube.quantity import CPU, MEMORY
 from scheduler.framework.interface import Change, ClusterEvent
-from scheduler.model import PodFacts, Shape
+from scheduler.model import PodFacts, QueueState, Shape
 
 Gate = Callable[[PodFacts], str | None]
 Hint = Callable[["QueuedPod", Change], bool]
@@ -120,6 +121,7 @@ class SchedulingQueue:
         self._refused: dict[ClusterEvent, dict[str, None]] = {}
         self._shapes: Counter[Shape] = Counter()
         self._sizes: Counter[Pool] = Counter()
+        self._cpu_milli = self._memory_bytes = 0
         self._serial = 0
 
     def __len__(self) -> int:
@@ -131,6 +133,11 @@ class SchedulingQueue:
     def size(self, pool: Pool) -> int:
         """Tell how many pods wait in *pool*."""
         return self._sizes[pool]
+
+    @property
+    def waiting(self) -> QueueState:
+        """All pods in the queue together, whatever they wait for."""
+        return QueueState(len(self._pods), self._cpu_milli, self._memory_bytes)
 
     def active_shapes(self) -> Iterator[Shape]:
         """Tell what the active pods ask for, each shape once."""
@@ -147,13 +154,15 @@ class SchedulingQueue:
             self.remove(pod.key)
             queued = QueuedPod(pod=pod, first_queued_at_s=now_s, queued_at_s=now_s)
             self._pods[pod.key] = queued
-            self._sizes[queued.pool] += 1
+            self._count(queued, sign=1)
             self._admit(queued, now_s=now_s)
             return
         if queued.pod == pod:
             return
         self._leave_pool(queued)
+        self._count(queued, sign=-1)
         queued.pod = pod
+        self._count(queued, sign=1)
         if queued.pool is Pool.UNSCHEDULABLE:
             self._wake(queued, now_s=now_s)
         elif queued.pool is Pool.GATED:
@@ -190,7 +199,7 @@ class SchedulingQueue:
         queued = self._pods.pop(key, None)
         if queued is not None:
             self._leave_pool(queued)
-            self._sizes[queued.pool] -= 1
+            self._count(queued, sign=-1)
 
     def peek(self) -> QueuedPod | None:
         """Return the pod that is next, if any is active."""
@@ -263,8 +272,13 @@ class SchedulingQueue:
 
     def _insert(self, queued: QueuedPod, pool: Pool) -> None:
         self._pods[queued.pod.key] = queued
-        self._sizes[queued.pool] += 1
+        self._count(queued, sign=1)
         self._enter(queued, pool)
+
+    def _count(self, queued: QueuedPod, *, sign: int) -> None:
+        self._sizes[queued.pool] += sign
+        self._cpu_milli += sign * queued.pod.requests.get(CPU, 0)
+        self._memory_bytes += sign * queued.pod.requests.get(MEMORY, 0)
 
     def _admit(self, queued: QueuedPod, *, now_s: float) -> None:
         """Let a pod into the active queue, unless a PreEnqueue plugin keeps it away."""

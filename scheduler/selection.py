@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kube.quantity import CPU, MEMORY
 from scheduler.decision import Decision, NodeVerdict, PredictionNote, ScoreTable
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult
@@ -17,7 +18,8 @@ from scheduler.framework.runtime import FilterRun, ScoreResult, run_scores
 from scheduler.framework.snapshot import Snapshot, stable_hash
 from scheduler.framework.standing import Standings
 from scheduler.framework.status import BoolColumn, Code
-from scheduler.model import PodFacts
+from scheduler.model import PodFacts, QueueState
+from scheduler.plugins.learned.surroundings import Surroundings
 from scheduler.plugins.prediction import NodePrediction
 from scheduler.predictions import Prediction, PredictionBook
 from scheduler.queue import QueuedPod
@@ -34,6 +36,8 @@ class Cycle:
     snapshot: Snapshot
     standings: Standings
     nominations: Nominations
+    waiting: QueueState
+    """Pods in the queue, without those that the cycle is about."""
     seed: int
     n_recorded_nodes: int
 
@@ -114,6 +118,7 @@ def rate(
     Raises:
         PluginError: A plugin broke its contract.
     """
+    state.write(Surroundings(now_s, _with(cycle.waiting, pod)))
     if cycle.book.get(pod.shape, now_s=now_s) is not None:
         state.write(cycle.book.scores(pod.shape, snapshot=cycle.snapshot))
     return run_scores(
@@ -123,6 +128,14 @@ def rate(
         snapshot=cycle.snapshot,
         feasible=feasible,
         standing=cycle.standings.of(pod, snapshot=cycle.snapshot),
+    )
+
+
+def _with(waiting: QueueState, pod: PodFacts) -> QueueState:
+    return QueueState(
+        waiting.n_pending + 1,
+        waiting.cpu_request_milli + pod.requests.get(CPU, 0),
+        waiting.memory_request_bytes + pod.requests.get(MEMORY, 0),
     )
 
 

@@ -26,6 +26,13 @@ class PredictorSettings(Settings, frozen=True):
     """How long an answer serves, by the cluster's clock."""
 
 
+class UsageSettings(Settings, frozen=True):
+    """How nodes' usage is followed, for profiles with plugins that read it."""
+
+    interval: Interval = Interval(30)
+    """How often ``metrics.k8s.io`` is asked, by the local clock."""
+
+
 class FeedbackSettings(Settings, frozen=True):
     """How placements are judged."""
 
@@ -70,6 +77,7 @@ class SchedulerSettings(ProgramSettings, frozen=True):
     profile_path: str = ""
     """A ``KubeSchedulerConfiguration``, relative to this file; empty: the built-in profile."""
     predictor: PredictorSettings = PredictorSettings()
+    usage: UsageSettings = UsageSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     binding: BindingSettings = BindingSettings()
     decisions: DecisionSettings = DecisionSettings()

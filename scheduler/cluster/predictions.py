@@ -17,8 +17,8 @@ from kube.edge.logs import facts
 from predictor.contract import MAX_SHAPES, BatchRequest, BatchResponse, ShapePrediction
 from predictor.contract import Shape as AskedShape
 from scheduler.events import Event, Predicted, PredictionFailed
-from scheduler.model import Shape
-from scheduler.predictions import FloatColumn, Outage, PredictionAnswer, Usage
+from scheduler.model import Shape, Usage
+from scheduler.predictions import FloatColumn, Outage, PredictionAnswer
 
 log = logging.getLogger(__name__)
 

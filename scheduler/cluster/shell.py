@@ -18,6 +18,7 @@ from scheduler.cluster.decisions import DecisionLog
 from scheduler.cluster.evictor import Evictor
 from scheduler.cluster.feedback import FeedbackSender
 from scheduler.cluster.inbox import Inbox
+from scheduler.cluster.measuring import Gauge
 from scheduler.cluster.metrics import Metrics
 from scheduler.cluster.news import News
 from scheduler.cluster.outcomes import OutcomeTracker
@@ -113,6 +114,11 @@ class ClusterShell:
         self._timekeeper = Timekeeper(
             client, interval_s=settings.feedback.interval, is_needed=self._waits_for_time
         )
+        self._gauge: Gauge | None = None
+        if engine.reads_usage:
+            self._gauge = Gauge(
+                client, interval_s=settings.usage.interval, deliver=self._inbox.put_result, rng=rng
+            )
         news = News(inbox=self._inbox, feedback=self._feedback)
         self._pods = Informer(
             client, "/api/v1/pods", Pod, on_event=news.on_pod, stop=self._stop, rng=rng
@@ -171,6 +177,8 @@ class ClusterShell:
         for informer in self._informers.values():
             informer.start()
         self._timekeeper.start()
+        if self._gauge is not None:
+            self._gauge.start()
         self._thread.start()
         return self
 
@@ -185,6 +193,8 @@ class ClusterShell:
         self._asker.stop()
         self._feedback.stop()
         self._timekeeper.stop()
+        if self._gauge is not None:
+            self._gauge.stop()
         for informer in self._informers.values():
             informer.join()
 
@@ -262,8 +272,9 @@ class ClusterShell:
             # Whoever is not leader leaves the outcomes to the one that is.
             self._feedback.start()
             self._reports_outcomes = True
-        hands: list[Informer[Any] | PredictionAsker | Timekeeper]
+        hands: list[Informer[Any] | PredictionAsker | Timekeeper | Gauge]
         hands = [*self._informers.values(), self._asker, self._timekeeper]
+        hands += [] if self._gauge is None else [self._gauge]
         are_alive = all(hand.is_alive for hand in hands)
         if self._reports_outcomes:
             are_alive &= self._feedback.is_alive

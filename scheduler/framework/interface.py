@@ -90,6 +90,9 @@ class Plugin(ABC):
     """Whether what Filter and Score say of a node depends on the pods on it. Of a plugin that signs
     pods and does not read them, nothing is asked anew when pods come and go."""
 
+    reads_usage: ClassVar[bool] = False
+    """Whether it reads ``Snapshot.usage``, which is then kept up to date."""
+
     def __init__(self, args: PluginArgs) -> None:
         self.args = args
 

@@ -18,12 +18,13 @@ from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.pod_counts import PodCounts, PodQuery
 from scheduler.framework.status import BoolColumn
 from scheduler.framework.uses import Uses
-from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint
+from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint, Usage
 
 T = TypeVar("T")
 
 _UNSCHEDULABLE = "unschedulable"
 _NAME_HASH = "name_hash"
+_MEASURED = "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Snapshot:
         """By resource: what the pods on the node ask for; ``pods`` is their number."""
         self.scored_requested: Amounts[str] = Amounts()
         """As above, with defaults for containers that ask for no cpu or memory."""
+        self.usage: Amounts[str] = Amounts()
+        """By resource (cpu, memory): what was last measured; see ``is_measured``."""
         self.taints: Amounts[Taint] = Amounts()
         """Non-zero where the node has the taint."""
         self.host_ports: Amounts[HostPort] = Amounts()
@@ -90,6 +93,11 @@ class Snapshot:
     def unschedulable(self) -> BoolColumn:
         """Which nodes are cordoned."""
         return np.not_equal(self._marks[_UNSCHEDULABLE], 0)
+
+    @property
+    def is_measured(self) -> BoolColumn:
+        """Of which nodes the usage is known."""
+        return np.not_equal(self._marks[_MEASURED], 0)
 
     @property
     def name_hashes(self) -> IntColumn:
@@ -181,6 +189,17 @@ class Snapshot:
         self._forget_changes()
         return pods
 
+    def set_usage(self, usage: Mapping[str, Usage]) -> None:
+        """Replace what is known of the nodes' usage; of those not named, nothing is any more."""
+        rows = [(self.rows[name], used) for name, used in usage.items() if name in self.rows]
+        columns = np.zeros((3, self.n_nodes), dtype=np.int64)
+        for row, used in rows:
+            columns[:, row] = used.cpu_milli, used.memory_bytes, 1
+        self.usage.put(CPU, column=columns[0])
+        self.usage.put(MEMORY, column=columns[1])
+        self._marks.put(_MEASURED, column=columns[2])
+        self.changes.forget()
+
     def add_pod(self, pod: PodFacts, *, node: str) -> None:
         """Count a pod on a node.
 
@@ -268,7 +287,7 @@ class Snapshot:
             del self._gangs[pod.group_key]
 
 
-_NODE_COLUMNS = ("allocatable", "taints", "labels", "_images", "_marks")
+_NODE_COLUMNS = ("allocatable", "usage", "taints", "labels", "_images", "_marks")
 _POD_COLUMNS = (
     "requested",
     "scored_requested",

@@ -257,8 +257,9 @@ ELSEWHERE = {
     ("", "pods", "delete"),
     ("", "persistentvolumeclaims", "patch"),
     ("", "persistentvolumes", "patch"),
+    ("metrics.k8s.io", "nodes", "list"),
 }
-"""What only volumes, preemption and gangs need, which are not here."""
+"""What only volumes, preemption, gangs and plugins that read usage need, which are not here."""
 
 
 def test_asks_for_what_its_role_allows_and_for_nothing_else(server):

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.model import QueueState
+
 Floats: TypeAlias = NDArray[np.float64]
 Features: TypeAlias = NDArray[np.float32]
 
@@ -76,14 +78,6 @@ class PodState(NamedTuple):
     waited_s: float
     """Since its creation."""
     priority: int
-
-
-class QueueState(NamedTuple):
-    """All pods that wait for a node, the one to be placed included."""
-
-    n_pending: int
-    cpu_request_milli: int
-    memory_request_bytes: int
 
 
 class Observation(NamedTuple):

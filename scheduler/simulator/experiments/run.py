@@ -56,6 +56,7 @@ class Run:
             now_s = self._site.now_s
             if now_s >= self._observer.next_look_s:
                 self._observer.look(self._site.client)
+                self._shell.measure()
                 if self._forecaster is not None:
                     self._forecaster.tend(now_s=now_s)
             if self._tally is not None and now_s >= self._tally.next_look_s:

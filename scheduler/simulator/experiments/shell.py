@@ -16,6 +16,7 @@ from kube.decoding import decode_object
 from kube.objects import KubeObject, Node, Pod
 from scheduler.cluster.binder import Binder
 from scheduler.cluster.evictor import Evictor
+from scheduler.cluster.measuring import measure
 from scheduler.cluster.news import node_event, pod_event
 from scheduler.cluster.watches import PATHS
 from scheduler.engine import Engine, EngineSettings
@@ -105,6 +106,11 @@ class VirtualShell:
             self._take(results)
             if not results and not any(isinstance(action, Record) for action in actions):
                 return n_done
+
+    def measure(self) -> None:
+        """Ask for the nodes' usage, if a plugin wants to know."""
+        if self._engine.reads_usage:
+            self._take([measure(self._client)])
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -10,7 +10,7 @@ from scheduler.extender.reading import read_args, read_binding, read_preemption
 from scheduler.extender.wire import BadQuestionError, HostPriority, encode
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.standing import Standings
-from scheduler.model import Taint
+from scheduler.model import QueueState, Taint
 from scheduler.predictions import PredictionBook, PredictionSettings
 from scheduler.selection import Cycle
 from tests.builders import make_node, make_pod, to_wire
@@ -35,6 +35,7 @@ def make_cycle(snapshot, *, nominations=None):
         snapshot=snapshot,
         standings=Standings(profile),
         nominations=nominations or Nominations(),
+        waiting=QueueState(0, 0, 0),
         seed=0,
         n_recorded_nodes=10,
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from scheduler.framework.snapshot import Snapshot
-from scheduler.model import Shape
-from scheduler.predictions import PredictionBook, PredictionSettings, Usage
+from scheduler.model import Shape, Usage
+from scheduler.predictions import PredictionBook, PredictionSettings
 from tests.unit.scheduler.worlds import GI, make_answer, make_facts, make_pending
 
 POD = make_pending(cpu_milli=1000, memory_bytes=GI)

@@ -17,9 +17,9 @@ from scheduler.framework.configuration import (
 )
 from scheduler.framework.profile import Profile, make_profiles
 from scheduler.framework.snapshot import Snapshot
-from scheduler.model import PODS, NodeFacts, PodFacts, Shape
+from scheduler.model import PODS, NodeFacts, PodFacts, Shape, Usage
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
-from scheduler.predictions import PredictionAnswer, Usage
+from scheduler.predictions import PredictionAnswer
 
 GI = 2**30
 
