@@ -33,17 +33,21 @@ def column_names(path: Path) -> list[str]:
         return next(_rows(path, file), [])
 
 
-def read_columns(path: Path, names: Sequence[str]) -> Iterator[Columns]:
+def read_columns(
+    path: Path, names: Sequence[str], *, batch_rows: int = _BATCH_ROWS
+) -> Iterator[Columns]:
     """Read some columns, a batch of rows at a time.
 
     Args:
         path: The file.
         names: Columns that it has.
+        batch_rows: How many rows are in memory at once.
 
     Raises:
         ColumnFileError: The file cannot be read.
     """
-    yield from _read_parquet(path, names) if _is_parquet(path) else _read_csv(path, names)
+    read = _read_parquet if _is_parquet(path) else _read_csv
+    yield from read(path, names, batch_rows)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -62,10 +66,10 @@ def _open_parquet(path: Path) -> Any:
         raise ColumnFileError(f"{path}: {error}") from error
 
 
-def _read_parquet(path: Path, names: Sequence[str]) -> Iterator[Columns]:
+def _read_parquet(path: Path, names: Sequence[str], batch_rows: int) -> Iterator[Columns]:
     file = _open_parquet(path)
     try:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(names)):
+        for batch in file.iter_batches(batch_size=batch_rows, columns=list(names)):
             yield {name: batch.column(name).to_numpy(zero_copy_only=False) for name in names}
     except OSError as error:
         raise ColumnFileError(f"{path}: {error}") from error
@@ -80,13 +84,13 @@ def _open_csv(path: Path) -> IO[str]:
         raise ColumnFileError(f"{path}: {error.strerror or error}") from error
 
 
-def _read_csv(path: Path, names: Sequence[str]) -> Iterator[Columns]:
+def _read_csv(path: Path, names: Sequence[str], batch_rows: int) -> Iterator[Columns]:
     with _open_csv(path) as file:
         rows = _rows(path, file)
         header = next(rows, [])
         places = [header.index(name) for name in names]
         line = 1
-        while batch := list(islice(rows, _BATCH_ROWS)):
+        while batch := list(islice(rows, batch_rows)):
             for row in batch:
                 line += 1
                 if len(row) != len(header):

@@ -1,4 +1,4 @@
-"""What a row of recorded nodes or pods says; ``scheduler.simulator.traces.tables`` reads files of it.
+"""What a row of recorded nodes or pods says; ``scheduler.simulator.traces.tables`` reads files.
 
 Columns bear the names of the fields; a column that has a default may be left out, and so may a
 value in it. Times are seconds of one clock: Unix time, or since any other instant. CPU is in
@@ -170,7 +170,11 @@ class PodRow(Row, frozen=True, kw_only=True):
 
     @property
     def constraint_fields(self) -> dict[str, Any]:
-        """The constraints, as fields of a pod's spec."""
+        """The constraints, as fields of a pod's spec.
+
+        Raises:
+            ValueError: They are not; of a row that exists, they are.
+        """
         if not self.constraints:
             return {}
         try:
@@ -214,7 +218,7 @@ def _parse_taint(column: str, text: str) -> TaintParts:
     key, _, value = label.partition("=")
     for known in _EFFECTS:
         if effect == known and _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value):
-            return key, value, known  # type: ignore[return-value]  # one of the three
+            return key, value, known
     raise ValueError(f"{column}: {text[:100]!r} is no taint (key=value:effect)")
 
 

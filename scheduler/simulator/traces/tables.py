@@ -7,6 +7,7 @@
 """
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,6 +27,8 @@ from scheduler.simulator.traces.rows import NodeRow, PodRow, Row
 MAX_NODES: Final = 10_000
 MAX_PODS: Final = 500_000
 """More rows than this are refused: they would take gigabytes of memory."""
+_BATCH_ROWS: Final = 2_000
+"""Few, for columns of text are as wide as their longest value."""
 
 R = TypeVar("R", bound=Row)
 
@@ -87,7 +90,7 @@ def _read(path: Path, kind: type[R], *, most: int) -> Iterator[tuple[int, R]]:
         header = column_names(path)
         _check_header(path, header, kind=kind)
         line = 1
-        for columns in read_columns(path, header):
+        for columns in read_columns(path, header, batch_rows=_BATCH_ROWS):
             for record in _records(columns, header):
                 line += 1
                 if line > most + 1:
@@ -120,8 +123,12 @@ def _records(columns: Columns, header: Sequence[str]) -> Iterator[dict[str, Any]
         yield {
             name: value
             for name, value in zip(header, values, strict=True)
-            if value is not None and value != "" and value == value  # noqa: PLR0124 (NaN is not)
+            if value is not None and value != "" and not _is_nan(value)
         }
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _row(path: Path, line: int, record: dict[str, Any], *, kind: type[R]) -> R:
