@@ -1,9 +1,10 @@
-"""What is measured of the cluster: as metrics-server publishes it, and as cAdvisor exposes it."""
+"""What is measured of the cluster, as metrics-server publishes it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kube.instants import rfc3339
+from scheduler.simulator.cadvisor import expose
 from scheduler.simulator.resources import NODE_METRICS, NODES, POD_METRICS, PODS, Object
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.usage import quantity_of_bytes, quantity_of_milli
@@ -65,47 +66,21 @@ class MetricsServer:
         # Many scrapes are never read, so the objects are made when somebody asks.
         self._nodes = self._pods = None
 
-    def exposition(self) -> str:
-        """The last scrape in Prometheus' text format, as kubelets word it.
-
-        Like theirs, values carry the time of their measurement, which is the cluster's.
-        """
-        sample = self._last
-        if sample is None:
-            return ""
-        nodes = [f'node="{name}"' for name in sample.nodes]
-        named = [(index, self._names.get(uid)) for index, (uid, _) in enumerate(sample.containers)]
-        containers = [
-            (index, f'namespace="{pod.namespace}",pod="{pod.name}",container="{name}"')
-            for index, pod in named
-            if pod is not None
-            for name in (sample.containers[index][1],)
-        ]
-        at_ms = round(1000.0 * sample.at_s)
-        lines: list[str] = []
-        for name, kind, values in (
-            ("node_cpu_usage_seconds_total", "counter", sample.node_cpu_core_s),
-            ("node_memory_working_set_bytes", "gauge", sample.node_memory_bytes),
-        ):
-            lines.append(f"# TYPE {name} {kind}")
-            lines += [
-                f"{name}{{{labels}}} {values[i]:.12g} {at_ms}" for i, labels in enumerate(nodes)
-            ]
-        for name, kind, values in (
-            ("container_cpu_usage_seconds_total", "counter", sample.container_cpu_core_s),
-            ("container_memory_working_set_bytes", "gauge", sample.container_memory_bytes),
-            ("container_cpu_cfs_periods_total", "counter", sample.container_cfs_periods),
-            (
-                "container_cpu_cfs_throttled_periods_total",
-                "counter",
-                sample.container_cfs_throttled_periods,
-            ),
-        ):
-            lines.append(f"# TYPE {name} {kind}")
-            lines += [f"{name}{{{labels}}} {values[i]:.12g} {at_ms}" for i, labels in containers]
-        return "\n".join([*lines, ""])
+    def exposition(self) -> Iterator[str]:
+        """The last scrape in Prometheus' text format, bit by bit; see ``cadvisor``."""
+        if self._last is None:
+            return iter(())
+        return expose(
+            self._last,
+            pod_of=self._pod,
+            cfs_periods_per_s=self._world.physics.cpu.cfs_periods_per_s,
+        )
 
     # --- details
+
+    def _pod(self, uid: str) -> Object | None:
+        pod = self._names.get(uid)
+        return None if pod is None else self._store.find(PODS, pod.namespace, pod.name)
 
     def _observe(self, change: Change) -> None:
         meta = change.new["metadata"]

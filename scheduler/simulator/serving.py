@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from prometheus_client import CollectorRegistry
 
 from kube.edge.logs import facts
 from kube.edge.settings import SettingsError
@@ -23,6 +24,7 @@ from scheduler.simulator.defaults import bootstrap_objects
 from scheduler.simulator.hardware import draw_nodes
 from scheduler.simulator.manifests import load_manifests
 from scheduler.simulator.store import Store
+from scheduler.simulator.telemetry import SimulationMetrics
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +110,9 @@ async def serve(
         advertised_address=f"{address}:{port}",
         faults=options.faults,
     )
-    app = make_app(store, settings=settings, metrics_source=cluster.metrics)
+    registry = CollectorRegistry()
+    metrics = SimulationMetrics(registry, cluster=cluster, clock=clock)
+    app = make_app(store, settings=settings, metrics_source=cluster.metrics, registry=registry)
     load_manifests(options.manifests, dispatcher=app.dispatcher)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -126,20 +130,23 @@ async def serve(
         server.should_exit = True
 
     async with asyncio.TaskGroup() as tasks:
-        passage = tasks.create_task(_pass_time(cluster, clock=clock))
+        passage = tasks.create_task(_pass_time(cluster, clock=clock, metrics=metrics))
         passage.add_done_callback(lambda _: end())  # a world that stands still must not look alive
         tasks.create_task(_announce(server, on_ready=on_ready, end=end))
         await server.serve(sockets=[sock])
         passage.cancel()
 
 
-async def _pass_time(cluster: Cluster, *, clock: VirtualClock) -> None:
+async def _pass_time(cluster: Cluster, *, clock: VirtualClock, metrics: SimulationMetrics) -> None:
     began_s = last_s = time.monotonic()
     lost_s = 0.0
     while True:
-        cluster.step(clock.tick())
+        with metrics.timing_step():
+            cluster.step(clock.tick())
         now_s = time.monotonic()
-        lost_s += max(0.0, now_s - last_s - CATCH_UP_S)
+        newly_lost_s = max(0.0, now_s - last_s - CATCH_UP_S)
+        lost_s += newly_lost_s
+        metrics.lost.inc(newly_lost_s)
         last_s = now_s
         if lost_s > CATCH_UP_S:
             log.warning(

@@ -139,6 +139,10 @@ class Store:
             self._tables[resource.table] = table
         return table
 
+    def sizes(self) -> dict[str, int]:
+        """How many objects there are, by table."""
+        return {name: len(table.entries) for name, table in self._tables.items()}
+
     def on_change(
         self, callback: Callable[[Change], None], *, of: tuple[Resource, ...] = ()
     ) -> None:

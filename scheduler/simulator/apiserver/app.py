@@ -3,8 +3,10 @@
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
+
+from prometheus_client import CollectorRegistry
 
 from kube.instants import http_date
 from scheduler.simulator.apiserver.dispatch import Dispatcher
@@ -19,7 +21,8 @@ from scheduler.simulator.apiserver.requests import (
     parse_query,
 )
 from scheduler.simulator.apiserver.settings import ApiServerSettings, MetricsSource
-from scheduler.simulator.apiserver.telemetry import EXPOSITION_TYPE, Telemetry
+from scheduler.simulator.apiserver.telemetry import Telemetry, exposition_stream
+from scheduler.simulator.kube_state.exposition import KubeState
 from scheduler.simulator.store import Store
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -40,15 +43,26 @@ class ApiServer:
         store: The cluster's objects.
         settings: See there.
         metrics_source: Answers ``metrics.k8s.io``.
+        registry: What else ``/metrics`` shows.
     """
 
     def __init__(
-        self, store: Store, *, settings: ApiServerSettings, metrics_source: MetricsSource
+        self,
+        store: Store,
+        *,
+        settings: ApiServerSettings,
+        metrics_source: MetricsSource,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self._store = store
         self._settings = settings
         self._metrics_source = metrics_source
-        self._telemetry = Telemetry()
+        self._kube_state = KubeState(store)
+        self._telemetry = Telemetry(
+            CollectorRegistry() if registry is None else registry,
+            store=store,
+            n_watches=lambda: self.dispatcher.watches.n_open,
+        )
         self._faults = FaultInjector(settings.faults, on_strike=self._telemetry.failed_on_purpose)
         self.dispatcher = Dispatcher(
             store,
@@ -89,7 +103,7 @@ class ApiServer:
         except ApiError as error:
             answer = error_response(error)
         if isinstance(answer, Stream):
-            self._telemetry.answered("WATCH", resource, code=200, took_s=0.0)
+            self._telemetry.answered(answer.verb, resource, code=200, took_s=0.0)
             await self._stream(answer, receive, send)
             return
         took_s = time.perf_counter() - began_s
@@ -135,12 +149,10 @@ class ApiServer:
         health = answer_health(request)
         if health is not None:
             return health
-        if request.path == "/metrics":
-            n_watches = self.dispatcher.watches.n_open
-            return self._telemetry.exposition(n_watches=n_watches, version=self._store.version)
-        if request.path == "/metrics/cadvisor":
-            text = self._metrics_source.exposition()
-            return Response(body=text.encode(), content_type=EXPOSITION_TYPE)
+        if request.path.startswith("/metrics"):
+            exposed = self._expose(request.path)
+            if exposed is not None:
+                return exposed
         about_faults = self._faults.answer(request)
         if about_faults is not None:
             return about_faults
@@ -148,6 +160,17 @@ class ApiServer:
         answer = self.dispatcher.answer(request)
         self._faults.after(request)
         return answer
+
+    def _expose(self, path: str) -> Response | Stream | None:
+        match path:
+            case "/metrics":
+                return self._telemetry.exposition()
+            case "/metrics/cadvisor":
+                return exposition_stream(_taking_turns(self._metrics_source.exposition()))
+            case "/metrics/kube-state":
+                return exposition_stream(self._kube_state.parts())
+            case _:
+                return None
 
     def _check_access(self, request: Request) -> None:
         if not self._settings.tokens:
@@ -199,13 +222,24 @@ class ApiServer:
             stream.close()
 
 
+async def _taking_turns(texts: Iterable[str]) -> AsyncIterator[bytes]:
+    """Let others have the event loop between two parts of a long text."""
+    for text in texts:
+        yield text.encode()
+        await asyncio.sleep(0)
+
+
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def make_app(
-    store: Store, *, settings: ApiServerSettings, metrics_source: MetricsSource
+    store: Store,
+    *,
+    settings: ApiServerSettings,
+    metrics_source: MetricsSource,
+    registry: CollectorRegistry | None = None,
 ) -> ApiServer:
     """An API server over *store*; call its ``close`` when the process is to end."""
-    return ApiServer(store, settings=settings, metrics_source=metrics_source)
+    return ApiServer(store, settings=settings, metrics_source=metrics_source, registry=registry)

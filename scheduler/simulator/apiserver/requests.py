@@ -74,6 +74,8 @@ class Stream:
     close: Callable[[], None]
     content_type: str = JSON
     headers: tuple[tuple[str, str], ...] = field(default=())
+    verb: str = "WATCH"
+    """As what it is counted."""
 
 
 def json_response(

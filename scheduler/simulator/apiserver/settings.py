@@ -1,6 +1,6 @@
 """What an operator, or a test, can turn about the simulated API server."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,8 +34,8 @@ class MetricsSource(Protocol):
     def pod_metrics(self) -> Sequence[Object]:
         """``PodMetrics`` objects of ``metrics.k8s.io/v1beta1``."""
 
-    def exposition(self) -> str:
-        """What kubelets expose to Prometheus, of all nodes at once."""
+    def exposition(self) -> Iterator[str]:
+        """What kubelets expose to Prometheus, of all nodes at once, bit by bit."""
 
 
 class NoMetrics:
@@ -49,6 +49,6 @@ class NoMetrics:
         """Nothing."""
         return ()
 
-    def exposition(self) -> str:
+    def exposition(self) -> Iterator[str]:
         """Nothing."""
-        return ""
+        return iter(())

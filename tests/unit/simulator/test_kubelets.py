@@ -350,7 +350,7 @@ def test_metrics_come_late_and_averaged():
     assert pod["window"] in ("10.000s", "20.000s")
     assert 0 <= simulation.now_s - parse_rfc3339(node["timestamp"]) <= 25
     assert 'container_memory_working_set_bytes{namespace="default",pod="web-1"' in (
-        simulation.cluster.metrics.exposition()
+        "".join(simulation.cluster.metrics.exposition())
     )
 
 
