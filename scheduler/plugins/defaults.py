@@ -14,6 +14,7 @@ from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.plugins.dynamic_resources import DynamicResources
 from scheduler.plugins.image_locality import ImageLocality
 from scheduler.plugins.inter_pod_affinity import InterPodAffinity
+from scheduler.plugins.learned.policy import LearnedPolicy
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
@@ -58,6 +59,7 @@ def built_in_registry() -> Registry:
             (NodePrediction, None),
             (NodeLoad, None),
             (OnePodPerNode, None),
+            (LearnedPolicy, None),
         ]
     )
 

@@ -1,6 +1,7 @@
 """The policies that are compared, each a profile of kube-scheduler's own format.
 
-Besides the names below, a policy may be a profile file: ``--policies kube-default,mine.yaml``.
+Besides the names below, a policy may be a profile file (``--policies kube-default,mine.yaml``), or
+a network that ``train`` exported (``mine.onnx``), which then rates nodes alone.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from scheduler.framework.configuration import (
 )
 from scheduler.framework.profile import Profile, make_profiles
 from scheduler.plugins.defaults import PREDICTION_WEIGHT, SCHEDULER_NAME, built_in_registry
+from scheduler.plugins.learned.policy import LearnedPolicy
 from scheduler.plugins.prediction import PREDICTED, NodeLoad, NodePrediction
 
 Predictor = Literal["none", "untrained", "learning"]
@@ -58,6 +60,7 @@ _BUILT_IN: Final[dict[str, tuple[dict[str, object], Predictor]]] = {
     "ai": ({"plugins": _PREDICTION}, "learning"),
 }
 NAMES: Final = tuple(_BUILT_IN)
+NETWORK_SUFFIX: Final = ".onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +77,25 @@ class Policy:
 
 
 def policy_of(name: str) -> Policy:
-    """Find a policy by its name, or make one of a profile file.
+    """Find a policy by its name, or make one of a profile's or a network's file.
 
     Raises:
-        ConfigError: There is none of that name, or the file is no profile for our pods.
+        ConfigError: There is none of that name, or the file is no profile for our pods, or holds no
+            network that can be used.
     """
     if name in _BUILT_IN:
         profile, predictor = _BUILT_IN[name]
-        configuration = read_configuration(
-            {
-                "apiVersion": "kubescheduler.config.k8s.io/v1",
-                "kind": "KubeSchedulerConfiguration",
-                "profiles": [{"schedulerName": SCHEDULER_NAME, **profile}],
-            },
-            registry=built_in_registry(),
-        )
-        return Policy(name, configuration, predictor)
+        return Policy(name, _configuration(profile), predictor)
     path = Path(name)
+    if path.suffix == NETWORK_SUFFIX:
+        policy = Policy(path.stem, _configuration(_learned(path)), "none")
+        policy.profiles()  # raises ConfigError if the file holds no usable network
+        return policy
     if not path.is_file():
         known = ", ".join(NAMES)
-        raise ConfigError(f"{name!r} is no policy ({known}) and no profile file")
+        raise ConfigError(
+            f"{name!r} is no policy ({known}), no network ({NETWORK_SUFFIX}) and no profile file"
+        )
     configuration = load_configuration(path, registry=built_in_registry())
     policy = Policy(path.stem, configuration, "learning")
     profiles = policy.profiles()
@@ -101,3 +103,23 @@ def policy_of(name: str) -> Policy:
         raise ConfigError(f"{name}: no profile is called {SCHEDULER_NAME!r}")
     asks = not PREDICTED.isdisjoint(profiles[SCHEDULER_NAME].weights)
     return policy if asks else Policy(path.stem, configuration, "none")
+
+
+def _learned(path: Path) -> dict[str, object]:
+    """Make a profile in which a network alone rates nodes."""
+    enabled = {"enabled": [{"name": LearnedPolicy.name}]}
+    return {
+        "plugins": {"multiPoint": enabled, "score": {"disabled": [{"name": "*"}], **enabled}},
+        "pluginConfig": [{"name": LearnedPolicy.name, "args": {"path": str(path)}}],
+    }
+
+
+def _configuration(profile: Mapping[str, object]) -> KubeSchedulerConfiguration:
+    return read_configuration(
+        {
+            "apiVersion": "kubescheduler.config.k8s.io/v1",
+            "kind": "KubeSchedulerConfiguration",
+            "profiles": [{"schedulerName": SCHEDULER_NAME, **profile}],
+        },
+        registry=built_in_registry(),
+    )

@@ -6,6 +6,7 @@ from kube.edge.settings import SettingsError
 from scheduler.errors import ConfigError
 from scheduler.plugins.defaults import SCHEDULER_NAME
 from scheduler.simulator.experiments.policies import BASELINE, NAMES, policy_of
+from tests.networks import write_network
 
 UPSTREAM = {
     "TaintToleration": 3,
@@ -103,6 +104,23 @@ def test_each_run_gets_plugins_that_know_nothing_yet():
 def test_what_is_neither_a_name_nor_a_file_is_refused_with_the_names_there_are(name):
     with pytest.raises(ConfigError, match=r"is no policy .*kube-default.*and no profile file"):
         policy_of(name)
+
+
+def test_a_network_is_a_policy_that_rates_alone_behind_the_same_filters(tmp_path):
+    path = write_network(tmp_path / "mine.onnx", weights={})
+
+    policy = policy_of(str(path))
+
+    assert (policy.name, policy.predictor) == ("mine", "none")
+    assert weights(str(path)) == {"LearnedPolicy": 1}
+    assert filters(str(path)) == filters(BASELINE)
+
+
+def test_a_file_that_holds_no_network_is_refused(tmp_path):
+    (tmp_path / "mine.onnx").write_text("no network")
+
+    with pytest.raises(ConfigError, match=r"LearnedPolicy: path: .*mine\.onnx is no network"):
+        policy_of(str(tmp_path / "mine.onnx"))
 
 
 def test_a_profile_for_other_pods_is_refused(tmp_path):

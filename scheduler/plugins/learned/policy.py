@@ -1,0 +1,138 @@
+"""LearnedPolicy: nodes rated by a network that was trained in the simulator."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kube.quantity import CPU, MEMORY
+from scheduler.errors import ConfigError
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import PluginArgs, PreScorePlugin, ScorePlugin
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import (
+    MAX_NODE_SCORE,
+    SKIP,
+    SUCCESS,
+    BoolColumn,
+    ScoreColumn,
+    Status,
+)
+from scheduler.model import PODS, PodFacts
+from scheduler.plugins.learned.network import LearnedNetwork, NetworkError, load_network
+from scheduler.plugins.learned.observation import NodeState, Observation, PodState, observe
+from scheduler.plugins.learned.surroundings import Surroundings
+
+NO_INFORMATION_SCORE: Final = 50
+
+
+class LearnedPolicyArgs(PluginArgs, frozen=True):
+    """Arguments of LearnedPolicy."""
+
+    path: str = ""
+    """The network's file, as ``python -m scheduler.simulator train`` exports it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """What the network said in this cycle."""
+
+    scores: ScoreColumn
+
+
+class LearnedPolicy(PreScorePlugin, ScorePlugin):
+    """Rates nodes by how likely the learned policy would be to choose each.
+
+    A score is ``100 * p / max(p)``, rounded down, where p is the policy's probability of a node
+    among the feasible ones: the policy's choice alone gets 100, so that with no other Score plugin
+    the scheduler does as the policy does. The network sees what it saw in training
+    (``observation``). Where the engine does not say what surrounds the pod, or the network's answer
+    is no number, the plugin skips, and the other plugins decide.
+    """
+
+    name = "LearnedPolicy"
+    args_type: ClassVar[type[PluginArgs]] = LearnedPolicyArgs
+    reads_usage = True
+
+    def __init__(self, args: LearnedPolicyArgs) -> None:
+        super().__init__(args)
+        self._network = _load(args.path)
+
+    def pre_score(
+        self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
+    ) -> Status:
+        """Ask the network; skip where it has no answer."""
+        surroundings = state.read(Surroundings)
+        if surroundings is None or not feasible.any():
+            return SKIP
+        observation = observation_of(
+            pod, snapshot=snapshot, feasible=feasible, surroundings=surroundings
+        )
+        logits = self._network.logits(observation)[:-1]
+        if not np.isfinite(logits[feasible]).all():
+            return SKIP
+        state.write(_Rated(scores_of(logits, feasible=feasible)))
+        return SUCCESS
+
+    def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
+        """Return what the network said."""
+        rated = state.read(_Rated)
+        if rated is None:
+            return np.full(snapshot.n_nodes, NO_INFORMATION_SCORE, dtype=np.int64)
+        return rated.scores
+
+
+def observation_of(
+    pod: PodFacts, *, snapshot: Snapshot, feasible: BoolColumn, surroundings: Surroundings
+) -> Observation:
+    """Turn what a cycle sees into the network's input.
+
+    Args:
+        pod: To be placed.
+        snapshot: The nodes; at least one.
+        feasible: Shape ``(n_nodes,)``.
+        surroundings: The moment and the queue.
+    """
+    is_measured = snapshot.is_measured
+    nodes = NodeState(
+        cpu_allocatable_milli=snapshot.allocatable[CPU].astype(np.float64),
+        memory_allocatable_bytes=snapshot.allocatable[MEMORY].astype(np.float64),
+        pods_allocatable=snapshot.allocatable[PODS].astype(np.float64),
+        cpu_requested_milli=snapshot.requested[CPU].astype(np.float64),
+        memory_requested_bytes=snapshot.requested[MEMORY].astype(np.float64),
+        n_pods=snapshot.requested[PODS].astype(np.float64),
+        cpu_usage_milli=np.where(is_measured, snapshot.usage[CPU], np.nan),
+        memory_usage_bytes=np.where(is_measured, snapshot.usage[MEMORY], np.nan),
+    )
+    now_s = surroundings.now_s
+    waited_s = now_s - pod.created_at_s if pod.created_at_s else 0.0
+    state = PodState(
+        cpu_request_milli=pod.requests.get(CPU, 0),
+        memory_request_bytes=pod.requests.get(MEMORY, 0),
+        waited_s=waited_s,
+        priority=pod.priority,
+    )
+    return observe(nodes, pod=state, queue=surroundings.queue, feasible=feasible, now_s=now_s)
+
+
+def scores_of(logits: NDArray[np.float32], *, feasible: BoolColumn) -> ScoreColumn:
+    """Turn logits into scores; the best feasible node's alone is 100.
+
+    Args:
+        logits: Shape ``(n_nodes,)``; finite where feasible.
+        feasible: The same shape; some node is.
+    """
+    behind = np.where(feasible, logits.astype(np.float64) - logits[feasible].max(), -np.inf)
+    scores: ScoreColumn = (MAX_NODE_SCORE * np.exp(np.minimum(behind, 0.0))).astype(np.int64)
+    return scores
+
+
+def _load(path: str) -> LearnedNetwork:
+    if not path:
+        raise ConfigError("LearnedPolicy: path: name the network's file")
+    try:
+        return load_network(Path(path))
+    except NetworkError as error:
+        raise ConfigError(f"LearnedPolicy: path: {error}") from error
