@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
-from kube.backoff import Backoff
 from kube.client import MERGE_PATCH, Client
 from kube.edge.logs import facts
-from kube.errors import KubeError, NotFoundError, ThrottledError, UnavailableError
+from kube.errors import KubeError, NotFoundError
 from kube.instants import rfc3339
+from kube.retrying import Retrier
 from scheduler.cluster.watches import pod_path
 from scheduler.events import Event, Evict, EvictFailed, WriteFailed, WriteFirst, Written
 from scheduler.model import PodFacts
@@ -21,6 +21,10 @@ from scheduler.model import PodFacts
 log = logging.getLogger(__name__)
 
 _MAX_ATTEMPTS: Final = 5
+
+
+class _NotLeaderError(KubeError):
+    """Another scheduler writes now."""
 
 
 class Evictor:
@@ -46,8 +50,7 @@ class Evictor:
         self._client = client
         self._deliver = deliver
         self._is_leader = is_leader
-        self._stop = stop
-        self._rng = rng
+        self._retrier = Retrier(rng, stop=stop, max_attempts=_MAX_ATTEMPTS)
 
     def evict(self, action: Evict) -> None:
         """Say on the pod why it has to go, and delete it.
@@ -101,22 +104,13 @@ class Evictor:
         self._client.patch(path, body=msgspec.json.encode(body), content_type=MERGE_PATCH)
 
     def _attempt(self, write: Callable[[], None]) -> None:
-        """Write, again if the server is busy or away, with back-off and jitter.
+        """Write, again if the server is busy or away.
 
         Raises:
             KubeError: It could not be written.
-            UnavailableError: We are no longer the leader.
         """
-        backoff = Backoff(self._rng, base_s=0.2, max_s=5.0)
-        for attempt in range(_MAX_ATTEMPTS):
-            if not self._is_leader():
-                raise UnavailableError("no longer the leader")
-            try:
-                write()
-            except UnavailableError as error:
-                at_least_s = error.retry_after_s if isinstance(error, ThrottledError) else 0.0
-                is_last = attempt == _MAX_ATTEMPTS - 1
-                if is_last or self._stop.wait(backoff.next_delay_s(at_least_s=at_least_s)):
-                    raise
-            else:
-                return
+        self._retrier.run(write, check=self._check_lead)
+
+    def _check_lead(self) -> None:
+        if not self._is_leader():
+            raise _NotLeaderError("no longer the leader")

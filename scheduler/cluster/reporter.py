@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
-from kube.backoff import Backoff
 from kube.client import Client
 from kube.edge.logs import facts
-from kube.errors import KubeError, NotFoundError, ThrottledError, UnavailableError
+from kube.errors import KubeError, NotFoundError, UnavailableError
 from kube.instants import rfc3339, rfc3339_micro
 from kube.objects import Pod
+from kube.retrying import Retrier
 from scheduler.cluster.watches import pod_path
 from scheduler.events import Evict, ReportFailure, ReportScheduled
 from scheduler.model import PodFacts
@@ -37,6 +37,10 @@ _MAX_ATTEMPTS: Final = 3
 _MAX_SERIES: Final = 4096
 _SERIES_INTERVAL_S: Final = 60.0
 """A repeated event is counted here, and written this often at the most."""
+
+
+class _StaleError(Exception):
+    """What was to be written is no longer so."""
 
 
 @dataclass(slots=True)
@@ -71,8 +75,7 @@ class Reporter:
     ) -> None:
         self._client = client
         self._pod = pod
-        self._stop = stop
-        self._rng = rng
+        self._retrier = Retrier(rng, stop=stop, max_attempts=_MAX_ATTEMPTS)
         self._monotonic = monotonic
         self._host = socket.gethostname()
         self._lock = threading.Lock()
@@ -227,27 +230,19 @@ class Reporter:
         pod: PodFacts,
         is_stale: Callable[[], bool] = lambda: False,
     ) -> bool:
-        backoff = Backoff(self._rng, base_s=0.2, max_s=5.0)
-        for attempt in range(_MAX_ATTEMPTS):
+        def check() -> None:
             if is_stale():
-                return False
-            try:
-                write()
-            except NotFoundError:
-                return False
-            except UnavailableError as error:
-                at_least_s = error.retry_after_s if isinstance(error, ThrottledError) else 0.0
-                failure: KubeError = error
-            except KubeError as error:
-                log.warning("report refused", extra=facts(what=what, pod=pod.key, error=str(error)))
-                return False
-            else:
-                return True
-            is_last = attempt == _MAX_ATTEMPTS - 1
-            if is_last or self._stop.wait(backoff.next_delay_s(at_least_s=at_least_s)):
-                log.warning("report lost", extra=facts(what=what, pod=pod.key, error=str(failure)))
-                return False
-        return False
+                raise _StaleError
+
+        try:
+            self._retrier.run(write, check=check)
+        except (NotFoundError, _StaleError):
+            return False
+        except KubeError as error:
+            fate = "report lost" if isinstance(error, UnavailableError) else "report refused"
+            log.warning(fate, extra=facts(what=what, pod=pod.key, error=str(error)))
+            return False
+        return True
 
 
 def shorten(note: str) -> str:
