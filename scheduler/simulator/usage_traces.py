@@ -118,6 +118,7 @@ class UsageLibrary:
     def __init__(self, recordings: Sequence["Recording"]) -> None:
         self.recordings = tuple(recordings)
         self._ends = np.cumsum([len(r.cpu_ratio) for r in self.recordings])
+        self._by_name = {r.name: r for r in self.recordings}
 
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self  # nothing in it ever changes, and it is large
@@ -134,15 +135,44 @@ class UsageLibrary:
         """
         at = key_of("recorded usage", seed, key) % int(self._ends[-1])
         recording = self.recordings[int(np.searchsorted(self._ends, at, side="right"))]
-        n_slots = len(recording.cpu_ratio)
-        first_day = key_of("recorded day", seed, key) % max(1, n_slots // _DAY_SLOTS)
-        chance = generator_of("not recorded", seed, key)
-        cpu, memory = draw(FITTED_CPU_RATIO, chance), draw(FITTED_MEMORY_RATIO, chance)
-        return UsageSeries(
-            cpu_ratio=recording.cpu_ratio if recording.has_cpu else _flat(cpu, n_slots),
-            memory_ratio=recording.memory_ratio if recording.has_memory else _flat(memory, n_slots),
-            offset_slots=recording.midnight_slot + first_day * _DAY_SLOTS,
+        first_day = key_of("recorded day", seed, key) % max(
+            1, len(recording.cpu_ratio) // _DAY_SLOTS
         )
+        offset_slots = recording.midnight_slot + first_day * _DAY_SLOTS
+        return _series(recording, chance=_chance(key, seed), offset_slots=offset_slots)
+
+    def series_of(self, name: str, *, seed: int, shift_s: float = 0.0) -> UsageSeries | None:
+        """Give what was recorded under a name, at its own times.
+
+        Args:
+            name: Of what was recorded, as the file has it.
+            seed: Decides what the recording does not tell, as in ``series``.
+            shift_s: How much later than it was recorded it is lived through, in seconds.
+
+        Returns:
+            ``None`` if nothing was recorded under that name.
+        """
+        recording = self._by_name.get(name)
+        if recording is None:
+            return None
+        offset_slots = -recording.first_slot - round(shift_s / SERIES_SLOT_S)
+        return _series(recording, chance=_chance(name, seed), offset_slots=offset_slots)
+
+
+def _chance(key: str, seed: int) -> np.random.Generator:
+    return generator_of("not recorded", seed, key)
+
+
+def _series(
+    recording: "Recording", *, chance: np.random.Generator, offset_slots: int
+) -> UsageSeries:
+    n_slots = len(recording.cpu_ratio)
+    cpu, memory = draw(FITTED_CPU_RATIO, chance), draw(FITTED_MEMORY_RATIO, chance)
+    return UsageSeries(
+        cpu_ratio=recording.cpu_ratio if recording.has_cpu else _flat(cpu, n_slots),
+        memory_ratio=recording.memory_ratio if recording.has_memory else _flat(memory, n_slots),
+        offset_slots=offset_slots,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,41 +188,47 @@ class Recording:
     """A slot at which a day begins, in UTC."""
     has_cpu: bool
     has_memory: bool
+    name: str = ""
+    """Of what was recorded."""
+    first_slot: int = 0
+    """In which it begins, counted from the time 0."""
 
 
-def load_usage(path: Path) -> UsageLibrary:
+def load_usage(path: Path, *, whole_days: bool = True) -> UsageLibrary:
     """Read recorded usage.
 
     Args:
         path: A file, or a folder: all files in it (not below it) that hold usage.
+        whole_days: Whether recordings of a day or more are cut to whole days.
 
     Raises:
         UsageTraceError: A file cannot be read, is of no known kind, or holds what cannot be.
     """
+    load = _load_folder if path.is_dir() else _load_file
     try:
-        return UsageLibrary(_load_folder(path) if path.is_dir() else _load_file(path))
+        return UsageLibrary(load(path, whole_days=whole_days))
     except ColumnFileError as error:
         raise UsageTraceError(str(error)) from error
 
 
-def _load_folder(path: Path) -> list["Recording"]:
+def _load_folder(path: Path, *, whole_days: bool) -> list["Recording"]:
     recordings: list[Recording] = []
     for file in sorted(path.iterdir()):
         if file.name.endswith(SUFFIXES) and _kind_of(column_names(file)) is not None:
-            recordings += _load_file(file)
+            recordings += _load_file(file, whole_days=whole_days)
     if not recordings:
         raise UsageTraceError(f"{path}: no file in this folder holds usage of a known kind")
     return recordings
 
 
-def _load_file(path: Path) -> list[Recording]:
+def _load_file(path: Path, *, whole_days: bool) -> list[Recording]:
     kind = _kind_of(column_names(path))
     if kind is None:
         raise UsageTraceError(
             f"{path}: of no known kind: needs the columns name, time_s, and cpu_ratio or "
             "memory_ratio (other kinds: see scheduler/simulator/usage_traces.py)"
         )
-    points = _Points(path, kind)
+    points = _Points(path, kind, whole_days=whole_days)
     for columns in read_columns(path, kind.needed):
         points.add(columns)
     return points.recordings()
@@ -210,8 +246,9 @@ def _kind_of(header: Iterable[str]) -> _Kind | None:
 class _Points:
     """Gathers the points of a file, which may come in any order, slot by slot."""
 
-    def __init__(self, path: Path, kind: _Kind) -> None:
+    def __init__(self, path: Path, kind: _Kind, *, whole_days: bool) -> None:
         self._path = path
+        self._whole_days = whole_days
         self._kind = kind
         self._codes: dict[str, int] = {}
         self._parts: list[tuple[NDArray[Any], ...]] = []
@@ -277,7 +314,9 @@ class _Points:
         has = [bool(np.isfinite(ratio).any()) for ratio in by_slot]
         if not any(has):
             return None  # it was never on
-        kept = n_slots if n_slots < _DAY_SLOTS else n_slots // _DAY_SLOTS * _DAY_SLOTS
+        kept = n_slots
+        if self._whole_days and n_slots >= _DAY_SLOTS:
+            kept = n_slots // _DAY_SLOTS * _DAY_SLOTS
         whole = [_fill_gaps(ratio[:kept]) for ratio in by_slot]
         return Recording(
             f"{self._path.name}: {name}",
@@ -286,6 +325,8 @@ class _Points:
             midnight_slot=-first % _DAY_SLOTS,
             has_cpu=has[0],
             has_memory=has[1],
+            name=name,
+            first_slot=first,
         )
 
     def _numbers(self, columns: Columns, name: str) -> Floats:

@@ -4,14 +4,23 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from scheduler.simulator.experiments.policies import NAMES
+
+SCENARIO_FILE: Final = "scenario.yaml"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Say what ``evaluate`` can be told."""
     add = parser.add_argument
-    add("--scenario", type=Path, required=True, metavar="FILE", help="see the schema command")
+    add(
+        "--scenario",
+        type=scenario_path,
+        required=True,
+        metavar="PATH",
+        help=f"a file (see the schema command), or a folder with a {SCENARIO_FILE}",
+    )
     add(
         "--seeds",
         type=at_least(1),
@@ -40,6 +49,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="seeds run at once, each in a process of its own (%(default)s)",
     )
+
+
+def scenario_path(text: str) -> Path:
+    """Find a scenario's file."""
+    path = Path(text)
+    return path / SCENARIO_FILE if path.is_dir() else path
 
 
 def at_least(least: int) -> Callable[[str], int]:

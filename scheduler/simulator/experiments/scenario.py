@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from kube.edge.settings import Duration, Interval, Settings, load_settings
+from kube.edge.settings import Duration, Interval, Settings, SettingsError, load_settings
 from kube.instants import parse_rfc3339
 from kube.quantity import QuantityError, parse_milli, parse_whole
 from scheduler.simulator.draws import Distribution, Draw
 from scheduler.simulator.hardware import NodeNature
 from scheduler.simulator.natures import Nature
 from scheduler.simulator.parameters import Physics
+from scheduler.simulator.traces.recording import RecordedCluster, load_recording
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -131,6 +132,46 @@ class Observation(Settings, frozen=True):
     """In the measured time; the first model is trained at its beginning."""
 
 
+class Recording(Settings, frozen=True, kw_only=True):
+    """A recorded cluster, run again; files are named relative to the scenario's own."""
+
+    nodes: str = ""
+    """A file of ``scheduler.simulator.traces.rows.NodeRow``; so is the next, of ``PodRow``."""
+    pods: str = ""
+    usage: str = ""
+    """What pods or workloads used, by ``namespace/pod`` or ``namespace/kind/workload``; what is not
+    there is drawn."""
+    from_s: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """The files' time at which the scenario starts; if left out, its own, for they tell Unix
+    time."""
+    node_nature: NodeNature = NodeNature()
+    """What is hidden of recorded nodes."""
+    nature: Nature = Nature()
+    """What is hidden of recorded pods, as far as it was not recorded."""
+
+    def __post_init__(self) -> None:
+        if not (self.nodes or self.pods):
+            raise ValueError("name a file of nodes, of pods, or of both")
+        if self.usage and not self.pods:
+            raise ValueError("usage: of which pods?")
+
+    def beside(self, folder: Path) -> "Recording":
+        """Name the files as they are found from here, and not from *folder*."""
+        found = {
+            name: str(folder / getattr(self, name)) if getattr(self, name) else ""
+            for name in ("nodes", "pods", "usage")
+        }
+        return msgspec.structs.replace(self, **found)
+
+    def load(self) -> RecordedCluster:
+        """Read the files, once a process.
+
+        Raises:
+            TraceError: One cannot be read, or a row is malformed.
+        """
+        return load_recording(nodes=self.nodes, pods=self.pods, usage=self.usage)
+
+
 class Scenario(Settings, frozen=True, kw_only=True):
     """A cluster, its work and its fate."""
 
@@ -143,7 +184,10 @@ class Scenario(Settings, frozen=True, kw_only=True):
     warm_up: Duration = msgspec.field(default_factory=lambda: Duration(7 * 86_400))
     """Under kube-default, whatever is measured then, while the collector looks on."""
     measured: Interval = msgspec.field(default_factory=lambda: Interval(2 * 86_400))
-    nodes: Annotated[tuple[NodeGroup, ...], msgspec.Meta(min_length=1)]
+    nodes: Annotated[tuple[NodeGroup, ...], msgspec.Meta(min_length=1)] = ()
+    """Needed unless nodes were recorded."""
+    recording: Recording | None = None
+    """What there is beside all that is described here."""
     services: tuple[Service, ...] = ()
     jobs: tuple[Job, ...] = ()
     drifts: tuple[Drift, ...] = ()
@@ -154,6 +198,8 @@ class Scenario(Settings, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_start(self.start)
+        if not self.nodes and not (self.recording is not None and self.recording.nodes):
+            raise ValueError("nodes: describe some, or name a recording of them")
         _check_unique("nodes", (group.name for group in self.nodes))
         workloads = [group.name for group in (*self.services, *self.jobs)]
         _check_unique("services and jobs", workloads)
@@ -163,7 +209,7 @@ class Scenario(Settings, frozen=True, kw_only=True):
 
     @property
     def n_nodes(self) -> int:
-        """How many nodes there are."""
+        """How many nodes are described."""
         return sum(group.count for group in self.nodes)
 
 
@@ -194,15 +240,26 @@ def load_scenario(path: Path) -> Scenario:
     """Read a scenario file.
 
     Raises:
-        SettingsError: It cannot be read, or a key or value is wrong; the message names file, line
-            and key.
+        SettingsError: It, or a recording that it names, cannot be read, or a key or value is wrong;
+            the message names file, line and key.
     """
-    return load_settings(Scenario, path=path, env={}, prefix="SCENARIO")
+    scenario = load_settings(Scenario, path=path, env={}, prefix="SCENARIO")
+    if scenario.recording is None:
+        return scenario
+    recording = scenario.recording.beside(path.parent)
+    names = {node.name for node in recording.load().nodes}
+    # Nodes that are described are called so; see ``Site``.
+    taken = sorted(names.intersection(f"n{number + 1}" for number in range(scenario.n_nodes)))
+    if taken:
+        raise SettingsError(f"{path}: nodes: {taken[0]!r} was recorded, too; describe none")
+    return msgspec.structs.replace(scenario, recording=recording)
 
 
 def scenario_schema() -> dict[str, Any]:
     """Write down the format of scenario files as JSON Schema."""
-    return msgspec.json.schema(Scenario, schema_hook=_schema_of)
+    schema = msgspec.json.schema(Scenario, schema_hook=_schema_of)
+    schema["$defs"]["Scenario"]["anyOf"] = [{"required": ["nodes"]}, {"required": ["recording"]}]
+    return schema
 
 
 def _schema_of(kind: type) -> dict[str, Any]:

@@ -6,6 +6,8 @@ and write through ``client``.
 """
 
 import copy
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kube.instants import parse_rfc3339
@@ -16,13 +18,20 @@ from scheduler.simulator.cluster import Cluster
 from scheduler.simulator.controllers.pods import is_over
 from scheduler.simulator.defaults import bootstrap_objects
 from scheduler.simulator.door import LocalClient
-from scheduler.simulator.experiments.scenario import Drift, NodeGroup, Scenario
+from scheduler.simulator.experiments.recorded import (
+    RecordedPods,
+    RecordedUsage,
+    Replay,
+    node_spec_of,
+)
+from scheduler.simulator.experiments.scenario import Drift, NodeGroup, Recording, Scenario, Taint
 from scheduler.simulator.experiments.users import Users
 from scheduler.simulator.experiments.workload import HiddenUsage
 from scheduler.simulator.hardware import NodeSpec, make_node
 from scheduler.simulator.resources import NODES, PODS
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.timeline import Timeline
+from scheduler.simulator.usage import UsageModel
 from scheduler.simulator.usage_traces import UsageLibrary
 
 
@@ -77,7 +86,19 @@ class Site:
             self.store.create(resource, obj)
         self.users = Users(scenario, seed=seed, start_s=self.start_s)
         self.usage = HiddenUsage(self.users.members, seed=seed, library=library)
-        self.cluster = Cluster(self.store, seed=seed, physics=scenario.physics, usage=self.usage)
+        self._replay: Replay | None = None
+        usage: UsageModel = self.usage
+        if scenario.recording is not None:
+            recorded = self._recorded_pods(scenario.recording)
+            self._replay = Replay(recorded)
+            usage = RecordedUsage(
+                recorded,
+                recording=scenario.recording,
+                seed=seed,
+                others=self.usage,
+                library=library,
+            )
+        self.cluster = Cluster(self.store, seed=seed, physics=scenario.physics, usage=usage)
         self.feed = Feed()
         self.store.on_change(self.feed.put)
         dispatcher = Dispatcher(
@@ -86,6 +107,8 @@ class Site:
         self.client = LocalClient(dispatcher, now_s=self.clock.now_s)
         self._groups: dict[str, list[NodeSpec]] = {}
         self._add_nodes()
+        if scenario.recording is not None:
+            self._add_recorded_nodes(scenario.recording)
         self._drifts: Timeline[Drift] = Timeline()
         for drift in scenario.drifts:
             self._drifts.push(self.measured_from_s + float(drift.at), drift)
@@ -100,7 +123,8 @@ class Site:
     @property
     def next_at_s(self) -> float:
         """When something is to happen that the world does not know of yet."""
-        return min(self.users.next_at_s, self._drifts.next_at_s, self._ended.next_at_s)
+        replay_s = math.inf if self._replay is None else self._replay.next_at_s
+        return min(self.users.next_at_s, replay_s, self._drifts.next_at_s, self._ended.next_at_s)
 
     def copy(self) -> "Site":
         """Copy it, with all that it will ever do."""
@@ -110,6 +134,8 @@ class Site:
         """Let time pass until *until_s*, and users and fate do what they have to do then."""
         self.clock.at_s = until_s
         self.users.act(self.client)
+        if self._replay is not None:
+            self._replay.act(self.client)
         while (due := self._drifts.pop(until_s)) is not None:
             self._change(due[1])
         while (ended := self._ended.pop(until_s)) is not None:
@@ -130,7 +156,7 @@ class Site:
             spec = self._spec(f"n{number}", group)
             self._groups.setdefault(group.name, []).append(spec)
             self.cluster.add_node(spec)
-            self._show(spec.name, group)
+            self._show(spec.name, labels=group.labels, taints=group.taints)
 
     def _spec(self, name: str, group: NodeGroup) -> NodeSpec:
         cpu_milli, memory_bytes = group.cpu_milli, group.memory_bytes
@@ -146,19 +172,39 @@ class Site:
         )
         return spec if group.max_pods is None else replace(spec, max_pods=group.max_pods)
 
-    def _show(self, name: str, group: NodeGroup) -> None:
-        """Put the group's labels and taints on a node object."""
-        if not group.labels and not group.taints:
+    def _recorded_pods(self, recording: Recording) -> RecordedPods:
+        return RecordedPods(
+            recording.load().pods,
+            from_s=self.start_s if recording.from_s is None else recording.from_s,
+            start_s=self.start_s,
+            end_s=self.end_s,
+        )
+
+    def _add_recorded_nodes(self, recording: Recording) -> None:
+        """Switch recorded nodes on, under their own names."""
+        for row in recording.load().nodes:
+            traits = recording.node_nature.traits(
+                row.name, seed=self.seed, cpu_milli=row.cpu_milli, memory_bytes=row.memory_bytes
+            )
+            self.cluster.add_node(
+                node_spec_of(row, traits=traits, nodes=self.scenario.physics.nodes)
+            )
+            taints = [Taint(key=k, value=v, effect=effect) for k, v, effect in row.taint_list]
+            self._show(row.name, labels=row.label_map, taints=taints)
+
+    def _show(self, name: str, *, labels: Mapping[str, str], taints: Sequence[Taint]) -> None:
+        """Put labels and taints on a node object."""
+        if not labels and not taints:
             return
         node = self.store.get(NODES, None, name)
         meta = node["metadata"]
-        labels = {**(meta.get("labels") or {}), **group.labels}
-        taints = [
+        all_labels = {**(meta.get("labels") or {}), **labels}
+        written = [
             {"key": t.key, "effect": t.effect, **({"value": t.value} if t.value else {})}
-            for t in group.taints
+            for t in taints
         ]
-        spec = {**node["spec"], "taints": [*(node["spec"].get("taints") or ()), *taints]}
-        self.store.update(NODES, {**node, "metadata": {**meta, "labels": labels}, "spec": spec})
+        spec = {**node["spec"], "taints": [*(node["spec"].get("taints") or ()), *written]}
+        self.store.update(NODES, {**node, "metadata": {**meta, "labels": all_labels}, "spec": spec})
 
     def _change(self, drift: Drift) -> None:
         for group, nature in drift.nodes.items():
