@@ -14,13 +14,18 @@ from scheduler.framework.interface import FilterPlugin, ScorePlugin, default_nor
 from scheduler.framework.status import SKIP, Code, Verdicts
 from scheduler.model import PODS, HostPort
 from scheduler.plugins.defaults import built_in_registry
+from scheduler.plugins.learned.policy import LearnedPolicy
 from scheduler.plugins.node_ports import conflict
 from scheduler.plugins.node_resources import NodeResourcesFit, NodeResourcesFitArgs
 from scheduler.plugins.prediction import NodeLoad, NodePrediction, PredictedScores
 from scheduler.plugins.queue_order import SchedulingGates
 from tests.unit.scheduler.worlds import GI, make_facts, make_pending, make_snapshot
 
-PLUGINS = {plugin.name: plugin(plugin.args_type()) for plugin in built_in_registry()}
+PLUGINS = {
+    plugin.name: plugin(plugin.args_type())
+    for plugin in built_in_registry()
+    if plugin is not LearnedPolicy  # does nothing without a network; has a test of its own
+}
 
 
 def named(point):
