@@ -146,6 +146,10 @@ class Table:
         self.oldest = version
         self._log.clear()
 
+    def keep_log(self, size: int) -> None:
+        """Keep so many writes from now on."""
+        self._log = deque(self._log, maxlen=size)
+
     def check_reaches(self, version: int) -> None:
         """Make sure that all writes after *version* are still known.
 

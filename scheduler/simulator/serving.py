@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from kube.edge.logs import facts
 from kube.edge.settings import SettingsError
-from scheduler.simulator.apiserver.app import make_app
+from scheduler.simulator.apiserver.app import ApiServer, make_app
 from scheduler.simulator.apiserver.faults import Faults
 from scheduler.simulator.apiserver.settings import ApiServerSettings
 from scheduler.simulator.clock import VirtualClock
@@ -73,6 +73,20 @@ def listen(host: str, *, port: int) -> socket.socket:
     return sock
 
 
+def web_server(app: ApiServer, *, kind: type[uvicorn.Server] = uvicorn.Server) -> uvicorn.Server:
+    """Make what carries an API server's bytes."""
+    return kind(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,  # the app sends the cluster's own date
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
 async def serve(
     options: ServeOptions, *, sock: socket.socket, on_ready: Callable[[], None]
 ) -> None:
@@ -114,16 +128,7 @@ async def serve(
     metrics = SimulationMetrics(registry, cluster=cluster, clock=clock)
     app = make_app(store, settings=settings, metrics_source=cluster.metrics, registry=registry)
     load_manifests(options.manifests, dispatcher=app.dispatcher)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,  # the app sends the cluster's own date
-            timeout_graceful_shutdown=1,
-        )
-    )
+    server = web_server(app)
 
     def end() -> None:
         app.close()

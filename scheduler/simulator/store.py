@@ -157,6 +157,12 @@ class Store:
         self._callbacks.append((callback, frozenset(resource.table for resource in of)))
         self._told.clear()
 
+    def keep_log(self, size: int) -> None:
+        """Keep so many past writes of each resource from now on, for watches to resume from."""
+        self._log_size = size
+        for table in self._tables.values():
+            table.keep_log(size)
+
     def compact(self) -> None:
         """Forget the past, as etcd does every few minutes: older versions are expired now."""
         for table in self._tables.values():

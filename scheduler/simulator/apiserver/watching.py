@@ -176,6 +176,11 @@ class Watches:
         """How many clients watch now."""
         return len(self._watchers)
 
+    @property
+    def n_waiting(self) -> int:
+        """How many events clients have yet to be sent."""
+        return sum(len(watcher.waiting) for watcher in self._watchers)
+
     def close(self) -> None:
         """End all watches, and each one that is still to come."""
         self._is_closed = True

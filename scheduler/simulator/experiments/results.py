@@ -21,6 +21,20 @@ class ModelQuality(msgspec.Struct, frozen=True, kw_only=True):
     enhanced_brier: float
 
 
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run went whose scheduler was a program of its own; in real time, not virtual."""
+
+    wall_s: float
+    """What the run took, the start of the program and its end included."""
+    n_waits: int
+    """How often virtual time stood still for pods to be answered for."""
+    waited_s: float
+    n_timeouts: int
+    """How often the program was silent for longer than our patience, and time went on without."""
+    scheduler_cpu_s: float
+    """What the program took of a processor."""
+
+
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """One policy on one seed, over the measured days."""
 
@@ -57,6 +71,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """How trainings ended, by result."""
     cpu_s: float = 0.0
     """What the run took of our processor."""
+    pace: Pace | None = None
+    """``None`` for policies that are run in our own process."""
 
     @property
     def n_troubles(self) -> int:
