@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scheduler.simulator import changes as ch
 from scheduler.simulator.chance import generator_of
@@ -65,6 +66,18 @@ class Sample:
     """Of the cpu that a container would use if nothing held it back, what neither its limit nor
     its neighbours let it have; no kubelet knows this, nor the counter ``…_lacking_core_s``."""
     container_lacking_core_s: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSample:
+    """What the kubelets measured of all nodes, as they were added; shape ``(n_nodes,)`` each."""
+
+    at_s: float
+    is_up: NDArray[np.bool_]
+    cpu_milli: Floats
+    memory_bytes: Floats
+    cpu_core_s: Floats
+    """A counter."""
 
 
 class World:
@@ -257,6 +270,17 @@ class World:
             container_cfs_throttled_periods=c.cfs_throttled_periods[rows],
             container_lacking_ratio=c.lacking_ratio[rows],
             container_lacking_core_s=c.lacking_core_s[rows],
+        )
+
+    def sample_nodes(self) -> NodeSample:
+        """Read what the last housekeeping measured of the nodes alone; removed ones are not up."""
+        nodes, n = self._columns, len(self._runs)
+        return NodeSample(
+            at_s=self._ticked_at_s,
+            is_up=nodes.is_up[:n].copy(),
+            cpu_milli=nodes.cpu_milli[:n].copy(),
+            memory_bytes=nodes.memory_bytes[:n].copy(),
+            cpu_core_s=nodes.cpu_core_s[:n].copy(),
         )
 
     @property

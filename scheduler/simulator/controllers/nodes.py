@@ -175,7 +175,7 @@ class NodeLifecycleController:
             for taint in taints[name]:
                 key = (name, taint["key"], taint.get("value") or "")
                 since_s = self._tainted_s.setdefault(key, now_s)
-                stay_s = _toleration_s(pod, taint)
+                stay_s = toleration_s(pod, taint)
                 if stay_s is not None and now_s >= since_s + stay_s:
                     self._delete(pod, now_s=now_s)
                     break
@@ -249,7 +249,7 @@ def _no_execute(node: Object) -> list[Object]:
     return [t for t in node["spec"].get("taints") or () if t["effect"] == "NoExecute"]
 
 
-def _toleration_s(pod: Object, taint: Object) -> float | None:
+def toleration_s(pod: Object, taint: Object) -> float | None:
     """How long the pod stays in spite of the taint: None for ever, 0 not at all."""
     stays = [
         toleration.get("tolerationSeconds")

@@ -40,42 +40,44 @@ class Users:
 def _write(wish: Wish, *, client: LocalClient) -> None:
     match wish:
         case Deploy(member, replicas):
-            _deploy(member, replicas=replicas, client=client)
+            path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+            body = deployment(member, replicas=replicas)
+            client.post(path, body=msgspec.json.encode(body))
         case RollOut(member, version):
             path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{member.name}"
-            body = {"spec": {"template": _template(member, version=version)}}
+            body = {"spec": {"template": pod_template(member, version=version)}}
             client.patch(path, body=msgspec.json.encode(body), content_type=MERGE_PATCH)
         case Arrival(member, pods):
+            path = f"/api/v1/namespaces/{NAMESPACE}/pods"
             for name in pods:
-                body = _job_pod(member, name=name)
-                path = f"/api/v1/namespaces/{NAMESPACE}/pods"
-                client.post(path, body=msgspec.json.encode(body))
+                client.post(path, body=msgspec.json.encode(job_pod(member, name=name)))
         case _:
             assert_never(wish)
 
 
-def _deploy(member: Member, *, replicas: int, client: LocalClient) -> None:
+def deployment(member: Member, *, replicas: int) -> Object:
+    """Write a service's Deployment, in its first version."""
     labels = {"app": member.name}
-    deployment = {
+    return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": member.name, "labels": labels},
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
-            "template": _template(member, version=1),
+            "template": pod_template(member, version=1),
         },
     }
-    path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
-    client.post(path, body=msgspec.json.encode(deployment))
 
 
-def _template(member: Member, *, version: int) -> Object:
+def pod_template(member: Member, *, version: int) -> Object:
+    """Write the template of a service's pods."""
     meta = {"labels": {"app": member.name}, "annotations": member.annotations}
     return {"metadata": meta, "spec": member.pod_spec(version=version)}
 
 
-def _job_pod(member: Member, *, name: str) -> Object:
+def job_pod(member: Member, *, name: str) -> Object:
+    """Write a pod of a job."""
     uid = f"{key_of('job', member.name):016x}"
     owner = {
         "apiVersion": "batch/v1",

@@ -105,10 +105,13 @@ class HiddenUsage:
         self._library = library
         self._members = {f"{NAMESPACE}/{member.name}": member for member in members}
         self._natures: dict[str, Nature] = {m.group.name: m.group.nature for m in members}
+        self._usual: dict[tuple[str, int | None, int | None], UsageProfile] = {}
+        """What pods of the scenario's workloads use, by workload and requests."""
 
     def change(self, group: str, nature: Nature) -> None:
         """Give a group another nature from now on."""
         self._natures[group] = nature
+        self._usual.clear()
 
     def profile(
         self,
@@ -123,23 +126,38 @@ class HiddenUsage:
         member = self._members.get(workload)
         if member is None:
             traits = draw_traits(f"{workload}/{container}", seed=self._seed)
-        else:
-            traits = self._natures[member.group.name].traits(workload, seed=self._seed)
+            return traits.profile(
+                cpu_request_milli=cpu_request_milli, memory_request_bytes=memory_request_bytes
+            )
+        key = (workload, cpu_request_milli, memory_request_bytes)
+        profile = self._usual.get(key)
+        if profile is None:
+            profile = self._usual[key] = self._profile_of(member, *key)
+        if not isinstance(member.group, Job):
+            return profile
+        run_s = draw(member.group.run_s, generator_of("run", self._seed, pod))
+        return replace(profile, run_s=max(1.0, run_s))
+
+    def _profile_of(
+        self,
+        member: Member,
+        workload: str,
+        cpu_request_milli: int | None,
+        memory_request_bytes: int | None,
+    ) -> UsageProfile:
+        nature = self._natures[member.group.name]
+        traits = nature.traits(workload, seed=self._seed)
         series = None
-        if member is not None and self._library is not None:
+        if self._library is not None:
             series = self._library.series(workload, seed=self._seed)
         profile = traits.profile(
             cpu_request_milli=cpu_request_milli,
             memory_request_bytes=memory_request_bytes,
             series=series,
         )
-        if member is not None and series is not None:
-            nature = self._natures[member.group.name]
-            profile = _scaled(profile, series=series, nature=nature, traits=traits)
-        if member is None or not isinstance(member.group, Job):
+        if series is None:
             return profile
-        run_s = draw(member.group.run_s, generator_of("run", self._seed, pod))
-        return replace(profile, run_s=max(1.0, run_s))
+        return _scaled(profile, series=series, nature=nature, traits=traits)
 
 
 def _scaled(

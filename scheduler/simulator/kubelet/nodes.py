@@ -130,16 +130,7 @@ class NodeKubelets:
         self._store.update(NODES, {**node, "status": status})
 
     def _node_object(self, spec: NodeSpec, *, now_s: float) -> Object:
-        labels = {
-            "beta.kubernetes.io/arch": "amd64",
-            "beta.kubernetes.io/os": "linux",
-            "kubernetes.io/arch": "amd64",
-            "kubernetes.io/hostname": spec.name,
-            "kubernetes.io/os": "linux",
-            "node.kubernetes.io/instance-type": _instance_type(spec),
-            "topology.kubernetes.io/region": "sim",
-            "topology.kubernetes.io/zone": f"sim-{'abc'[self._addresses.index_of(spec.name) % 3]}",
-        }
+        labels = node_labels(spec, index=self._addresses.index_of(spec.name))
         cidr = self._addresses.pod_cidr(spec.name)
         return {
             "metadata": {"name": spec.name, "labels": labels},
@@ -217,6 +208,20 @@ _MEMORY_MESSAGE: Final = {
     True: "kubelet has insufficient memory available",
     False: "kubelet has sufficient memory available",
 }
+
+
+def node_labels(spec: NodeSpec, *, index: int) -> dict[str, str]:
+    """The labels that a kubelet gives its node; *index* counts the cluster's nodes as they come."""
+    return {
+        "beta.kubernetes.io/arch": "amd64",
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "kubernetes.io/hostname": spec.name,
+        "kubernetes.io/os": "linux",
+        "node.kubernetes.io/instance-type": _instance_type(spec),
+        "topology.kubernetes.io/region": "sim",
+        "topology.kubernetes.io/zone": f"sim-{'abc'[index % 3]}",
+    }
 
 
 def _cpu(cpu_milli: int) -> str:
