@@ -15,6 +15,7 @@ from kube.edge.settings import Duration, Interval, Settings, SettingsError, load
 from kube.instants import parse_rfc3339
 from kube.quantity import QuantityError, parse_milli, parse_whole
 from scheduler.simulator.draws import Distribution, Draw
+from scheduler.simulator.experiments.rewards import RewardWeights
 from scheduler.simulator.hardware import NodeNature
 from scheduler.simulator.natures import Nature
 from scheduler.simulator.parameters import Physics
@@ -195,6 +196,8 @@ class Scenario(Settings, frozen=True, kw_only=True):
     keep_ended_pods: Duration = msgspec.field(default_factory=lambda: Duration(600))
     """After this, pods that have ended are deleted, as a Job's ``ttlSecondsAfterFinished`` does."""
     physics: Physics = Physics()
+    reward: RewardWeights = RewardWeights()
+    """What a policy learns to avoid."""
 
     def __post_init__(self) -> None:
         _check_start(self.start)

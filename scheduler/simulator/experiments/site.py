@@ -8,26 +8,25 @@ and write through ``client``.
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from kube.instants import parse_rfc3339
 from scheduler.simulator.apiserver.dispatch import Dispatcher
 from scheduler.simulator.apiserver.settings import ApiServerSettings
-from scheduler.simulator.chance import generator_of
 from scheduler.simulator.cluster import Cluster
 from scheduler.simulator.controllers.pods import is_over
 from scheduler.simulator.defaults import bootstrap_objects
 from scheduler.simulator.door import LocalClient
+from scheduler.simulator.experiments.layout import layout
 from scheduler.simulator.experiments.recorded import (
     RecordedPods,
     RecordedUsage,
     Replay,
     node_spec_of,
 )
-from scheduler.simulator.experiments.scenario import Drift, NodeGroup, Recording, Scenario, Taint
+from scheduler.simulator.experiments.scenario import Drift, Recording, Scenario, Taint
 from scheduler.simulator.experiments.users import Users
 from scheduler.simulator.experiments.workload import HiddenUsage
-from scheduler.simulator.hardware import NodeSpec, make_node
+from scheduler.simulator.hardware import NodeSpec
 from scheduler.simulator.resources import NODES, PODS
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.timeline import Timeline
@@ -145,32 +144,11 @@ class Site:
     # --- details
 
     def _add_nodes(self) -> None:
-        """Switch the nodes on, under names that do not tell their group."""
-        groups = [group for group in self.scenario.nodes for _ in range(group.count)]
-        numbers = generator_of("node names", self.seed).permutation(len(groups)) + 1
-        specs = sorted(
-            ((int(number), group) for number, group in zip(numbers, groups, strict=True)),
-            key=lambda each: each[0],
-        )
-        for number, group in specs:
-            spec = self._spec(f"n{number}", group)
+        """Switch on the nodes that the scenario describes."""
+        for spec, group in layout(self.scenario, seed=self.seed):
             self._groups.setdefault(group.name, []).append(spec)
             self.cluster.add_node(spec)
             self._show(spec.name, labels=group.labels, taints=group.taints)
-
-    def _spec(self, name: str, group: NodeGroup) -> NodeSpec:
-        cpu_milli, memory_bytes = group.cpu_milli, group.memory_bytes
-        traits = group.nature.traits(
-            name, seed=self.seed, cpu_milli=cpu_milli, memory_bytes=memory_bytes
-        )
-        spec = make_node(
-            name,
-            cpu_milli=cpu_milli,
-            memory_bytes=memory_bytes,
-            traits=traits,
-            nodes=self.scenario.physics.nodes,
-        )
-        return spec if group.max_pods is None else replace(spec, max_pods=group.max_pods)
 
     def _recorded_pods(self, recording: Recording) -> RecordedPods:
         return RecordedPods(
