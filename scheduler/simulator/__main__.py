@@ -22,7 +22,7 @@ from scheduler.errors import ConfigError
 from scheduler.simulator.access import TOKEN_VARIABLE, choose_token, kubeconfig, write_private
 from scheduler.simulator.apiserver.faults import MAX_LATENCY_S, PATH, Faults
 from scheduler.simulator.experiments.options import add_options
-from scheduler.simulator.experiments.scenario import scenario_schema
+from scheduler.simulator.experiments.scenario import load_scenario, scenario_schema
 from scheduler.simulator.serving import ServeOptions, listen, serve
 from scheduler.simulator.usage_traces import UsageTraceError
 from scheduler.simulator.wire import replay_folder
@@ -76,6 +76,12 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=_whole(0, 65_535), default=8001, help="0 takes any (%(default)s)")
+    add(
+        "--scenario",
+        type=Path,
+        metavar="FILE",
+        help="live a scenario, with its nodes and users, instead of some empty nodes",
+    )
     add("--nodes", type=_whole(0, MAX_NODES), default=5, help="how many (%(default)s)")
     add(
         "--node-cpu",
@@ -146,15 +152,16 @@ def _serve(options: argparse.Namespace) -> int:
     if options.write_kubeconfig is not None:
         write_private(options.write_kubeconfig, kubeconfig(url=url, token=token))
 
+    scenario = None if options.scenario is None else load_scenario(options.scenario)
+    n_nodes = options.nodes if scenario is None else scenario.n_nodes
+
     def on_ready() -> None:
-        print(
-            f"simulated cluster of {options.nodes} nodes at {_url(options.host, port)}", flush=True
-        )
+        print(f"simulated cluster of {n_nodes} nodes at {_url(options.host, port)}", flush=True)
 
     settings = ServeOptions(
         host=options.host,
         port=port,
-        n_nodes=options.nodes,
+        n_nodes=n_nodes,
         cpu_milli=options.node_cpu,
         memory_bytes=options.node_memory,
         speed=options.speed,
@@ -162,6 +169,7 @@ def _serve(options: argparse.Namespace) -> int:
         seed=options.seed,
         token=token,
         manifests=tuple(options.manifests),
+        scenario=scenario,
         faults=Faults(
             latency_s=options.fault_latency,
             p_throttled=options.fault_throttled,

@@ -10,20 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import uvicorn
 from prometheus_client import CollectorRegistry
 
 from kube.edge.logs import facts
 from kube.edge.settings import SettingsError
+from kube.instants import rfc3339
 from scheduler.simulator.apiserver.app import ApiServer, make_app
 from scheduler.simulator.apiserver.faults import Faults
 from scheduler.simulator.apiserver.settings import ApiServerSettings
 from scheduler.simulator.clock import VirtualClock
 from scheduler.simulator.cluster import Cluster
 from scheduler.simulator.defaults import bootstrap_objects
+from scheduler.simulator.experiments.scenario import Scenario
+from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.hardware import draw_nodes
 from scheduler.simulator.manifests import load_manifests
-from scheduler.simulator.store import Store
+from scheduler.simulator.store import DEFAULT_LOG_SIZE, Store
 from scheduler.simulator.telemetry import SimulationMetrics
 
 log = logging.getLogger(__name__)
@@ -53,6 +57,8 @@ class ServeOptions:
     faults: Faults
     manifests: tuple[Path, ...] = ()
     """Files whose objects are created at the start."""
+    scenario: Scenario | None = None
+    """Whose nodes, users and fate the cluster has, from ``start_s`` on, instead of some nodes."""
 
 
 def listen(host: str, *, port: int) -> socket.socket:
@@ -107,17 +113,12 @@ async def serve(
     )
     # Counting on from the time of the start, a restarted server finds its clients' versions too
     # old, and they list anew; one it had yet to reach would be waited for in silence.
-    store = Store(now_s=clock.now_s, seed=options.seed, version=time.time_ns() // NS_PER_VERSION)
-    for resource, obj in bootstrap_objects():
-        store.create(resource, obj)
-    cluster = Cluster(store, seed=options.seed)
-    for spec in draw_nodes(
-        options.n_nodes,
-        seed=options.seed,
-        cpu_milli=options.cpu_milli,
-        memory_bytes=options.memory_bytes,
-    ):
-        cluster.add_node(spec)
+    version = time.time_ns() // NS_PER_VERSION
+    if options.scenario is None:
+        world = _plain_world(options, clock=clock, version=version)
+    else:
+        world = _living_world(options.scenario, options=options, version=version)
+    store, cluster = world.store, world.cluster
     address, port = sock.getsockname()[:2]
     settings = ApiServerSettings(
         tokens=frozenset() if options.token is None else frozenset({options.token}),
@@ -135,19 +136,59 @@ async def serve(
         server.should_exit = True
 
     async with asyncio.TaskGroup() as tasks:
-        passage = tasks.create_task(_pass_time(cluster, clock=clock, metrics=metrics))
+        passage = tasks.create_task(_pass_time(world.step, clock=clock, metrics=metrics))
         passage.add_done_callback(lambda _: end())  # a world that stands still must not look alive
         tasks.create_task(_announce(server, on_ready=on_ready, end=end))
         await server.serve(sockets=[sock])
         passage.cancel()
 
 
-async def _pass_time(cluster: Cluster, *, clock: VirtualClock, metrics: SimulationMetrics) -> None:
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What is served, and how time passes in it."""
+
+    store: Store
+    cluster: Cluster
+    step: Callable[[float], None]
+
+
+def _plain_world(options: ServeOptions, *, clock: VirtualClock, version: int) -> _World:
+    """Make some nodes, on which nothing runs but what clients put there."""
+    store = Store(now_s=clock.now_s, seed=options.seed, version=version)
+    for resource, obj in bootstrap_objects():
+        store.create(resource, obj)
+    cluster = Cluster(store, seed=options.seed)
+    for spec in draw_nodes(
+        options.n_nodes,
+        seed=options.seed,
+        cpu_milli=options.cpu_milli,
+        memory_bytes=options.memory_bytes,
+    ):
+        cluster.add_node(spec)
+    return _World(store, cluster, cluster.step)
+
+
+def _living_world(scenario: Scenario, *, options: ServeOptions, version: int) -> _World:
+    """Make a scenario's cluster, with its users."""
+    started = msgspec.structs.replace(scenario, start=rfc3339(options.start_s))
+    site = Site(started, seed=options.seed, version=version)
+    site.store.keep_log(DEFAULT_LOG_SIZE)
+
+    def step(now_s: float) -> None:
+        site.step(now_s)
+        site.feed.take()  # all who watch here do so over HTTP
+
+    return _World(site.store, site.cluster, step)
+
+
+async def _pass_time(
+    step: Callable[[float], None], *, clock: VirtualClock, metrics: SimulationMetrics
+) -> None:
     began_s = last_s = time.monotonic()
     lost_s = 0.0
     while True:
         with metrics.timing_step():
-            cluster.step(clock.tick())
+            step(clock.tick())
         now_s = time.monotonic()
         newly_lost_s = max(0.0, now_s - last_s - CATCH_UP_S)
         lost_s += newly_lost_s

@@ -24,6 +24,8 @@ from scheduler.simulator.resources import NAMESPACES, PODS, Object, Resource
 Objects: TypeAlias = list[Object]
 ChangeType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
 
+DEFAULT_LOG_SIZE = 20_000
+"""So many past writes of each resource a watch may resume from."""
 _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: a random name spells no word
 _MAX_GENERATED_BASE = 58
 _TYPES: dict[WriteKind, ChangeType] = {
@@ -90,7 +92,7 @@ class Store:
         *,
         now_s: Callable[[], float],
         seed: int = 0,
-        log_size: int = 20_000,
+        log_size: int = DEFAULT_LOG_SIZE,
         version: int = 0,
     ) -> None:
         self.now_s = now_s

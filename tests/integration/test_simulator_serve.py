@@ -27,6 +27,50 @@ def bind(program, pod, node):
     program.post(f"/api/v1/namespaces/default/pods/{name}/binding", body).raise_for_status()
 
 
+SCENARIO = """
+name: small
+nodes:
+  - {name: alike, count: 3, labels: {disk: ssd}}
+services:
+  - {name: web, replicas: 2}
+jobs:
+  - {name: batch, per_hour: 600}
+"""
+
+
+def test_a_scenario_is_lived_by_its_users(tmp_path):
+    scenario = tmp_path / "small.yaml"
+    scenario.write_text(SCENARIO)
+    with serving("--speed=600", "--scenario", str(scenario)) as program:
+        nodes = program.items("/api/v1/nodes")
+        pods = "/api/v1/namespaces/default/pods"
+
+        def owners():
+            metas = [pod["metadata"] for pod in program.items(pods)]
+            return {meta["ownerReferences"][0]["kind"] for meta in metas}
+
+        wait_for(lambda: owners() == {"ReplicaSet", "Job"})
+        code = program.stop()
+
+    assert [node["metadata"]["labels"]["disk"] for node in nodes] == ["ssd"] * 3
+    assert code == 0
+
+
+def test_a_scenario_with_a_misspelt_key_is_refused_by_its_name(tmp_path):
+    scenario = tmp_path / "small.yaml"
+    scenario.write_text(SCENARIO.replace("per_hour", "per_huor"))
+    refused = subprocess.run(
+        command("serve", "--port=0", "--scenario", str(scenario)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert refused.returncode == 2
+    assert "per_huor" in refused.stderr
+
+
 def test_a_deployment_lives_from_apply_to_delete(tmp_path):
     kubeconfig = tmp_path / "kubeconfig"
     with serving("--speed=60", "--seed=3", f"--write-kubeconfig={kubeconfig}") as program:

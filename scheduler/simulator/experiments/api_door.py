@@ -18,11 +18,10 @@ from scheduler.simulator.apiserver.app import make_app
 from scheduler.simulator.apiserver.settings import ApiServerSettings
 from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.serving import listen, web_server
+from scheduler.simulator.store import DEFAULT_LOG_SIZE
 
 T = TypeVar("T")
 
-_LOG_SIZE: Final = 20_000
-"""Past writes that a watch may resume from."""
 _QUICK_ROUNDS: Final = 20
 """Turns of the loop in which texts usually reach their sockets."""
 _ROUND_S: Final = 0.001
@@ -45,7 +44,7 @@ class ApiDoor:
     """
 
     def __init__(self, site: Site) -> None:
-        site.store.keep_log(_LOG_SIZE)
+        site.store.keep_log(DEFAULT_LOG_SIZE)
         self._socket = listen("127.0.0.1", port=0)
         host, port = self._socket.getsockname()[:2]
         token = secrets.token_urlsafe(32)

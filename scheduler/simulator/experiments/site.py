@@ -68,10 +68,16 @@ class Site:
         scenario: What to build.
         seed: Decides all chance.
         library: Recorded usage for the workloads to live through, if there is any.
+        version: What the store counts versions from.
     """
 
     def __init__(
-        self, scenario: Scenario, *, seed: int, library: UsageLibrary | None = None
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        library: UsageLibrary | None = None,
+        version: int = 0,
     ) -> None:
         self.scenario = scenario
         self.seed = seed
@@ -80,7 +86,7 @@ class Site:
         self.end_s = self.measured_from_s + float(scenario.measured)
         self.clock = Clock(self.start_s)
         # Nobody watches over HTTP, so no past need be kept to resume from.
-        self.store = Store(now_s=self.clock.now_s, seed=seed, log_size=100)
+        self.store = Store(now_s=self.clock.now_s, seed=seed, log_size=100, version=version)
         for resource, obj in bootstrap_objects():
             self.store.create(resource, obj)
         self.users = Users(scenario, seed=seed, start_s=self.start_s)
