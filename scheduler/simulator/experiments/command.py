@@ -1,35 +1,49 @@
 """``python -m scheduler.simulator evaluate``: policies compared on a scenario."""
 
 import argparse
-import gc
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
-from multiprocessing import get_context
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from kube.edge.settings import SettingsError
-from kube.errors import RejectedError
 from scheduler.errors import ConfigError
+from scheduler.simulator.experiments.external import parse_externals
 from scheduler.simulator.experiments.policies import policy_of
+from scheduler.simulator.experiments.process import ExternalSchedulerError
 from scheduler.simulator.experiments.report import ReportAbout, terminal_report, write_report
 from scheduler.simulator.experiments.results import RunResult
-from scheduler.simulator.experiments.run import run_seed
-from scheduler.simulator.experiments.scenario import Scenario, load_scenario
-from scheduler.simulator.usage_traces import UsageLibrary, load_usage
+from scheduler.simulator.experiments.scenario import load_scenario
+from scheduler.simulator.experiments.seeds import Plan, run_seeds
+
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+_PROGRAM: Final = "scheduler.simulator"
 
 
 def evaluate(options: argparse.Namespace) -> int:
     """Run, print the table and write the report; return the exit code.
 
+    Ctrl-C (SIGINT, or SIGTERM) and programs that do not schedule end it early; the report is then
+    of the runs that have ended.
+
     Raises:
         SettingsError: The scenario or the report's folder cannot be used.
-        ConfigError: A policy cannot be used.
+        ConfigError: A policy or a program cannot be used.
     """
     scenario = load_scenario(options.scenario)
     policies = _policies(options.policies)
+    externals = parse_externals(
+        options.external,
+        patience_s=options.patience,
+        output=None if options.out is None else options.out / "external",
+        taken=policies,
+    )
     about = ReportAbout(
         scenario_name=scenario.name,
         description=scenario.description,
@@ -39,25 +53,66 @@ def evaluate(options: argparse.Namespace) -> int:
     )
     if options.out is not None:
         _make_directory(options.out)
+    plan = Plan(
+        scenario=scenario,
+        policies=tuple(policies.values()),
+        externals=externals,
+        usage=options.usage,
+    )
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     results: list[RunResult] = []
-    runs = _run_all(
-        scenario,
-        seeds=seeds,
-        policies=list(policies.values()),
-        usage=options.usage,
-        n_jobs=options.jobs,
-    )
-    for result in runs:
-        results.append(result)
-        print(_progress(result, n_done=len(results), n_all=len(seeds) * len(policies)), flush=True)
-    order = {name: place for place, name in enumerate(policies)}
-    results.sort(key=lambda r: (order[r.policy], r.seed))
+    code, why = _collect(results, plan=plan, seeds=seeds, n_jobs=options.jobs)
+    if code:
+        n_all = len(seeds) * plan.n_runs
+        about = replace(about, ended_early=f"{why}: {len(results)} of {n_all} runs had ended")
+        print(f"{_PROGRAM}: {about.ended_early}", file=sys.stderr)
+    order = [*policies, *(external.name for external in externals)]
+    results.sort(key=lambda run: (order.index(run.policy), run.seed))
+    if results:
+        _report(results, about=about, directory=options.out)
+    return code
+
+
+def _collect(
+    results: list[RunResult], *, plan: Plan, seeds: Sequence[int], n_jobs: int
+) -> tuple[int, str]:
+    """Run all, and add what they come to as it comes.
+
+    Returns:
+        The exit code, and what ended the runs early if it is not 0.
+    """
+    n_all = len(seeds) * plan.n_runs
+    try:
+        with _terminable(), closing(run_seeds(plan, seeds=seeds, n_jobs=n_jobs)) as runs:
+            for result in runs:
+                results.append(result)
+                print(_progress(result, n_done=len(results), n_all=n_all), flush=True)
+    except KeyboardInterrupt:
+        return INTERRUPTED, "interrupted"
+    except ExternalSchedulerError as error:
+        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        return FAILED, "a program did not schedule"
+    return 0, ""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Take SIGTERM like Ctrl-C, for we have processes to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(results: Sequence[RunResult], *, about: ReportAbout, directory: Path | None) -> None:
     print(terminal_report(results, about=about), end="")
-    if options.out is not None:
-        write_report(results, about=about, directory=options.out)
-        print(f"report: {options.out / 'report.md'}")
-    return 0
+    if directory is not None:
+        write_report(results, about=about, directory=directory)
+        print(f"report: {directory / 'report.md'}")
 
 
 def _policies(text: str) -> dict[str, str]:
@@ -89,56 +144,11 @@ def _make_directory(path: Path) -> None:
         raise SettingsError(f"--out: cannot make {path}: {error.strerror}") from error
 
 
-def _run_all(
-    scenario: Scenario,
-    *,
-    seeds: Sequence[int],
-    policies: Sequence[str],
-    usage: Path | None,
-    n_jobs: int,
-) -> Iterator[RunResult]:
-    if n_jobs <= 1 or len(seeds) == 1:
-        for seed in seeds:
-            yield from _runs(scenario, seed, policies, usage)
-        return
-    # Spawned, not forked: libraries under us may have started threads.
-    with ProcessPoolExecutor(
-        min(n_jobs, len(seeds)), mp_context=get_context("spawn"), initializer=_prepare
-    ) as pool:
-        runs = [pool.submit(_run_seed, scenario, seed, policies, usage) for seed in seeds]
-        for run in as_completed(runs):
-            yield from run.result()
-
-
-def _prepare() -> None:
-    # A cluster is a large heap of plain objects: to walk it at the usual pace costs a tenth.
-    gc.set_threshold(50_000, 20, 100)
-
-
-@cache
-def _library(usage: Path) -> UsageLibrary:
-    return load_usage(usage)  # once a process, not once a seed
-
-
-def _run_seed(
-    scenario: Scenario, seed: int, policies: Sequence[str], usage: Path | None
-) -> list[RunResult]:
-    return list(_runs(scenario, seed, policies, usage))
-
-
-def _runs(
-    scenario: Scenario, seed: int, policies: Sequence[str], usage: Path | None
-) -> Iterator[RunResult]:
-    library = None if usage is None else _library(usage)
-    try:
-        yield from run_seed(scenario, seed=seed, policies=policies, library=library)
-    except RejectedError as error:  # of all that is written, only ``pod_spec`` can be wrong
-        raise SettingsError(f"scenario {scenario.name}: {error}") from error
-
-
 def _progress(result: RunResult, *, n_done: int, n_all: int) -> str:
+    pace = result.pace
+    timeouts = f", {pace.n_timeouts} waits in vain" if pace is not None and pace.n_timeouts else ""
     return (
         f"[{n_done}/{n_all}] seed {result.seed} {result.policy}: {result.n_placements} placements, "
         f"{result.n_failed_placements} failed, {result.n_oom_kills} OOM kills, "
-        f"{result.n_evictions} evictions, {result.throttled_core_h:.1f} core-h throttled"
+        f"{result.n_evictions} evictions, {result.throttled_core_h:.1f} core-h throttled{timeouts}"
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from kube.edge.settings import Interval
 from scheduler.simulator.experiments.policies import NAMES
 
 SCENARIO_FILE: Final = "scenario.yaml"
@@ -36,6 +37,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="separated by commas; a name may be a profile file (%(default)s)",
     )
     add(
+        "--external",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="a program that schedules, too, as COMMAND or NAME=COMMAND, split as a shell would; "
+        "KUBECONFIG, and {kubeconfig} in it, lead it to the cluster; may be given more than once",
+    )
+    add(
+        "--patience",
+        type=_interval,
+        default=Interval(2),
+        metavar="TIME",
+        help="how long such a program may be silent while pods wait for it, and virtual time "
+        "stands still (2s)",
+    )
+    add(
         "--usage",
         type=Path,
         metavar="PATH",
@@ -55,6 +72,13 @@ def scenario_path(text: str) -> Path:
     """Find a scenario's file."""
     path = Path(text)
     return path / SCENARIO_FILE if path.is_dir() else path
+
+
+def _interval(text: str) -> float:
+    try:
+        return Interval.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def at_least(least: int) -> Callable[[str], int]:

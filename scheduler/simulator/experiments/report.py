@@ -20,6 +20,7 @@ from scheduler.simulator.experiments.table import (
     markdown_table,
     metric_tables,
     model_tables,
+    pace_tables,
     text_table,
     verdict_table,
 )
@@ -47,6 +48,12 @@ _MODEL_READING: Final = (
     "less is better. Base rate: always saying what was healthy before. Enhanced scoring: the "
     "scores that serve without a model, read as a probability."
 )
+_PACE_READING: Final = (
+    "Programs that scheduled through the API server's door. Virtual time stood still while pods "
+    "waited for their answer: a binding, or word that they fit nowhere, since anything last may "
+    "have made room. Waits in vain ended when nothing was said for as long as `--patience`; what "
+    "the program did about those pods later took virtual time, which counts against it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,8 @@ class ReportAbout:
     """What the scenario holds policies to: ``no_worse`` where there is nothing to learn."""
     baseline: str = "kube-default"
     """The policy to compare with; if it did not run, the first that did."""
+    ended_early: str = ""
+    """What ended the runs before all were made."""
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +100,7 @@ def terminal_report(results: Sequence[RunResult], *, about: ReportAbout) -> str:
         ValueError: There is no result, or two of one policy and seed.
     """
     summary = summarise(results, baseline=about.baseline)
-    tables = [*metric_tables(summary), *model_tables(summary)]
+    tables = [*metric_tables(summary), *model_tables(summary), *pace_tables(results)]
     verdicts = judge(summary, expects=about.expects)
     if verdicts:
         tables.append(verdict_table(verdicts, baseline=summary.baseline))
@@ -165,6 +174,9 @@ def markdown_report(
     learnt = model_tables(summary)
     if learnt:
         parts += ["## How well it predicted\n", _MODEL_READING + "\n", *map(markdown_table, learnt)]
+    paces = pace_tables(evaluation.results)
+    if paces:
+        parts += ["## How programs kept pace\n", _PACE_READING + "\n", *map(markdown_table, paces)]
     if plots:
         parts += ["## Plots\n", *(f"![{plot.caption}]({plot.file})\n" for plot in plots)]
     return "\n".join(parts)
@@ -196,7 +208,7 @@ def _facts(evaluation: Evaluation) -> list[str]:
 
 def _notes(summary: Summary, *, about: ReportAbout) -> list[str]:
     """Say what a reader of the numbers must know."""
-    notes = []
+    notes = [about.ended_early] if about.ended_early else []
     if summary.baseline != about.baseline:
         notes.append(
             f"{about.baseline} has no result; compared with {summary.baseline} in its stead"
@@ -204,7 +216,7 @@ def _notes(summary: Summary, *, about: ReportAbout) -> list[str]:
     if len(summary.seeds) == 1:
         notes.append("with a single seed there are no intervals: nothing tells chance from effect")
     notes += [
-        f"{policy.policy} has no result on {_seeds_text(policy.missing_seeds)} (the run failed); "
+        f"{policy.policy} has no result on {_seeds_text(policy.missing_seeds)}; "
         "it is compared over the seeds in common"
         for policy in summary.policies
         if policy.missing_seeds

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
+from scheduler.simulator.experiments.results import RunResult
 from scheduler.simulator.experiments.statistics import (
     METRICS,
     MODEL_METRICS,
@@ -77,6 +78,28 @@ def model_tables(summary: Summary) -> list[Table]:
         )
         tables.append(Table("Trainings a run, by result", ("policy", *endings), rows))
     return tables
+
+
+def pace_tables(results: Sequence[RunResult]) -> list[Table]:
+    """Show how virtual time passed with programs; nothing if none scheduled."""
+    paced = [(run, run.pace) for run in results if run.pace is not None]
+    if not paced:
+        return []
+    head = ("program", "seed", "virtual h", "real s", "waits", "waited, s", "in vain", "its cpu, s")
+    rows = tuple(
+        (
+            run.policy,
+            str(run.seed),
+            f"{run.measured_h:.2f}",
+            f"{pace.wall_s:.1f}",
+            str(pace.n_waits),
+            f"{pace.waited_s:.1f}",
+            str(pace.n_timeouts),
+            f"{pace.scheduler_cpu_s:.1f}",
+        )
+        for run, pace in paced
+    )
+    return [Table("Programs, run by run", head, rows)]
 
 
 def verdict_table(verdicts: Sequence[Verdict], *, baseline: str) -> Table:

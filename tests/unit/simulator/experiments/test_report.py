@@ -98,7 +98,7 @@ def test_the_terminal_shows_the_same_within_its_width():
 def test_names_failed_runs():
     text = terminal_report([*RUNS, make_run("random", seed=1)], about=make_about())
 
-    assert "note: random has no result on 2 seeds (0, 2) (the run failed)" in text
+    assert "note: random has no result on 2 seeds (0, 2); it is compared" in text
 
 
 def test_warns_of_a_single_seed_and_of_another_baseline():
