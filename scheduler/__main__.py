@@ -34,6 +34,7 @@ from scheduler.errors import ConfigError
 from scheduler.extender.routes import MAX_BODY_BYTES, Extender
 from scheduler.framework.configuration import KubeSchedulerConfiguration, load_configuration
 from scheduler.framework.leader_election import LeaderElectionConfiguration
+from scheduler.framework.metering import metered
 from scheduler.framework.profile import make_profiles
 from scheduler.framework.registry import Registry
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
@@ -90,6 +91,7 @@ def _serve(start: Start[SchedulerSettings]) -> int:
         env=start.env,
     )
     metrics = Metrics(CollectorRegistry())
+    metrics.know_profiles(names)
     decisions = DecisionLog(settings.decisions.keep)
     rng = random.Random()
     with (
@@ -98,7 +100,8 @@ def _serve(start: Start[SchedulerSettings]) -> int:
     ):
 
         def make_shell() -> ClusterShell:
-            profiles = make_profiles(configuration, registry=registry)
+            made = make_profiles(configuration, registry=registry)
+            profiles = {name: metered(each, meter=metrics.meter) for name, each in made.items()}
             return ClusterShell(
                 client,
                 engine=Engine(profiles, settings=engine_settings(settings, configuration)),

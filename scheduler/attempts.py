@@ -84,7 +84,7 @@ class Attempts:
         """Return what the next cycle of a profile will work with."""
         desk = self.desk
         return Cycle(
-            profile=desk.profiles[scheduler_name],
+            profile=desk.profiles[scheduler_name].for_cycle(),
             book=desk.book,
             snapshot=desk.cache.snapshot,
             standings=self._standings[scheduler_name],

@@ -162,6 +162,16 @@ class Engine:
         """How many pods wait in *pool*."""
         return self._queue.size(pool)
 
+    @property
+    def incoming(self) -> Mapping[tuple[Pool, str], int]:
+        """See ``SchedulingQueue.incoming``; to be read before the next event."""
+        return self._queue.incoming
+
+    @property
+    def refusals(self) -> Mapping[tuple[str, str], int]:
+        """See ``SchedulingQueue.refusals``; to be read before the next event."""
+        return self._queue.refusals
+
     def cycle(self, profile: str) -> Cycle:
         """Return what the next cycle of *profile* will work with, to be looked at until then.
 
@@ -227,13 +237,7 @@ class Engine:
 
     def _learn(
         self,
-        event: NodeSeen
-        | NodeGone
-        | PodSeen
-        | PodGone
-        | ObjectSeen
-        | ObjectGone
-        | EvictFailed,
+        event: NodeSeen | NodeGone | PodSeen | PodGone | ObjectSeen | ObjectGone | EvictFailed,
         now_s: float,
     ) -> None:
         match event:

@@ -26,6 +26,7 @@ from scheduler.predictions import PredictionBook
 from scheduler.queue import QueuedPod, SchedulingQueue
 
 MAX_PERMIT_WAIT_S: Final = 15 * 60.0
+_SUCCESS: Final = Code.SUCCESS.word
 
 
 class Stage(Enum):
@@ -112,11 +113,15 @@ class Placer:
         self._placing[pod.uid] = Placing(
             queued=queued, node=node, prediction_id=prediction_id, state=state, deadlines_s={}
         )
-        for plugin in self._profile(pod).reserve:
+        profile = self._profile(pod)
+        meter, since_s = profile.meter, profile.meter.now_s()
+        for plugin in profile.reserve:
             status = plugin.reserve(state, pod=pod, node=node, snapshot=self._cache.snapshot)
             if not status.is_success:
                 self.take_back(pod.uid, now_s=now_s)
                 return plugin.name, status
+        name = profile.scheduler_name
+        meter.passed("Reserve", profile=name, status=_SUCCESS, since_s=since_s)
         return None
 
     def take_back(self, uid: str, *, now_s: float) -> Placing | None:

@@ -6,7 +6,7 @@ kube-scheduler, except that backoff is always waited for: an idle scheduler does
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -20,6 +20,17 @@ Hint = Callable[["QueuedPod", Change], bool]
 Rank = Callable[["QueuedPod"], tuple[float, ...]]
 
 _STALE_SLACK: Final = 64
+
+# What brings pods into a pool, besides changes of the cluster; in kube-scheduler's words.
+_ADDED: Final = "PodAdd"
+_UPDATED: Final = "PodUpdate"
+_FAILED: Final = "ScheduleAttemptFailure"
+_BACKED_OFF: Final = "BackoffComplete"
+_TIMED_OUT: Final = "UnschedulableTimeout"
+_WORDS: Final[dict[ClusterEvent, str]] = {
+    event: "".join([part.capitalize() for part in str(event.name).split("_")])
+    for event in ClusterEvent
+}
 
 
 class Pool(StrEnum):
@@ -123,6 +134,8 @@ class SchedulingQueue:
         self._sizes: Counter[Pool] = Counter()
         self._cpu_milli = self._memory_bytes = 0
         self._serial = 0
+        self._incoming: Counter[tuple[Pool, str]] = Counter()
+        self._refusals: Counter[tuple[str, str]] = Counter()
 
     def __len__(self) -> int:
         return len(self._pods)
@@ -138,6 +151,16 @@ class SchedulingQueue:
     def waiting(self) -> QueueState:
         """All pods in the queue together, whatever they wait for."""
         return QueueState(len(self._pods), self._cpu_milli, self._memory_bytes)
+
+    @property
+    def incoming(self) -> Mapping[tuple[Pool, str], int]:
+        """How often pods came into each pool since the beginning, by what brought them there."""
+        return self._incoming
+
+    @property
+    def refusals(self) -> Mapping[tuple[str, str], int]:
+        """How many of the pods that wait were refused the last time, by plugin and scheduler."""
+        return self._refusals
 
     def active_shapes(self) -> Iterator[Shape]:
         """Tell what the active pods ask for, each shape once."""
@@ -155,7 +178,7 @@ class SchedulingQueue:
             queued = QueuedPod(pod=pod, first_queued_at_s=now_s, queued_at_s=now_s)
             self._pods[pod.key] = queued
             self._count(queued, sign=1)
-            self._admit(queued, now_s=now_s)
+            self._admit(queued, event=_ADDED, now_s=now_s)
             return
         if queued.pod == pod:
             return
@@ -164,9 +187,9 @@ class SchedulingQueue:
         queued.pod = pod
         self._count(queued, sign=1)
         if queued.pool is Pool.UNSCHEDULABLE:
-            self._wake(queued, now_s=now_s)
+            self._wake(queued, event=_UPDATED, now_s=now_s)
         elif queued.pool is Pool.GATED:
-            self._admit(queued, now_s=now_s)
+            self._admit(queued, event=_UPDATED, now_s=now_s)
         else:
             self._enter(queued, queued.pool)
 
@@ -190,6 +213,7 @@ class SchedulingQueue:
     def retry(self, queued: QueuedPod, *, now_s: float) -> None:
         """Try a pod again after back-off: its binding failed for a reason that may pass."""
         queued.n_errors += 1
+        queued.rejectors = frozenset()
         queued.backoff_until_s = now_s + self._backoff_s(queued.n_errors)
         queued.queued_at_s = now_s
         self._insert(queued, Pool.BACKOFF)
@@ -233,7 +257,7 @@ class SchedulingQueue:
                 continue
             if queued.pool is Pool.GATED:
                 self._leave_pool(queued)
-                self._admit(queued, now_s=now_s)
+                self._admit(queued, event=_UPDATED, now_s=now_s)
             elif queued.pool is Pool.ACTIVE:
                 self._leave_pool(queued)
                 self._enter(queued, Pool.ACTIVE)
@@ -245,19 +269,19 @@ class SchedulingQueue:
                 queued = self._pods[key]
                 if self._hint(queued, change):
                     self._leave_pool(queued)
-                    self._wake(queued, now_s=now_s)
+                    self._wake(queued, event=_word(change.event), now_s=now_s)
 
     def flush(self, *, now_s: float) -> None:
         """Activate pods whose back-off is over, and wake those refused too long ago."""
         while (queued := self._backoff.first()) and queued.backoff_until_s <= now_s:
             self._leave_pool(queued)
-            self._admit(queued, now_s=now_s)
+            self._admit(queued, event=_BACKED_OFF, now_s=now_s)
         for queued in [q for q in self._longest_refused() if self._flush_at_s(q) <= now_s]:
             for key in list(self._refused[queued.wakes_on]):
                 if self._flush_at_s(self._pods[key]) > now_s:
                     break
                 self._leave_pool(self._pods[key])
-                self._wake(self._pods[key], now_s=now_s)
+                self._wake(self._pods[key], event=_TIMED_OUT, now_s=now_s)
 
     def _longest_refused(self) -> list[QueuedPod]:
         """Return the first pod of each group; a group is in the order of refusal."""
@@ -273,30 +297,36 @@ class SchedulingQueue:
     def _insert(self, queued: QueuedPod, pool: Pool) -> None:
         self._pods[queued.pod.key] = queued
         self._count(queued, sign=1)
-        self._enter(queued, pool)
+        self._enter(queued, pool, event=_FAILED)
 
     def _count(self, queued: QueuedPod, *, sign: int) -> None:
         self._sizes[queued.pool] += sign
         self._cpu_milli += sign * queued.pod.requests.get(CPU, 0)
         self._memory_bytes += sign * queued.pod.requests.get(MEMORY, 0)
+        for plugin in queued.rejectors:
+            self._refusals[plugin, queued.pod.scheduler_name] += sign
 
-    def _admit(self, queued: QueuedPod, *, now_s: float) -> None:
+    def _admit(self, queued: QueuedPod, *, event: str, now_s: float) -> None:
         """Let a pod into the active queue, unless a PreEnqueue plugin keeps it away."""
         queued.gated_by = self._gate(queued.pod) or ""
         if queued.gated_by:
-            self._enter(queued, Pool.GATED)
+            # One that stays where it is does not come in.
+            self._enter(queued, Pool.GATED, event="" if queued.pool is Pool.GATED else event)
             return
         if queued.pool is not Pool.ACTIVE:
             queued.queued_at_s = now_s
-        self._enter(queued, Pool.ACTIVE)
+        self._enter(queued, Pool.ACTIVE, event=event)
 
-    def _wake(self, queued: QueuedPod, *, now_s: float) -> None:
+    def _wake(self, queued: QueuedPod, *, event: str, now_s: float) -> None:
         if queued.backoff_until_s > now_s:
-            self._enter(queued, Pool.BACKOFF)
+            self._enter(queued, Pool.BACKOFF, event=event)
         else:
-            self._admit(queued, now_s=now_s)
+            self._admit(queued, event=event, now_s=now_s)
 
-    def _enter(self, queued: QueuedPod, pool: Pool) -> None:
+    def _enter(self, queued: QueuedPod, pool: Pool, *, event: str = "") -> None:
+        """Put a pod into a pool; without an event it only takes another place there."""
+        if event:
+            self._incoming[pool, event] += 1
         self._sizes[queued.pool] -= 1
         self._sizes[pool] += 1
         queued.pool = pool
@@ -323,3 +353,9 @@ class SchedulingQueue:
             del keys[queued.pod.key]
             if not keys:
                 del self._refused[queued.wakes_on]
+
+
+def _word(event: ClusterEvent) -> str:
+    """Name what happened; of several things at once, the first."""
+    word = _WORDS.get(event)
+    return _WORDS[next(iter(event))] if word is None else word

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kube.quantity import CPU, MEMORY
 from scheduler.decision import Decision, NodeVerdict, PredictionNote, ScoreTable
+from scheduler.framework.columns import Rows
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult
 from scheduler.framework.interface import Refilter
@@ -25,6 +26,9 @@ from scheduler.predictions import Prediction, PredictionBook
 from scheduler.queue import QueuedPod
 
 _MIX: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+
+_FOUND: Final = Code.SUCCESS.word
+_REFUSED: Final = Code.UNSCHEDULABLE.word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +66,7 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
     """
     pod, snapshot = queued.pod, cycle.snapshot
     state = CycleState()
-    run = filter_run(cycle, state=state, pod=pod)
-    found = run.run()
-    rows = np.flatnonzero(found.feasible)
+    run, found, rows = _find_feasible(cycle, state=state, pod=pod)
     node: str | None = None
     table: ScoreTable | None = None
     promised = snapshot.rows.get(cycle.nominations.node_of(pod.uid))
@@ -96,6 +98,26 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
         prediction=_note(cycle, pod=pod, table=table, now_s=now_s),
     )
     return Outcome(decision, state, found, run.refilter, run.signature)
+
+
+def _find_feasible(
+    cycle: Cycle, *, state: CycleState, pod: PodFacts
+) -> tuple[FilterRun, FilterResult, Rows]:
+    meter, name = cycle.profile.meter, cycle.profile.scheduler_name
+    began_s = meter.now_s()
+    run = filter_run(cycle, state=state, pod=pod)
+    # What is kept of the filters' answers was brought up to date: a part of Filter.
+    keeping_s = meter.now_s() - began_s
+    refused = run.pre_filter()
+    word = _FOUND if refused is None else _REFUSED
+    asked_s = meter.passed("PreFilter", profile=name, status=word, since_s=began_s + keeping_s)
+    if refused is not None:
+        return run, refused, np.flatnonzero(refused.feasible)
+    found = run.filter()
+    rows = np.flatnonzero(found.feasible)
+    word = _FOUND if rows.size else _REFUSED
+    meter.passed("Filter", profile=name, status=word, since_s=asked_s - keeping_s)
+    return run, found, rows
 
 
 def filter_run(cycle: Cycle, *, state: CycleState, pod: PodFacts) -> FilterRun:

@@ -9,13 +9,16 @@ from scheduler.cluster.metrics import Metrics
 from scheduler.decision import Decision
 from scheduler.engine import Engine
 from scheduler.events import (
+    Bind,
     BindFailed,
+    BindSucceeded,
     Event,
     Evict,
     PodGone,
     ReportFailure,
     ReportScheduled,
 )
+from scheduler.framework.status import Code
 from scheduler.model import PodFacts
 from scheduler.queue import Pool
 
@@ -34,6 +37,7 @@ class Recorder:
         self._decisions = decisions
         self._metrics = metrics
         self._binding: dict[str, tuple[str, float]] = {}
+        self._handed_over_s: dict[str, float] = {}
 
     def record(self, decision: Decision, *, took_s: float) -> None:
         """Take in a decision that took *took_s* seconds."""
@@ -65,8 +69,18 @@ class Recorder:
             ),
         )
 
+    def hand_over(self, bind: Bind) -> None:
+        """Take in that a pod's binding begins to be written."""
+        self._handed_over_s[bind.pod.uid] = time.perf_counter()
+
+    def taken_in(self, event: Event, *, took_s: float) -> None:
+        """Take in how long the engine took to learn of *event*."""
+        self._metrics.event_handling.observe(took_s, type(event).__name__)
+
     def note(self, event: Event) -> None:
-        """Take in the end of a binding that ``report`` will not be told of."""
+        """Take in how a binding ended, also where ``report`` will not be told of it."""
+        if isinstance(event, BindSucceeded | BindFailed):
+            self._end_binding(event)
         match event:
             case BindFailed(uid, is_lost_race=True):
                 profile, started_s = self._binding.pop(uid, ("", 0.0))
@@ -74,6 +88,7 @@ class Recorder:
                     self._observe("error", profile=profile, started_s=started_s)
             case PodGone(_, uid):
                 self._binding.pop(uid, None)
+                self._handed_over_s.pop(uid, None)
             case _:
                 pass
 
@@ -86,7 +101,7 @@ class Recorder:
             return
         self._end_attempt(report.pod, result="scheduled")
         attempts = str(min(report.attempts, 16))
-        self._metrics.sli_duration.labels(attempts).observe(report.pending_s)
+        self._metrics.sli_duration.observe(report.pending_s, attempts)
         self._metrics.pod_attempts.observe(report.attempts)
 
     def report_eviction(self, action: Evict) -> None:
@@ -104,6 +119,15 @@ class Recorder:
         for kind, n in engine.cache_sizes.items():
             self._metrics.cache_size.labels(kind).set(n)
         self._metrics.binding.set(engine.n_binding)
+        self._metrics.incoming.show(engine.incoming.items())
+        self._metrics.unschedulable.show(engine.refusals.items())
+
+    def _end_binding(self, event: BindSucceeded | BindFailed) -> None:
+        since_s = self._handed_over_s.pop(event.uid, None)
+        profile, _ = self._binding.get(event.uid, ("", 0.0))
+        if since_s is not None and profile:
+            word = Code.SUCCESS.word if isinstance(event, BindSucceeded) else Code.ERROR.word
+            self._metrics.meter.passed("Bind", profile=profile, status=word, since_s=since_s)
 
     def _end_attempt(self, pod: PodFacts, *, result: str) -> None:
         now_s = time.perf_counter()

@@ -256,7 +256,10 @@ class ClusterShell:
             if isinstance(event, BindFailed) and event.is_lost_race:
                 self.surprises.note_lost_race(event.uid)
             now_s = self._clock.now_s()
-            self._perform(self._engine.handle(self._in_engine_time(event), now_s=now_s))
+            started_s = time.perf_counter()
+            actions = self._engine.handle(self._in_engine_time(event), now_s=now_s)
+            self._recorder.taken_in(event, took_s=time.perf_counter() - started_s)
+            self._perform(actions)
         self._perform(self._questions.answer(self._engine, now_s=self._clock.now_s()))
         is_synced = all(informer.is_synced for informer in self._informers.values())
         self._has_more = is_synced and self._is_leader() and self._decide()
@@ -314,6 +317,7 @@ class ClusterShell:
                 case AskPrediction(shapes):
                     self._asker.ask(shapes)
                 case Bind():
+                    self._recorder.hand_over(action)
                     self._bind_workers.submit(partial(self._binder.bind, action))
                 case WriteFirst():
                     self._bind_workers.submit(partial(self._evictor.write_first, action))

@@ -30,6 +30,7 @@ from scheduler.framework.interface import (
     ReservePlugin,
     ScorePlugin,
 )
+from scheduler.framework.meter import UNMETERED, Meter
 from scheduler.framework.registry import Registry
 
 ONE_POD_PER_NODE: Final = "OnePodPerNode"
@@ -55,6 +56,14 @@ class Profile:
     post_bind: tuple[PostBindPlugin, ...] = ()
     weights: Mapping[str, int] = field(default_factory=dict)
     """Of every plugin in ``score``, by name."""
+    meter: Meter = UNMETERED
+    """Is told what cycles cost."""
+    sampled: "Profile | None" = None
+    """The same, every call of whose plugins the meter is told of; see ``metering``."""
+
+    def for_cycle(self) -> "Profile":
+        """Return what a cycle that begins now runs."""
+        return self.sampled if self.sampled is not None and self.meter.samples() else self
 
     def plugins(self) -> dict[str, Plugin]:
         """Return all plugins by name."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from scheduler.framework.status import (
 )
 from scheduler.framework.weighing import normalized
 from scheduler.model import PodFacts
+
+_SUCCESS: Final = Code.SUCCESS.word
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,11 @@ class FilterRun:
 
     def run(self) -> FilterResult:
         """Run PreFilter and Filter. The first plugin that refuses a node keeps the refusal."""
+        refused = self.pre_filter()
+        return self.filter() if refused is None else refused
+
+    def pre_filter(self) -> FilterResult | None:
+        """Run PreFilter; the result is that of the cycle if the pod is refused everywhere."""
         n_nodes = self._snapshot.n_nodes
         for plugin in self._profile.pre_filter:
             result = plugin.pre_filter(self._state, pod=self._pod, snapshot=self._snapshot)
@@ -107,6 +115,10 @@ class FilterRun:
             if self._search.is_empty:
                 refused = _refused("", status=self._search.refusal, n_nodes=n_nodes)
                 return replace(refused, rejectors=frozenset(self._search.narrowed_by))
+        return None
+
+    def filter(self) -> FilterResult:
+        """Run Filter, after ``pre_filter``."""
         return self._filter(self._snapshot)
 
     def refilter(self, what_if: Snapshot, rows: Sequence[int]) -> FilterResult:
@@ -294,17 +306,23 @@ def run_scores(
     Raises:
         PluginError: A plugin's score left 0..100.
     """
+    meter, name = profile.meter, profile.scheduler_name
+    began_s = meter.now_s()
     rows = np.flatnonzero(feasible)
     total: ScoreColumn = np.zeros(feasible.size, dtype=np.int64)
     known: Mapping[str, ScoreColumn] = {}
     if standing is not None:
         total, known = standing.scores.weighed(feasible)
+    weighing_s = meter.now_s() - began_s
     skipped = {
         plugin.name
         for plugin in profile.pre_score
         if plugin.name not in known
         and plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=feasible).is_skip
     }
+    pre_scored_s = meter.passed(
+        "PreScore", profile=name, status=_SUCCESS, since_s=began_s + weighing_s
+    )
     columns: dict[str, ScoreColumn] = {}
     is_everywhere = rows.size == feasible.size
     totals = total if is_everywhere else total[rows]
@@ -319,6 +337,7 @@ def run_scores(
             weighted = scores * profile.weights[plugin.name]
             totals += weighted
             columns[plugin.name] = _spread_out(weighted, rows=rows, n_nodes=feasible.size)
+    meter.passed("Score", profile=name, status=_SUCCESS, since_s=pre_scored_s - weighing_s)
     return ScoreResult(rows, totals, columns)
 
 
@@ -339,6 +358,17 @@ def run_post_filters(
         What the last one that was asked said, with all reasons; ``None`` without such a plugin,
         or without a node.
     """
+    meter, since_s = profile.meter, profile.meter.now_s()
+    result = _post_filter(profile, state=state, pod=pod, search=search)
+    if result is not None:
+        word = result.status.code.word
+        meter.passed("PostFilter", profile=profile.scheduler_name, status=word, since_s=since_s)
+    return result
+
+
+def _post_filter(
+    profile: Profile, *, state: CycleState, pod: PodFacts, search: FailedSearch
+) -> PostFilterResult | None:
     reasons: list[str] = []
     result: PostFilterResult | None = None
     for plugin in profile.post_filter if search.snapshot.n_nodes else ():
