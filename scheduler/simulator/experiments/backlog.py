@@ -1,15 +1,17 @@
 """Which pods a scheduler has yet to answer for, as far as its writes show. Pure.
 
 A pending pod is answered for when it is bound, or when its scheduler says that it fits nowhere: by
-the condition ``PodScheduled`` or by an event ``FailedScheduling``. Whatever may make room for it
-asks the question anew.
+the condition ``PodScheduled`` or by an event ``FailedScheduling``. What may make room for it asks
+anew, and is answered, too, when that room is taken. Schedulers repeat a refusal in silence.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
-from scheduler.model import POD_GROUP, POD_GROUP_LABEL
+from scheduler.model import PodFacts
 from scheduler.simulator.controllers.pods import condition_of, is_over
+from scheduler.simulator.experiments.room import Room, read_pod
 from scheduler.simulator.resources import (
     CSI_DRIVERS,
     CSI_NODES,
@@ -25,14 +27,35 @@ from scheduler.simulator.resources import (
 )
 from scheduler.simulator.store import Change
 
-_MAKE_ROOM: Final = frozenset(
+_VOLUMES: Final = frozenset(
     resource.table
     for resource in (
         *(PVS, PVCS, STORAGE_CLASSES),
         *(CSI_DRIVERS, CSI_NODES, CSI_STORAGE_CAPACITIES, VOLUME_ATTACHMENTS),
     )
 )
-"""Any change of these may be what a pod waits for."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A pod without a node."""
+
+    pod: PodFacts
+    is_answered: bool = False
+    asked_for: set[str] | None = field(default=None)
+    """The nodes whose changes asked anew; ``None`` for any node, as at first."""
+
+    @property
+    def seeks_company(self) -> bool:
+        """Whether what becomes of other pods, on whatever node, may help it."""
+        pod = self.pod
+        terms = (pod.pod_affinity, pod.pod_anti_affinity, pod.spread, pod.pod_group)
+        return any(terms) or bool(pod.volumes or pod.claims)
+
+    @property
+    def needs_room(self) -> bool:
+        """Whether it can only go where its requests fit: it will not make others leave."""
+        return self.pod.priority <= 0 and not self.seeks_company
 
 
 class Backlog:
@@ -40,31 +63,35 @@ class Backlog:
 
     Args:
         scheduler_name: Whose pods.
-        pods: Those that are there already; nobody has answered for any of them.
+        nodes: Those that are there already.
+        pods: Likewise; nobody has answered for any of them.
     """
 
-    def __init__(self, scheduler_name: str, *, pods: Iterable[Object]) -> None:
+    def __init__(
+        self, scheduler_name: str, *, nodes: Iterable[Object], pods: Iterable[Object]
+    ) -> None:
         self._scheduler_name = scheduler_name
-        # Both by uid, with whether the placing of other pods may help.
-        self._unanswered: dict[str, bool] = {}
-        self._refused: dict[str, bool] = {}
+        self._room = Room()
+        self._waiting: dict[str, _Waiting] = {}
+        self._n_unanswered = 0
         self.n_answers = 0
         """How often a pod was bound or refused."""
         self.n_moves = 0
         """How many pods, of whomever, were bound or asked to go."""
+        for node in nodes:
+            self._room.set_node(node)
         for pod in pods:
-            if self._is_pending(pod):
-                self._unanswered[pod["metadata"]["uid"]] = _seeks_company(pod)
+            self._take(pod)
 
     @property
     def is_quiet(self) -> bool:
         """Whether every pod was answered for."""
-        return not self._unanswered
+        return not self._n_unanswered
 
     @property
     def n_refused(self) -> int:
         """How many pods wait that were answered for."""
-        return len(self._refused)
+        return len(self._waiting) - self._n_unanswered
 
     def see(self, change: Change) -> None:
         """Take in what was written."""
@@ -72,17 +99,19 @@ class Backlog:
         if resource is PODS:
             self._count_moves(change)
             self._see_pod(change)
+        elif resource is NODES:
+            self._see_node(change)
         elif resource is EVENTS:
             event = change.new
             if event.get("reason") == "FailedScheduling" and change.type != "DELETED":
                 self._refuse((event.get("regarding") or {}).get("uid", ""))
-        elif resource.table in _MAKE_ROOM or (resource is NODES and _may_admit_more(change)):
-            self._ask_again()
+        elif resource.table in _VOLUMES:
+            self._ask_all(lambda waiting: bool(waiting.pod.volumes or waiting.pod.claims))
 
     def give_up(self) -> None:
         """Count those who were not answered for as refused, until something may help them."""
-        self._refused |= self._unanswered
-        self._unanswered.clear()
+        for waiting in self._waiting.values():
+            self._settle(waiting)
 
     # --- details
 
@@ -97,47 +126,107 @@ class Backlog:
             and "deletionTimestamp" not in pod["metadata"]
         )
 
+    def _take(self, pod: Object) -> None:
+        """Take in a pod that was not known."""
+        if pod["spec"].get("nodeName"):
+            if not is_over(pod):
+                self._room.place(read_pod(pod))
+        elif self._is_pending(pod):
+            self._waiting[pod["metadata"]["uid"]] = _Waiting(read_pod(pod))
+            self._n_unanswered += 1
+
     def _count_moves(self, change: Change) -> None:
         pod, old = change.new, change.old
         if old is None or change.type == "DELETED":
             return
-        if pod["spec"].get("nodeName") and not old["spec"].get("nodeName"):
-            self.n_moves += 1
-            self.n_answers += pod["metadata"]["uid"] in self._unanswered
-            self._ask_again(only_sociable=True)
-        if "deletionTimestamp" in pod["metadata"] and "deletionTimestamp" not in old["metadata"]:
-            self.n_moves += 1
+        self.n_moves += bool(pod["spec"].get("nodeName")) and not old["spec"].get("nodeName")
+        is_going = "deletionTimestamp" in pod["metadata"]
+        self.n_moves += is_going and "deletionTimestamp" not in old["metadata"]
 
     def _see_pod(self, change: Change) -> None:
         pod, old = change.new, change.old
         uid = pod["metadata"]["uid"]
-        if change.type == "DELETED" or not self._is_pending(pod):
-            self._unanswered.pop(uid, None)
-            self._refused.pop(uid, None)
-            if _makes_room(change):
-                self._ask_again()
-        elif uid not in self._unanswered and uid not in self._refused:
-            self._unanswered[uid] = _seeks_company(pod)
+        known = self._waiting.get(uid)
+        if change.type == "DELETED" or is_over(pod):
+            self._leave(uid)
+        elif known is None or not self._is_pending(pod):
+            is_new = old is None or not old["spec"].get("nodeName")
+            self._drop(uid, is_bound=bool(pod["spec"].get("nodeName")))
+            if is_new:
+                self._take(pod)
+                self._look_at_room(pod["spec"].get("nodeName", ""))
         elif old is not None and _refusal(pod) not in (None, _refusal(old)):
             self._refuse(uid)
 
+    def _see_node(self, change: Change) -> None:
+        node = change.new
+        name = node["metadata"]["name"]
+        if change.type == "DELETED":
+            self._room.drop_node(name)
+        elif change.old is None or _admission(change.old) != _admission(node):
+            self._room.set_node(node)
+            self._ask_about(name)
+
+    def _leave(self, uid: str) -> None:
+        """Take in that a pod takes no room any more."""
+        self._drop(uid, is_bound=False)
+        node = self._room.clear(uid)
+        if node:
+            self._ask_about(node)
+
+    def _drop(self, uid: str, *, is_bound: bool) -> None:
+        waiting = self._waiting.pop(uid, None)
+        if waiting is not None and not waiting.is_answered:
+            self._n_unanswered -= 1
+            self.n_answers += is_bound
+
     def _refuse(self, uid: str) -> None:
-        if uid in self._unanswered:
-            self._refused[uid] = self._unanswered.pop(uid)
+        waiting = self._waiting.get(uid)
+        if waiting is not None and not waiting.is_answered:
+            self._settle(waiting)
             self.n_answers += 1
 
-    def _ask_again(self, *, only_sociable: bool = False) -> None:
-        for uid, is_sociable in list(self._refused.items()):
-            if is_sociable or not only_sociable:
-                self._unanswered[uid] = self._refused.pop(uid)
+    def _settle(self, waiting: _Waiting) -> None:
+        self._n_unanswered -= not waiting.is_answered
+        waiting.is_answered, waiting.asked_for = True, set()
 
+    def _ask(self, waiting: _Waiting, node: str | None) -> None:
+        self._n_unanswered += waiting.is_answered
+        waiting.is_answered = False
+        if node is None or waiting.asked_for is None:
+            waiting.asked_for = None
+        else:
+            waiting.asked_for.add(node)
 
-def _makes_room(change: Change) -> bool:
-    """Tell whether a pod that took room on a node no longer does."""
-    old = change.old
-    if old is None or not old["spec"].get("nodeName") or is_over(old):
-        return False
-    return change.type == "DELETED" or is_over(change.new)
+    def _ask_all(self, concerns: Callable[[_Waiting], bool]) -> None:
+        for waiting in self._waiting.values():
+            if concerns(waiting):
+                self._ask(waiting, None)
+
+    def _ask_about(self, node: str) -> None:
+        """Ask anew for those who may go to a node that changed."""
+        for waiting in self._waiting.values():
+            if not waiting.needs_room:
+                self._ask(waiting, None)
+            elif self._room.holds(node, requests=waiting.pod.requests):
+                self._ask(waiting, node)
+
+    def _look_at_room(self, node: str) -> None:
+        """Take in that a node has less room: some need not be asked for any more, some anew."""
+        if not node:
+            return
+        for waiting in self._waiting.values():
+            if waiting.seeks_company:
+                self._ask(waiting, None)
+            elif waiting.needs_room and self._is_out_of_room(waiting):
+                self._settle(waiting)
+
+    def _is_out_of_room(self, waiting: _Waiting) -> bool:
+        """Tell whether what made it ask anew helps it no more."""
+        nodes = waiting.asked_for
+        return bool(nodes) and not any(
+            self._room.holds(node, requests=waiting.pod.requests) for node in nodes or ()
+        )
 
 
 def _refusal(pod: Object) -> Object | None:
@@ -145,25 +234,7 @@ def _refusal(pod: Object) -> Object | None:
     return condition if condition is not None and condition.get("status") == "False" else None
 
 
-def _seeks_company(pod: Object) -> bool:
-    """Tell whether the placing of other pods may help this one."""
-    meta, spec = pod["metadata"], pod["spec"]
-    return bool(
-        (spec.get("affinity") or {}).get("podAffinity")
-        or spec.get("topologySpreadConstraints")
-        or (meta.get("annotations") or {}).get(POD_GROUP)
-        or (meta.get("labels") or {}).get(POD_GROUP_LABEL)
-    )
-
-
-def _may_admit_more(change: Change) -> bool:
-    """Tell whether a node that came, or changed, may take pods that it did not take."""
-    if change.type == "DELETED":
-        return False
-    return change.old is None or _admission(change.old) != _admission(change.new)
-
-
 def _admission(node: Object) -> tuple[object, ...]:
-    """What schedulers go by."""
+    """What decides whether a node takes a pod."""
     allocatable = (node.get("status") or {}).get("allocatable")
     return node["metadata"].get("labels"), node.get("spec"), allocatable

@@ -31,7 +31,7 @@ from scheduler.simulator.experiments.observer import Observer
 from scheduler.simulator.experiments.process import SchedulerProcess
 from scheduler.simulator.experiments.results import Pace, RunResult
 from scheduler.simulator.experiments.site import Site
-from scheduler.simulator.resources import PODS
+from scheduler.simulator.resources import NODES, PODS
 from scheduler.simulator.store import Change
 
 _NAMED: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", re.DOTALL)
@@ -128,7 +128,9 @@ class ExternalShell:
 
     def __init__(self, site: Site, *, external: External) -> None:
         self._external = external
-        self._backlog = Backlog(SCHEDULER_NAME, pods=site.store.list(PODS))
+        self._backlog = Backlog(
+            SCHEDULER_NAME, nodes=site.store.list(NODES), pods=site.store.list(PODS)
+        )
         self._door = ApiDoor(site)
         self._news = asyncio.Event()
         self._folder = tempfile.TemporaryDirectory(prefix="external-scheduler-")

@@ -6,18 +6,22 @@ from scheduler.simulator.experiments.backlog import Backlog
 from scheduler.simulator.resources import EVENTS, NODES, PODS, PVS
 from scheduler.simulator.store import Change
 
+TERMS = "requiredDuringSchedulingIgnoredDuringExecution"
 
-def pod(uid="a", *, node=None, phase="Pending", refused=None, **fields):
-    meta = {"uid": uid, "name": uid, **fields.pop("metadata", {})}
+
+def pod(uid="a", *, node=None, phase="Pending", refused=None, cpu="1", **fields):
+    meta = {"uid": uid, "name": uid, "namespace": "default", **fields.pop("metadata", {})}
     status = {"phase": phase}
     if refused is not None:
         status["conditions"] = [{"type": "PodScheduled", "status": "False", "message": refused}]
-    spec = {"schedulerName": "ours", **fields}
+    containers = [{"name": "app", "resources": {"requests": {"cpu": cpu}}}]
+    spec = {"schedulerName": "ours", "containers": containers, **fields}
     return {"metadata": meta, "spec": spec | ({"nodeName": node} if node else {}), "status": status}
 
 
-def node(**spec):
-    return {"metadata": {"name": "n1"}, "spec": spec, "status": {"allocatable": {"cpu": "4"}}}
+def node(name="n1", *, cpu="4", **spec):
+    status = {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "10"}}
+    return {"metadata": {"name": name}, "spec": spec, "status": status}
 
 
 def event(uid, reason="FailedScheduling"):
@@ -36,13 +40,13 @@ def deleted(old, resource=PODS):
     return Change(resource, "DELETED", old, old)
 
 
-def backlog(*pods):
-    return Backlog("ours", pods=pods)
+def backlog(*pods, nodes=()):
+    return Backlog("ours", nodes=nodes or (node(),), pods=pods)
 
 
-def refused(**fields):
-    """A backlog of one pod that was refused, and which some other is beside."""
-    subject = backlog(pod(**fields))
+def refused(*others, **fields):
+    """A backlog of one pod that was refused, on a node with others."""
+    subject = backlog(pod(**fields), *others)
     subject.see(added(event("a"), EVENTS))
     assert subject.is_quiet
     assert subject.n_refused == 1
@@ -117,7 +121,9 @@ def test_a_gated_pod_waits_for_nobody_until_its_gates_are_gone():
     assert not subject.is_quiet
 
 
-RUNNING = pod("b", node="n1", phase="Running", schedulerName="other")
+RUNNING = pod("b", node="n1", phase="Running", schedulerName="other", cpu="3500m")
+VOLUME = {"metadata": {"name": "pv"}}
+CLAIM = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
 
 
 @pytest.mark.parametrize(
@@ -125,13 +131,12 @@ RUNNING = pod("b", node="n1", phase="Running", schedulerName="other")
     [
         pytest.param(deleted(RUNNING), id="a pod went"),
         pytest.param(changed(RUNNING, pod("b", node="n1", phase="Succeeded")), id="a pod ended"),
-        pytest.param(added(node(), NODES), id="a node came"),
-        pytest.param(changed(node(unschedulable=True), node(), NODES), id="a node opened"),
-        pytest.param(added({"metadata": {"name": "pv"}}, PVS), id="a volume came"),
+        pytest.param(added(node("n2"), NODES), id="a node came"),
+        pytest.param(changed(node(unschedulable=True), node(cpu="8"), NODES), id="a node grew"),
     ],
 )
 def test_what_may_make_room_asks_anew(change):
-    subject = refused()
+    subject = refused(RUNNING)
 
     subject.see(change)
 
@@ -141,38 +146,65 @@ def test_what_may_make_room_asks_anew(change):
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(changed(pod("b"), pod("b", node="n1")), id="a pod was placed"),
-        pytest.param(deleted(pod("b", node="n1", phase="Failed")), id="an ended pod was swept"),
-        pytest.param(changed(node(), node() | {"status": {"allocatable": {"cpu": "4"}}}, NODES)),
+        pytest.param(changed(pod("c"), pod("c", node="n1", cpu="100m")), id="a pod was placed"),
+        pytest.param(deleted(pod("c", node="n1", phase="Failed")), id="an ended pod was swept"),
+        pytest.param(changed(node(), node(), NODES), id="a heartbeat"),
+        pytest.param(added(node("n2", cpu="100m"), NODES), id="a node that is too small"),
         pytest.param(deleted(node(), NODES), id="a node went"),
+        pytest.param(added(VOLUME, PVS), id="a volume"),
     ],
 )
-def test_what_makes_no_room_asks_nothing(change):
-    subject = refused()
+def test_what_makes_no_room_for_it_asks_nothing(change):
+    subject = refused(RUNNING)
 
     subject.see(change)
 
     assert subject.is_quiet
 
 
+def test_room_that_others_take_is_waited_for_no_more():
+    subject = backlog(RUNNING, *(pod(uid, cpu="2") for uid in "acd"))
+    for uid in "acd":
+        subject.see(added(event(uid), EVENTS))
+    subject.see(deleted(RUNNING))
+    assert subject.n_refused == 0
+
+    subject.see(changed(pod("a", cpu="2"), pod("a", cpu="2", node="n1")))
+    assert not subject.is_quiet
+
+    subject.see(changed(pod("c", cpu="2"), pod("c", cpu="2", node="n1")))
+    assert subject.is_quiet
+    assert subject.n_refused == 1
+
+
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "change"),
     [
-        pytest.param({"affinity": {"podAffinity": {}} | {"podAffinity": {"x": 1}}}, id="affinity"),
-        pytest.param({"topologySpreadConstraints": [{"maxSkew": 1}]}, id="spread"),
-        pytest.param({"metadata": {"annotations": {"pod-group": "g"}}}, id="group"),
+        pytest.param(
+            {"affinity": {"podAffinity": {TERMS: [{"topologyKey": "zone", "labelSelector": {}}]}}},
+            changed(pod("c"), pod("c", node="n1")),
+            id="affinity",
+        ),
+        pytest.param(
+            {"metadata": {"annotations": {"pod-group": "g"}}},
+            changed(pod("c"), pod("c", node="n1")),
+            id="group",
+        ),
+        pytest.param({"volumes": [CLAIM]}, added(VOLUME, PVS), id="volume"),
+        pytest.param({"priority": 10}, deleted(pod("b", node="n1", cpu="1m")), id="may preempt"),
     ],
 )
-def test_a_pod_that_seeks_company_is_asked_for_anew_when_others_are_placed(fields):
-    subject = refused(**fields)
+def test_a_pod_that_waits_for_more_than_room_is_asked_for_whatever_room_there_is(fields, change):
+    small = pod("b", node="n1", phase="Running", cpu="4")
+    subject = refused(small, pod("d", node="n1", cpu="4"), **fields)
 
-    subject.see(changed(pod("b"), pod("b", node="n1")))
+    subject.see(change)
 
     assert not subject.is_quiet
 
 
 def test_who_says_nothing_is_given_up_until_there_is_room():
-    subject = backlog(pod())
+    subject = backlog(pod(), RUNNING)
     subject.give_up()
     assert subject.is_quiet
 
@@ -184,10 +216,12 @@ def test_who_says_nothing_is_given_up_until_there_is_room():
 
 
 def test_counts_who_was_bound_and_who_was_asked_to_go():
-    subject = backlog(pod())
+    subject = backlog(pod(), RUNNING)
+    going = RUNNING | {"metadata": RUNNING["metadata"] | {"deletionTimestamp": "t"}}
+    other = pod("c", schedulerName="other")
 
     subject.see(changed(pod(), pod(node="n1")))
-    subject.see(changed(RUNNING, RUNNING | {"metadata": {"uid": "b", "deletionTimestamp": "t"}}))
-    subject.see(changed(pod("c", schedulerName="other"), pod("c", schedulerName="other", node="n")))
+    subject.see(changed(RUNNING, going))
+    subject.see(changed(other, other | {"spec": other["spec"] | {"nodeName": "n1"}}))
 
     assert (subject.n_moves, subject.n_answers) == (3, 1)
