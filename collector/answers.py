@@ -64,6 +64,20 @@ class NodeHistory(Wire, frozen=True, kw_only=True):
     points: list[HistoryPoint]
 
 
+class WorkloadUsage(Wire, frozen=True, kw_only=True):
+    """What each replica of a workload used (``GET /api/v1/workloads/…/history``).
+
+    The newest minutes are missing until they are rolled up.
+    """
+
+    workload: str
+    """``namespace/kind/name``."""
+    start_s: float
+    end_s: float
+    step_s: int
+    points: list[HistoryPoint]
+
+
 class PodState(Wire, frozen=True, kw_only=True):
     """A pod now."""
 

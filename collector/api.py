@@ -16,6 +16,7 @@ from collector.answers import (
     Pods,
     PodState,
     Summary,
+    WorkloadUsage,
 )
 from collector.cluster_view import ClusterView
 from collector.collecting import Collector
@@ -24,8 +25,8 @@ from collector.database import StoreError
 from collector.facts import PodFacts
 from collector.history import Subject
 from collector.openapi import OPERATIONS
-from collector.queries import HistoryQuery, PlacementsQuery, PodsQuery, read_span
-from collector.windows import Rollup, Window
+from collector.queries import HistoryQuery, PlacementsQuery, PodsQuery, Span, read_span
+from collector.windows import Rollup
 from kube.edge.openapi import install_openapi
 from kube.edge.problems import ProblemDetails, ProblemError, answer, install
 from kube.edge.queries import read_query
@@ -56,6 +57,7 @@ def make_app(collector: Collector) -> Flask:
         "/api/v1/nodes/<name>/history": answers.node_history,
         "/api/v1/pods": answers.pods,
         "/api/v1/workloads/<namespace>/<kind>/<name>": answers.workload,
+        "/api/v1/workloads/<namespace>/<kind>/<name>/history": answers.workload_history,
         "/api/v1/snapshot": answers.snapshot,
         "/api/v1/placements": answers.placements,
         "/health": answers.health,
@@ -86,23 +88,16 @@ class _Answers:
         return _json(Nodes(at_s=self._collector.changed_at_s, items=nodes))
 
     def node_history(self, name: str) -> Response:
-        query = read_query(request.args, HistoryQuery)
-        span = read_span(query, now_s=self._collector.now_s())
-        series_id = self._collector.store.series_id(Subject.NODE, name)
-        if series_id is None:
+        span, points = self._history(Subject.NODE, name)
+        if points is None:
             self._check_node(name)
-            windows: dict[int, Window] = {}
-        else:
-            windows = self._collector.archive.windows(
-                series_id, start_s=span.start_s, end_s=span.end_s, step_s=span.step_s
-            )
         return _json(
             NodeHistory(
                 node=name,
                 start_s=span.start_s,
                 end_s=span.end_s,
                 step_s=span.step_s,
-                points=[_point(start_s, *windows[start_s]) for start_s in sorted(windows)],
+                points=points or [],
             )
         )
 
@@ -115,15 +110,26 @@ class _Answers:
         return _json(Pods(at_s=self._collector.changed_at_s, items=pods))
 
     def workload(self, namespace: str, kind: str, name: str) -> Response:
-        self._check_synced()
         key = f"{namespace}/{kind}/{name}"
-        with self._collector.looking() as (view, history):
-            if not history.knows(Subject.WORKLOAD, key) and not any(
-                pod.workload == key for pod in view.pods.values()
-            ):
-                raise ProblemError(404, "Unknown workload", detail=key)
+        self._check_workload(key)
+        with self._collector.looking() as (view, _):
             workload = view.workload(key, now_s=self._collector.now_s())
         return _json(workload)
+
+    def workload_history(self, namespace: str, kind: str, name: str) -> Response:
+        key = f"{namespace}/{kind}/{name}"
+        span, points = self._history(Subject.WORKLOAD, key)
+        if points is None:
+            self._check_workload(key)
+        return _json(
+            WorkloadUsage(
+                workload=key,
+                start_s=span.start_s,
+                end_s=span.end_s,
+                step_s=span.step_s,
+                points=points or [],
+            )
+        )
 
     def snapshot(self) -> Response:
         self._check_synced()
@@ -167,10 +173,30 @@ class _Answers:
         with self._collector.looking() as (view, _):
             return view.node_states(now_s=self._collector.now_s())
 
+    def _history(self, subject: Subject, name: str) -> tuple[Span, list[HistoryPoint] | None]:
+        """Read the part of the past that is asked for; ``None``: nothing was ever sampled."""
+        query = read_query(request.args, HistoryQuery)
+        span = read_span(query, now_s=self._collector.now_s())
+        series_id = self._collector.store.series_id(subject, name)
+        if series_id is None:
+            return span, None
+        windows = self._collector.archive.windows(
+            series_id, start_s=span.start_s, end_s=span.end_s, step_s=span.step_s
+        )
+        return span, [_point(start_s, *windows[start_s]) for start_s in sorted(windows)]
+
     def _check_synced(self) -> None:
         if not self._collector.is_synced:
             detail = "the cluster has not been listed yet"
             raise ProblemError(503, "Not ready", detail=detail)
+
+    def _check_workload(self, key: str) -> None:
+        self._check_synced()
+        with self._collector.looking() as (view, history):
+            if not history.knows(Subject.WORKLOAD, key) and not any(
+                pod.workload == key for pod in view.pods.values()
+            ):
+                raise ProblemError(404, "Unknown workload", detail=key)
 
     def _check_node(self, name: str) -> None:
         self._check_synced()

@@ -146,6 +146,11 @@ class Placement(Wire, frozen=True, kw_only=True):
     state: PlacementState
     outcome: Outcome | None = None
     """``None``: not known yet, or never to be known (the pod was deleted too early)."""
+    created_at_s: float | None = None
+    """When the pod was asked for."""
+    ended_at_s: float | None = None
+    """When the pod ended or was deleted; ``None``: not yet, or while nobody looked. To become known
+    is no reason for a new id."""
 
 
 class Placements(Wire, frozen=True, kw_only=True):

@@ -45,6 +45,7 @@ class PodFacts:
     cpu_limits_milli: tuple[tuple[str, int], ...]
     """Of the containers that have one."""
     phase: str
+    created_at_s: float | None = None
     scheduled_at_s: float | None
     ready_at_s: float | None
     """Since when it has been Ready; ``None`` if it is not."""
@@ -102,6 +103,7 @@ def pod_facts(pod: Pod) -> PodFacts:
         memory_bytes=_bounded(requests.get(MEMORY, 0)),
         cpu_limits_milli=_cpu_limits(pod),
         phase=pod.status.phase,
+        created_at_s=_seconds(pod.metadata.creation_timestamp),
         scheduled_at_s=_seconds(_scheduled_at(pod)),
         ready_at_s=_seconds(ready_since(pod)),
         started_at_s=_started_at(pod),

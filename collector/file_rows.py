@@ -180,6 +180,10 @@ class PlacementFileRow(Row, frozen=True, kw_only=True):
     success: bool | None = None
     reason: OutcomeReason | None = None
     decided_at_s: Time | None = None
+    created_at_s: Time | None = None
+    """When the pod was asked for."""
+    ended_at_s: Time | None = None
+    """When the pod ended or was deleted, if that is known."""
 
     def __post_init__(self) -> None:
         """Refuse what each column allows by itself, but which makes no sense.
@@ -213,6 +217,8 @@ class PlacementFileRow(Row, frozen=True, kw_only=True):
             success=None if outcome is None else outcome.success,
             reason=None if outcome is None else outcome.reason,
             decided_at_s=None if outcome is None else outcome.decided_at_s,
+            created_at_s=row.created_at_s,
+            ended_at_s=row.ended_at_s,
         )
 
     @property
@@ -236,6 +242,8 @@ class PlacementFileRow(Row, frozen=True, kw_only=True):
             state=self.state.encode(),
             fate=fate,
             outcome=outcome,
+            created_at_s=self.created_at_s,
+            ended_at_s=self.ended_at_s,
         )
 
 

@@ -35,6 +35,13 @@ OPERATIONS: Final = (
         problems=(404, 503),
     ),
     Operation(
+        path="/api/v1/workloads/{namespace}/{kind}/{name}/history",
+        summary="What replicas of a workload used in the past",
+        answer=answers.WorkloadUsage,
+        query=HistoryQuery,
+        problems=(404, 503),
+    ),
+    Operation(
         path="/api/v1/snapshot",
         summary="All that a prediction needs",
         answer=contract.Snapshot,

@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from collector.contract import Outcome
 from collector.history import Subject, Tally
@@ -31,6 +31,10 @@ class PlacementRow:
     """A ``PlacementState`` as JSON."""
     fate: Fate = Fate.OPEN
     outcome: Outcome | None = None
+    created_at_s: float | None = None
+    """When the pod was asked for."""
+    ended_at_s: float | None = None
+    """When the pod ended or was deleted, if that is known already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,12 @@ class Batch:
     """By pod uid; ``None``: the pod is gone."""
     tallies: dict[tuple[Subject, str, int], Tally] = field(default_factory=dict)
     """By subject, name and hour."""
+    ends: dict[str, float] = field(default_factory=dict)
+    """When pods that were placed ended, by uid."""
 
     def __len__(self) -> int:
-        return len(self.ticks) + len(self.placements) + len(self.marks) + len(self.tallies)
+        n_counted = len(self.tallies) + len(self.ends)
+        return len(self.ticks) + len(self.placements) + len(self.marks) + n_counted
 
     def copy(self) -> "Batch":
         """Copy the rows, so that they no longer change while they are being written."""
@@ -78,6 +85,7 @@ class Batch:
             {uid: replace(row) for uid, row in self.placements.items()},
             dict(self.marks),
             {key: replace(tally) for key, tally in self.tallies.items()},
+            dict(self.ends),
         )
 
     def absorb(self, newer: "Batch") -> int:
@@ -91,7 +99,8 @@ class Batch:
         self.placements.update(newer.placements)
         self.marks.update(newer.marks)
         self.tallies.update(newer.tallies)
-        n_dropped += _trim(self.placements, MAX_PLACEMENTS)
+        self.ends.update(newer.ends)
+        n_dropped += _trim(self.placements, MAX_PLACEMENTS) + _trim(self.ends, MAX_MARKS)
         return n_dropped + _trim(self.marks, MAX_MARKS)
 
 
@@ -115,7 +124,7 @@ class PastCounts:
     placements: int = 0
 
 
-def _trim(rows: dict[str, PlacementRow] | dict[str, Marks | None], limit: int) -> int:
+def _trim(rows: dict[str, Any], limit: int) -> int:
     n_over = max(0, len(rows) - limit)
     for key in list(rows)[:n_over]:
         del rows[key]

@@ -102,6 +102,8 @@ PLACEMENTS = Table(
     Column("fate", Integer, nullable=False),
     Column("reason", Text),
     Column("decided_at_s", _DOUBLE),
+    Column("created_at_s", _DOUBLE),
+    Column("ended_at_s", _DOUBLE),
     Index("placements_placed_at_s", "placed_at_s"),
     Index("placements_fate", "fate"),
     sqlite_strict=True,

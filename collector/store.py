@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 
 from collector.contract import Outcome, Placement, Placements, PlacementState
 from collector.database import Database
@@ -32,6 +32,12 @@ _MARK_FIELDS: Final = ("n_restarts", "last_oom_at_s", "is_evicted", "fate")
 _DECISION_FIELDS: Final = ("seq", "fate", "reason", "decided_at_s")
 _DECIDED: Final = frozenset({Fate.SUCCEEDED, Fate.FAILED})
 _ROWS_A_BATCH: Final = 500
+_END: Final = (
+    update(PLACEMENTS)
+    .where(PLACEMENTS.c.pod_uid == bindparam("uid"))
+    .values(ended_at_s=bindparam("at_s"))
+)
+"""By itself this gives a placement no new number: who learns from outcomes learns nothing more."""
 _STATE: Final = msgspec.json.Decoder(PlacementState)
 
 
@@ -83,6 +89,9 @@ class Store:
             others = [row for row in placements if row["fate"] not in _DECIDED]
             self._database.upsert(connection, PLACEMENTS, rows=decided, update=_DECISION_FIELDS)
             self._database.upsert(connection, PLACEMENTS, rows=others, update=("fate",))
+            ends = [{"uid": uid, "at_s": at_s} for uid, at_s in batch.ends.items()]
+            if ends:
+                connection.execute(_END, ends)
             self._write_marks(connection, batch)
         self._next_seq = next_seq
 
@@ -272,6 +281,8 @@ def _placement_row(row: PlacementRow, seq: int) -> dict[str, Any]:
         "fate": int(row.fate),
         "reason": outcome.reason if outcome is not None else None,
         "decided_at_s": outcome.decided_at_s if outcome is not None else None,
+        "created_at_s": row.created_at_s,
+        "ended_at_s": row.ended_at_s,
     }
 
 
@@ -289,6 +300,8 @@ def placement_row_of(row: Row[Any]) -> PlacementRow:
         state=row.state,
         fate=Fate(row.fate),
         outcome=_outcome(row),
+        created_at_s=row.created_at_s,
+        ended_at_s=row.ended_at_s,
     )
 
 
@@ -313,4 +326,6 @@ def _placement(row: Row[Any]) -> Placement:
         placed_at_s=row.placed_at_s,
         state=_STATE.decode(row.state),
         outcome=_outcome(row),
+        created_at_s=row.created_at_s,
+        ended_at_s=row.ended_at_s,
     )

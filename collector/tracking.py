@@ -92,6 +92,8 @@ class Tracker:
             self._record(pod, now_s=now_s)
         # Only now: what befell a pod before we saw it placed is no past of its placement.
         self._count_incidents(pod, now_s=now_s)
+        if pod.is_terminal and not (before is not None and before.is_terminal):
+            self._note_end(pod, at_s=now_s if pod.ended_at_s is None else pod.ended_at_s)
         self.view.put_pod(pod)
         self._settle(pod, now_s=now_s)
 
@@ -101,6 +103,8 @@ class Tracker:
         if pod.uid in self.view.pods:
             self.see_pod(last, now_s=now_s)
             self.view.remove_pod(pod.uid)
+            if not pod.is_terminal:
+                self._note_end(pod, at_s=now_s)
         self._forget(pod.uid)
 
     def synced(self) -> None:
@@ -222,6 +226,7 @@ class Tracker:
             cpu_milli=pod.cpu_milli,
             memory_bytes=pod.memory_bytes,
             placed_at_s=placed_at_s,
+            created_at_s=pod.created_at_s,
             state=msgspec.json.encode(
                 PlacementState(
                     node=state[0],
@@ -286,6 +291,10 @@ class Tracker:
             )
             self.view.touch(row.node)
         self._mark(uid, replace(marks, fate=row.fate))
+
+    def _note_end(self, pod: PodFacts, *, at_s: float) -> None:
+        if self._marks.get(pod.uid, Marks()).fate is not Fate.UNTRACKED:
+            self._changes.ends[pod.uid] = at_s
 
     def _count(self, tally: Tally, *, node: str, workload: str, at_s: float) -> None:
         self.history.count(tally, node=node, workload=workload, at_s=at_s)

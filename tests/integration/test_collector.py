@@ -260,6 +260,26 @@ def test_the_past_is_told_step_by_step(world: World, caller: Caller):
     assert history["step_s"] == 3600
 
 
+def test_the_past_of_a_workload_is_told_once_it_is_rolled_up(world: World, caller: Caller):
+    world.run("web-1")
+    wait_for(
+        lambda: any(pod["name"] == "web-1" for pod in caller.get("/api/v1/pods")["items"]),
+        "the pod",
+    )
+    path = "/api/v1/workloads/default/Pod/web-1/history"
+    assert caller.get(path)["points"] == []
+    world.usage("2", pod="web-1", age_s=1200)
+    day_ago_s = time.time() - 86_400
+
+    def points() -> Any:
+        caller.collector._maintain()
+        return caller.get(path, start=day_ago_s)["points"]
+
+    [point] = wait_for(points, "the sample to be rolled up")
+
+    assert (point["n_samples"], point["cpu_milli"]["mean"]) == (1, 2000.0)
+
+
 def test_maintenance_rolls_up_the_past_and_deletes_what_is_too_old(
     world: World, caller: Caller, database_url: str
 ):
@@ -287,6 +307,7 @@ def test_maintenance_rolls_up_the_past_and_deletes_what_is_too_old(
         ("/api/v1/nodes/ghost/history", 404, None),
         ("/api/v1/nodes/n1/history?step=soon", 422, "step"),
         ("/api/v1/workloads/default/Deployment/ghost", 404, None),
+        ("/api/v1/workloads/default/Deployment/ghost/history", 404, None),
         ("/api/v1/placements?since=x", 422, "since"),
         ("/api/v1/placements?limit=0", 422, "limit"),
         ("/api/v1/pods?node=" + "x" * 300, 422, "node"),

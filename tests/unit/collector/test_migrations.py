@@ -45,7 +45,7 @@ def test_versions_lead_to_the_schema_that_the_program_uses(database_url: str):
     database = open_here(database_url)
 
     with database.reading() as connection:
-        assert current_version(connection) == "0001"
+        assert current_version(connection) == "0002"
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
     database.close()
 
@@ -75,6 +75,16 @@ def test_a_database_from_before_there_were_versions_keeps_its_data(database_url:
     assert read_marks(database_url) == [("u1", Marks(n_restarts=7))]
 
 
+def test_a_database_of_the_first_version_keeps_its_data(database_url: str):
+    fill(database_url)
+    execute(database_url, "ALTER TABLE placements DROP COLUMN created_at_s")
+    execute(database_url, "ALTER TABLE placements DROP COLUMN ended_at_s")
+    execute(database_url, "UPDATE alembic_version SET version_num = '0001'")
+
+    assert read_marks(database_url) == [("u1", Marks(n_restarts=7))]
+    execute(database_url, "SELECT created_at_s, ended_at_s FROM placements")
+
+
 def test_what_an_interrupted_start_left_out_is_made_up_for(database_url: str):
     fill(database_url)
     execute(database_url, "DROP TABLE alembic_version")
@@ -90,7 +100,7 @@ def test_a_database_of_a_newer_program_is_refused_and_left_alone(database_url: s
     with pytest.raises(StoreError, match="version 9999, which a newer program made"):
         open_here(database_url)
 
-    execute(database_url, "UPDATE alembic_version SET version_num = '0001'")
+    execute(database_url, "UPDATE alembic_version SET version_num = '0002'")
     assert read_marks(database_url) == [("u1", Marks(n_restarts=7))]
 
 

@@ -134,6 +134,20 @@ def test_a_placement_that_will_never_be_decided_does_not_appear_again(store: Sto
     assert store.open_placements() == []
 
 
+def test_the_end_of_a_pod_is_told_without_a_new_number(store: Store):
+    row = make_row()
+    row.created_at_s = T0_S - 5
+    store.write(placed(row))
+    store.write(placed(make_row(fate=Fate.SUCCEEDED)))
+    [before] = store.placements(since=0, limit=10).items
+
+    store.write(Batch(ends={"u1": T0_S + 99, "nobody": T0_S}))
+
+    [after] = store.placements(since=0, limit=10).items
+    assert after == msgspec.structs.replace(before, ended_at_s=T0_S + 99)
+    assert (after.created_at_s, after.outcome.success) == (T0_S - 5, True)
+
+
 def test_numbers_go_on_after_a_restart_and_jump_ahead_if_the_database_was_lost(database: Database):
     Store(database, first_seq=100).write(placed(make_row("u1")))
     Store(database, first_seq=50).write(placed(make_row("u2")))

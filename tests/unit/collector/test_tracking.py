@@ -54,6 +54,48 @@ def test_records_a_placement_with_the_state_before_it():
     assert state.workload.key == WEB
 
 
+def test_a_placement_tells_when_its_pod_was_asked_for():
+    tracker = make_tracker()
+    place(tracker, at_s=5, created_at_s=EPOCH_S + 2)
+
+    [row] = tracker.drain().placements.values()
+
+    assert row.created_at_s == EPOCH_S + 2
+
+
+def test_the_end_of_a_placed_pod_is_told_once():
+    tracker = make_tracker()
+    done = replace(place(tracker), phase="Succeeded", ended_at_s=EPOCH_S + 40)
+    tracker.drain()
+
+    tracker.see_pod(done, now_s=EPOCH_S + 41)
+    assert tracker.drain().ends == {done.uid: EPOCH_S + 40}
+    tracker.see_pod(replace(done, is_deleting=True), now_s=EPOCH_S + 50)
+    tracker.lose_pod(done, now_s=EPOCH_S + 60)
+
+    assert tracker.drain().ends == {}
+
+
+def test_a_pod_that_is_deleted_while_it_runs_ends_then():
+    tracker = make_tracker()
+    running = replace(place(tracker), phase="Running", ended_at_s=EPOCH_S + 1, n_restarts=1)
+    tracker.see_pod(running, now_s=EPOCH_S + 2)
+
+    tracker.lose_pod(running, now_s=EPOCH_S + 60)
+
+    assert tracker.drain().ends == {running.uid: EPOCH_S + 60}
+
+
+def test_of_pods_whose_placement_nobody_saw_no_end_is_told():
+    tracker = make_tracker(synced=False)
+    tracker.see_pod(make_running(), now_s=EPOCH_S)
+    tracker.synced()
+
+    tracker.lose_pod(make_running(), now_s=EPOCH_S + 60)
+
+    assert tracker.drain().ends == {}
+
+
 def test_a_pod_first_seen_with_a_node_is_a_placement_too_if_it_is_fresh():
     tracker = make_tracker()
     tracker.see_pod(make_facts(node="n1", scheduled_at_s=EPOCH_S), now_s=EPOCH_S + 1)
