@@ -23,6 +23,7 @@ from scheduler.simulator.access import TOKEN_VARIABLE, choose_token, kubeconfig,
 from scheduler.simulator.apiserver.faults import MAX_LATENCY_S, PATH, Faults
 from scheduler.simulator.experiments.options import add_options
 from scheduler.simulator.experiments.scenario import load_scenario, scenario_schema
+from scheduler.simulator.reproduce import options as reproducing
 from scheduler.simulator.serving import ServeOptions, listen, serve
 from scheduler.simulator.usage_traces import UsageTraceError
 from scheduler.simulator.wire import replay_folder
@@ -45,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from scheduler.simulator.experiments.command import evaluate
 
                 return evaluate(options)
+            case "reproduce":
+                from scheduler.simulator.reproduce.command import reproduce
+
+                return reproduce(options)
             case "schema":
                 print(msgspec.json.format(msgspec.json.encode(scenario_schema())).decode())
                 return 0
@@ -68,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("folder", type=Path, metavar="DIR", help="folder of *.json recordings")
     add_options(commands.add_parser("evaluate", help="compare scheduling policies on a scenario"))
+    reproducing.add_options(
+        commands.add_parser("reproduce", help="make published results again; exit 1 if they differ")
+    )
     commands.add_parser("schema", help="print the JSON Schema of scenario files")
     return parser
 

@@ -56,11 +56,47 @@ def measure(
             placements, pods=pods, arrivals=arrivals, nodes=nodes, workload=workload
         )
     )
-    load = np.rint(asked_milli.cumsum() * 100.0 / capacity_milli).astype(np.int64)
+    load = _load(asked_milli, nodes=nodes)
     return Curves(
         _mean_by_load(allocated_milli * 100.0 / capacity_milli, load=load),
         _mean_by_load(fragmented_milli * 100.0 / capacity_milli, load=load),
     )
+
+
+def node_usage(
+    placements: Placements,
+    *,
+    pods: Sequence[GpuPod],
+    arrivals: NDArray[np.int64],
+    nodes: GpuNodes,
+) -> NDArray[np.float64]:
+    """Follow which part of each node's GPU is allocated, 0 to 1.
+
+    Args:
+        placements: Where each arrival went.
+        pods: What could arrive.
+        arrivals: Which of them did, in order.
+        nodes: Idle, as before the first arrival.
+
+    Returns:
+        Shape ``(131, n_nodes)``: when the arrived load last rounded to no more than that number;
+        NaN where a node has no card.
+    """
+    capacity_milli = nodes.n_cards * CARD_MILLI
+    asked_milli = np.array([pod.gpu_milli for pod in pods], dtype=np.int64)[arrivals]
+    load = _load(asked_milli, nodes=nodes)
+    placed = np.flatnonzero((placements.nodes != REJECTED) & (load <= MAX_LOAD))
+    allocated_milli = np.zeros((MAX_LOAD + 1, len(nodes)))
+    np.add.at(allocated_milli, (load[placed], placements.nodes[placed]), asked_milli[placed])
+    usage: NDArray[np.float64] = np.full(allocated_milli.shape, np.nan)
+    np.divide(allocated_milli.cumsum(axis=0), capacity_milli, out=usage, where=capacity_milli > 0)
+    return usage
+
+
+def _load(asked_milli: NDArray[np.int64], *, nodes: GpuNodes) -> NDArray[np.int64]:
+    """Round the load that has arrived with each pod to whole per cents of the GPU."""
+    capacity_milli = int(nodes.n_cards.sum()) * CARD_MILLI
+    return np.rint(asked_milli.cumsum() * 100.0 / capacity_milli).astype(np.int64)
 
 
 def _fragmentation_changes(
@@ -95,5 +131,6 @@ def _mean_by_load(values: NDArray[np.float64], *, load: NDArray[np.int64]) -> ND
     is_shown = load <= MAX_LOAD
     count = np.bincount(load[is_shown], minlength=MAX_LOAD + 1)
     total = np.bincount(load[is_shown], weights=values[is_shown], minlength=MAX_LOAD + 1)
-    unknown = np.full(MAX_LOAD + 1, np.nan)
-    return np.divide(total, count, out=unknown, where=count > 0)
+    means: NDArray[np.float64] = np.full(MAX_LOAD + 1, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means
