@@ -90,12 +90,28 @@ class Wishes:
                 version = wish.version if isinstance(wish, RollOut) else 1
                 self._plan_rollout(wish.member, group, version=version, now_s=now_s)
 
+    def n_expected(self, member: Member, *, for_s: float) -> float:
+        """Reckon how many pods of a workload are wished for within *for_s* seconds, rollouts aside.
+
+        A group's arrivals fall to its workloads alike.
+        """
+        match member.group:
+            case Job(per_hour=per_hour, kinds=kinds):
+                return per_hour / kinds * for_s / 3600.0
+            case Service() as service:
+                return float(self._replicas(member, service))
+            case _:
+                return 0.0
+
     # --- details
 
-    def _plan_deployment(self, member: Member, service: Service, *, at_s: float) -> None:
+    def _replicas(self, member: Member, service: Service) -> int:
         chance = generator_of("replicas", self._seed, member.name)
-        replicas = max(1, round(draw(service.replicas, chance)))
-        self._plans.push(at_s, (Deploy(member, replicas), service))
+        return max(1, round(draw(service.replicas, chance)))
+
+    def _plan_deployment(self, member: Member, service: Service, *, at_s: float) -> None:
+        wish = Deploy(member, self._replicas(member, service))
+        self._plans.push(at_s, (wish, service))
 
     def _plan_rollout(
         self, member: Member, service: Service, *, version: int, now_s: float
