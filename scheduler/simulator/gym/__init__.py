@@ -1,19 +1,14 @@
 """The simulated cluster as environments for learning: ``ClusterEnv-v0`` and its relatives.
 
-``gymnasium.make("ClusterEnv-v0", scenario=…)`` finds it without an import, by its entry point.
+Importing this package registers it, and Gymnasium imports it by the name before the colon::
+
+    gymnasium.make("scheduler.simulator.gym:ClusterEnv-v0", scenario="uniform.yaml")
 """
 
 from typing import Final
 
-from gymnasium.envs.registration import register, registry
+from gymnasium.envs.registration import register
 
 ENV_ID: Final = "ClusterEnv-v0"
 
-
-def register_envs() -> None:
-    """Tell Gymnasium of the environments; to be told again does no harm."""
-    if ENV_ID not in registry:
-        register(id=ENV_ID, entry_point="scheduler.simulator.gym.env:ClusterEnv")
-
-
-register_envs()
+register(id=ENV_ID, entry_point="scheduler.simulator.gym.env:ClusterEnv")
