@@ -1,8 +1,10 @@
 """The collector's own metrics. Labels have few values: nothing is counted per pod or node."""
 
-from typing import Final
+from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from kube.health import FailureReason
 
 _POLL_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -12,6 +14,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.samples = Counter(
             "collector_samples_total", "Samples taken in.", ["subject"], registry=self.registry
         )
@@ -93,3 +96,12 @@ class Telemetry:
         self.snapshot_version = Gauge(
             "collector_snapshot_version", "Grows with every change.", registry=self.registry
         )
+        for counter, values in (
+            (self.samples, ("node", "pod")),
+            (self.skipped_samples, ("stale", "malformed")),
+            (self.polls, ("ok", "failed")),
+            (self.placements, ("recorded", "late")),
+            (self.outcomes, ("healthy", *get_args(FailureReason))),
+        ):
+            for value in values:
+                counter.labels(value)  # zero is news, too: without it no rate would show the first

@@ -199,7 +199,7 @@ def model_info(registry: Registry, *, learner: Learner) -> ModelInfo:
     """Describe the model in service, or, without one, the newest candidate."""
     active = registry.record
     newest = next(iter(registry.versions()), None)
-    shown = active or newest
+    shown = registry.shown
     about = None if shown is None else shown.about
     last = learner.last_training
     if newest is not None:

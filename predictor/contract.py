@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 Algorithm = Literal["ml_prediction", "enhanced_scoring"]
+TrainingResult = Literal["activated", "not_better", "not_trusted", "skipped", "failed"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 Workload = Annotated[str, msgspec.Meta(max_length=1024)]
 """``namespace/kind/name``, if a pod belongs to one."""
@@ -307,7 +308,7 @@ class TrainingReport(Answer, frozen=True, kw_only=True):
 
     at_s: float
     trigger: str
-    result: Literal["activated", "not_better", "not_trusted", "skipped", "failed"]
+    result: TrainingResult
     detail: str
 
 

@@ -5,12 +5,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from kube.edge.logs import facts
-from predictor.contract import TrainingReport
+from predictor.contract import TrainingReport, TrainingResult
 from predictor.drift import DriftWatch
 from predictor.evaluation import TrustRule
 from predictor.feedback import FeedbackStore
@@ -26,7 +26,6 @@ from predictor.training import TrainingError, TrainingProcess, TrainingRequest
 
 log = logging.getLogger(__name__)
 
-Result = Literal["activated", "not_better", "not_trusted", "skipped", "failed"]
 
 LEASE_S: Final = 60.0
 """How long a replica that was killed while it trained keeps the others from training."""
@@ -289,7 +288,7 @@ class Learner:
             extra=facts(trigger=trigger, result=result, detail=detail, took_s=round(took_s, 2)),
         )
 
-    def _learn(self, *, now_s: float) -> tuple[Result, str]:
+    def _learn(self, *, now_s: float) -> tuple[TrainingResult, str]:
         try:
             self._placements.refresh()
         except CollectorAwayError as error:
@@ -351,7 +350,7 @@ class Learner:
         )
 
 
-def _verdict(record: ModelRecord) -> tuple[Result, str]:
+def _verdict(record: ModelRecord) -> tuple[TrainingResult, str]:
     about = record.about
     if not about.is_trusted:
         return "not_trusted", f"version {about.version}: {about.why_not_trusted}"

@@ -86,6 +86,7 @@ class Program:
             self._stack = opened.pop_all()
         self.metrics.watch(
             model_version=self._model_version,
+            shown_model=lambda: None if (shown := self.registry.shown) is None else shown.about,
             snapshot_age_s=lambda: self.snapshots.age_s,
         )
 

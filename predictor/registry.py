@@ -72,6 +72,11 @@ class Registry:
         """Both, of one instant."""
         return self._active
 
+    @property
+    def shown(self) -> ModelRecord | None:
+        """What is known of the model in service or, without one, of the newest candidate."""
+        return self.record or next(iter(self.versions()), None)
+
     def versions(self) -> list[ModelRecord]:
         """All versions, newest first."""
         with self._lock:

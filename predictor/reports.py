@@ -43,6 +43,7 @@ class Reports:
         self.store.add_report(report, now_s=now_s)
         self.metrics.feedback.labels("success" if report.success else "failure").inc()
         if report.p_success is not None:
+            self.metrics.judge(report.p_success, success=report.success)
             self.drift.catch_up(now_s=now_s)
         is_retraining = self.learner.train_if_due()
         return FeedbackAnswer(
