@@ -521,20 +521,6 @@ class PodDisruptionBudget(Struct, frozen=True):
     status: PodDisruptionBudgetStatus = PodDisruptionBudgetStatus()
 
 
-class PodGroupSpec(Struct, frozen=True):
-    """How many of a group's pods are worth running."""
-
-    min_member: int = 1
-    schedule_timeout_seconds: int | None = None
-
-
-class PodGroup(Struct, frozen=True):
-    """A gang (``scheduling.x-k8s.io/v1alpha1``)."""
-
-    metadata: ObjectMeta
-    spec: PodGroupSpec = PodGroupSpec()
-
-
 class ContainerMetrics(Struct, frozen=True):
     """A container's usage as quantities."""
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from kube.objects import KubeObject, PodGroup
+from kube.custom import CustomResource
+from kube.objects import KubeObject
 from kube.storage import (
     CsiDriver,
     CsiNode,
@@ -29,7 +30,6 @@ _KIND_EVENTS: Final[dict[type[KubeObject], ClusterEvent]] = {
     CsiNode: ClusterEvent.CSI_NODE,
     CsiDriver: ClusterEvent.CSI_DRIVER,
     CsiStorageCapacity: ClusterEvent.CSI_STORAGE_CAPACITY,
-    PodGroup: ClusterEvent.POD_GROUP,
 }
 
 
@@ -99,7 +99,8 @@ class ClusterCache:
     def set_object(self, found: KubeObject) -> Change:
         """Add an object that is neither node nor pod, or take in that it changed."""
         before = self.snapshot.objects.put(found)
-        event = _KIND_EVENTS.get(type(found), ClusterEvent(0))
+        is_custom = isinstance(found, CustomResource)
+        event = ClusterEvent.CUSTOM if is_custom else _KIND_EVENTS.get(type(found), ClusterEvent(0))
         return Change(event, before=before, after=found)
 
     def remove_object(self, kind: type[KubeObject], key: str) -> Change:
@@ -107,9 +108,10 @@ class ClusterCache:
         before = self.snapshot.objects.find(kind, key)
         if before is None or not self.snapshot.objects.remove(kind, key):
             return Change(ClusterEvent(0))
-        gone = kind is VolumeAttachment
-        event = ClusterEvent.VOLUME_ATTACHMENT_DELETE if gone else ClusterEvent(0)
-        return Change(event, before=before)
+        if kind is VolumeAttachment:
+            return Change(ClusterEvent.VOLUME_ATTACHMENT_DELETE, before=before)
+        is_custom = issubclass(kind, CustomResource)
+        return Change(ClusterEvent.CUSTOM if is_custom else ClusterEvent(0), before=before)
 
     def assume(self, pod: PodFacts, *, node: str) -> None:
         """Count a pod on the node chosen for it, before that is confirmed."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from kube.custom import CustomResource, PodGroup
 from scheduler.attempts import Attempts, Desk
 from scheduler.cache import ClusterCache, pod_change
 from scheduler.events import (
@@ -157,6 +158,11 @@ class Engine:
     def reads_usage(self) -> bool:
         """Whether any plugin wants to know what nodes use (``NodesMeasured``)."""
         return any(plugin.reads_usage for plugin in self._plugins.values())
+
+    @property
+    def reads(self) -> frozenset[type[CustomResource]]:
+        """Which custom resources plugins read, or gangs are made from (``ObjectSeen``)."""
+        return frozenset({PodGroup}.union(*(plugin.reads for plugin in self._plugins.values())))
 
     def n_pending(self, pool: Pool) -> int:
         """How many pods wait in *pool*."""
@@ -438,7 +444,7 @@ class Engine:
         plugins = (self._plugins.get((scheduler, name)) for name in queued.rejectors)
         refused_by = [plugin for plugin in plugins if plugin is not None]
         return not refused_by or any(
-            change.event & plugin.wakes_on and plugin.may_help(queued.pod, change=change)
+            plugin.wakes_for(change) and plugin.may_help(queued.pod, change=change)
             for plugin in refused_by
         )
 

@@ -50,7 +50,7 @@ class PodGone:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSeen:
-    """An object of one of ``framework.objects.KINDS`` is there, or changed."""
+    """An object that is neither node nor pod is there, or changed."""
 
     found: KubeObject
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from kube.objects import PodGroup
+from kube.custom import PodGroup
 from scheduler.framework.objects import ClusterObjects
 from scheduler.model import POD_GROUP_LABEL, PodFacts
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from kube.client import Client
 from kube.informer import Informer
-from kube.objects import Node, Pod, PodGroup
+from kube.objects import Node, Pod
 from scheduler.cluster.binder import Binder
 from scheduler.cluster.clock import EngineClock
 from scheduler.cluster.decisions import DecisionLog
@@ -28,7 +28,7 @@ from scheduler.cluster.records import Recorder
 from scheduler.cluster.reporter import Reporter
 from scheduler.cluster.surprises import Surprises
 from scheduler.cluster.timekeeper import Timekeeper
-from scheduler.cluster.watches import PATHS, POD_GROUPS
+from scheduler.cluster.watches import is_optional, watched
 from scheduler.cluster.workers import Workers
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import (
@@ -130,8 +130,10 @@ class ClusterShell:
         self._informers: dict[str, Informer[Any]] = {
             "nodes": self._nodes,
             "pods": self._pods,
-            **{path.rsplit("/", 1)[1]: watch(path, kind) for kind, path in PATHS.items()},
-            "podgroups": watch(POD_GROUPS, PodGroup, is_optional=True),
+            **{
+                path.rsplit("/", 1)[1]: watch(path, kind, is_optional=is_optional(kind))
+                for kind, path in watched(engine.reads).items()
+            },
         }
         self.surprises = Surprises(
             shown=self._pods.store.get,

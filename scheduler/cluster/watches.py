@@ -1,7 +1,9 @@
 """Where the API server serves what the scheduler writes, and watches besides nodes and pods."""
 
+from collections.abc import Iterable
 from typing import Final
 
+from kube.custom import CustomResource
 from kube.objects import (
     KubeObject,
     Namespace,
@@ -39,8 +41,21 @@ PATHS: Final[dict[type[KubeObject], str]] = {
 }
 """Every API server has these."""
 
-POD_GROUPS: Final = "/apis/scheduling.x-k8s.io/v1alpha1/podgroups"
-"""Served where the PodGroup CRD is installed."""
+
+def watched(reads: Iterable[type[CustomResource]]) -> dict[type[KubeObject], str]:
+    """Return where to watch what is neither node nor pod.
+
+    Args:
+        reads: Kinds that plugins ask about; a server need not have them (see ``is_optional``).
+    """
+    custom: dict[type[KubeObject], str]
+    custom = {kind: kind.collection for kind in sorted(reads, key=lambda kind: kind.collection)}
+    return {**PATHS, **custom}
+
+
+def is_optional(kind: type[KubeObject]) -> bool:
+    """Tell whether a server that lacks a kind is as good as one that has no objects of it."""
+    return kind not in PATHS
 
 
 def pod_path(pod: PodFacts) -> str:

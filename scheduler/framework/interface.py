@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import Any, ClassVar
 
+from kube.custom import CustomResource
 from kube.edge.settings import Settings
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult
@@ -55,7 +56,8 @@ class ClusterEvent(Flag):
     CSI_DRIVER = auto()
     CSI_STORAGE_CAPACITY = auto()
     VOLUME_ATTACHMENT_DELETE = auto()
-    POD_GROUP = auto()
+    CUSTOM = auto()
+    """An object of a kind that the plugin ``reads`` was added, changed or removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,10 @@ class Plugin(ABC):
     reads_usage: ClassVar[bool] = False
     """Whether it reads ``Snapshot.usage``, which is then kept up to date."""
 
+    reads: ClassVar[tuple[type[CustomResource], ...]] = ()
+    """Of which custom resources it reads ``Snapshot.objects``, which then mirrors them; a cluster
+    that has no such kind has no objects of it."""
+
     def __init__(self, args: PluginArgs) -> None:
         self.args = args
 
@@ -104,6 +110,13 @@ class Plugin(ABC):
         again only about the nodes that changed. ``None``: it depends on more, ask every time.
         """
         return None
+
+    def wakes_for(self, change: Change) -> bool:
+        """Tell whether a change is among those that ``wakes_on`` names."""
+        if change.event is ClusterEvent.CUSTOM:
+            about = change.before if change.after is None else change.after
+            return ClusterEvent.CUSTOM in self.wakes_on and isinstance(about, self.reads)
+        return bool(change.event & self.wakes_on)
 
     def may_help(self, pod: PodFacts, *, change: Change) -> bool:
         """Say whether *change*, one of ``wakes_on``, may help a pod that this plugin refused.

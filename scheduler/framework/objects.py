@@ -3,50 +3,15 @@
 Objects stay as they came over the wire: few plugins ask about them, and of a few at a time.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
-from kube.objects import (
-    KubeObject,
-    Namespace,
-    PodDisruptionBudget,
-    PodGroup,
-    ReplicaSet,
-    ReplicationController,
-    Service,
-    StatefulSet,
-)
+from kube.objects import KubeObject, Namespace, Service
 from kube.selectors import LabelQuery, labels_query
-from kube.storage import (
-    CsiDriver,
-    CsiNode,
-    CsiStorageCapacity,
-    PersistentVolume,
-    PersistentVolumeClaim,
-    StorageClass,
-    VolumeAttachment,
-)
 from scheduler.framework.selector_index import SelectorIndex
 
 T = TypeVar("T", bound=KubeObject)
-
-KINDS: Final[tuple[type[KubeObject], ...]] = (
-    Namespace,
-    Service,
-    ReplicationController,
-    ReplicaSet,
-    StatefulSet,
-    PodDisruptionBudget,
-    PodGroup,
-    PersistentVolume,
-    PersistentVolumeClaim,
-    StorageClass,
-    CsiNode,
-    CsiDriver,
-    CsiStorageCapacity,
-    VolumeAttachment,
-)
-"""All that may be held, besides nodes and pods."""
 
 _MAX_RESOLVED: Final = 1_000
 
@@ -58,8 +23,8 @@ class ClusterObjects:
     """
 
     def __init__(self) -> None:
-        self._objects: dict[type[KubeObject], dict[str, KubeObject]] = {k: {} for k in KINDS}
-        self._versions: dict[type[KubeObject], int] = dict.fromkeys(KINDS, 0)
+        self._objects: defaultdict[type[KubeObject], dict[str, KubeObject]] = defaultdict(dict)
+        self._versions: Counter[type[KubeObject]] = Counter()
         self._resolved: dict[tuple[LabelQuery, frozenset[str]], frozenset[str]] = {}
         self._services: SelectorIndex[tuple[str, LabelQuery]] = SelectorIndex()
 

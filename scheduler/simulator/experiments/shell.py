@@ -8,17 +8,18 @@ people (events, conditions) is left out.
 import random
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from kube.decoding import decode_object
+from kube.errors import NotFoundError
 from kube.objects import KubeObject, Node, Pod
 from scheduler.cluster.binder import Binder
 from scheduler.cluster.evictor import Evictor
 from scheduler.cluster.measuring import measure
 from scheduler.cluster.news import node_event, pod_event
-from scheduler.cluster.watches import PATHS
+from scheduler.cluster.watches import is_optional, watched
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import (
     Action,
@@ -41,12 +42,6 @@ from scheduler.model import Shape
 from scheduler.simulator.door import LocalClient
 from scheduler.simulator.resources import NODES, PODS
 from scheduler.simulator.store import Change
-
-_KINDS: Final[dict[tuple[str, str], type[KubeObject]]] = {
-    (path.split("/")[2] if path.startswith("/apis/") else "", path.rsplit("/", 1)[1]): kind
-    for kind, path in PATHS.items()
-}
-"""By group and plural."""
 
 
 class Forecasts(Protocol):
@@ -86,8 +81,10 @@ class VirtualShell:
         self._evictor = Evictor(
             client, deliver=self._results.append, is_leader=lambda: True, stop=stop, rng=rng
         )
-        for kind, path in PATHS.items():
-            self._take(ObjectSeen(found) for found in client.list_objects(path, kind)[0])
+        kinds = watched(self._engine.reads)
+        self._kinds = {_group_and_plural(path): kind for kind, path in kinds.items()}
+        for kind, path in kinds.items():
+            self._take(ObjectSeen(found) for found in self._list(path, kind))
         self._take(node_event(node) for node in client.list_objects("/api/v1/nodes", Node)[0])
         self._take(pod_event(pod) for pod in client.list_objects("/api/v1/pods", Pod)[0])
 
@@ -97,7 +94,7 @@ class VirtualShell:
         Returns:
             How many pods were bound or asked to go.
         """
-        self._take(event for change in changes if (event := _event_of(change)) is not None)
+        self._take(event for change in changes if (event := self._read(change)) is not None)
         n_done = 0
         while True:
             actions = self._engine.handle(Tick(), now_s=self._client.now_s())
@@ -111,6 +108,29 @@ class VirtualShell:
         """Ask for the nodes' usage, if a plugin wants to know."""
         if self._engine.reads_usage:
             self._take([measure(self._client)])
+
+    def _list(self, path: str, kind: type[KubeObject]) -> list[KubeObject]:
+        try:
+            return self._client.list_objects(path, kind)[0]
+        except NotFoundError:
+            if is_optional(kind):
+                return []
+            raise
+
+    def _read(self, change: Change) -> Event | None:
+        """Read a change as the watches' handlers do."""
+        resource, is_gone = change.resource, change.type == "DELETED"
+        if resource is NODES:
+            node = decode_object(msgspec.json.encode(change.new), Node)
+            return NodeGone(node.metadata.name) if is_gone else node_event(node)
+        if resource is PODS:
+            pod = decode_object(msgspec.json.encode(change.new), Pod)
+            return PodGone(pod.key, pod.metadata.uid) if is_gone else pod_event(pod)
+        kind = self._kinds.get((resource.group, resource.plural))
+        if kind is None:
+            return None
+        found = decode_object(msgspec.json.encode(change.new), kind)
+        return ObjectGone(kind, found.metadata.key) if is_gone else ObjectSeen(found)
 
     def _take(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -142,17 +162,5 @@ class VirtualShell:
         return self._forecasts.answer(shapes, now_s=now_s)
 
 
-def _event_of(change: Change) -> Event | None:
-    """Read a change as the watches' handlers do."""
-    resource, is_gone = change.resource, change.type == "DELETED"
-    if resource is NODES:
-        node = decode_object(msgspec.json.encode(change.new), Node)
-        return NodeGone(node.metadata.name) if is_gone else node_event(node)
-    if resource is PODS:
-        pod = decode_object(msgspec.json.encode(change.new), Pod)
-        return PodGone(pod.key, pod.metadata.uid) if is_gone else pod_event(pod)
-    kind = _KINDS.get((resource.group, resource.plural))
-    if kind is None:
-        return None
-    found = decode_object(msgspec.json.encode(change.new), kind)
-    return ObjectGone(kind, found.metadata.key) if is_gone else ObjectSeen(found)
+def _group_and_plural(path: str) -> tuple[str, str]:
+    return path.split("/")[2] if path.startswith("/apis/") else "", path.rsplit("/", 1)[1]

@@ -6,13 +6,12 @@ when they like. All this is for the caller to choose, so that a run can be repea
 
 from dataclasses import replace
 
+from kube.custom import PodGroup, PodGroupSpec
 from kube.objects import (
     LabelSelector,
     PodDisruptionBudget,
     PodDisruptionBudgetSpec,
     PodDisruptionBudgetStatus,
-    PodGroup,
-    PodGroupSpec,
     Toleration,
 )
 from scheduler.events import (

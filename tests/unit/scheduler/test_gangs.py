@@ -2,7 +2,8 @@
 
 import pytest
 
-from kube.objects import ObjectMeta, PodGroup, PodGroupSpec
+from kube.custom import PodGroup, PodGroupSpec
+from kube.objects import ObjectMeta
 from scheduler.events import (
     BindFailed,
     BindSucceeded,
