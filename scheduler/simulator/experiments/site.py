@@ -138,6 +138,9 @@ class Site:
     def step(self, until_s: float) -> None:
         """Let time pass until *until_s*, and users and fate do what they have to do then."""
         self.clock.at_s = until_s
+        if self.next_at_s <= until_s:
+            # So that whoever is told of a new pod was told before of those that have ended.
+            self.cluster.step(until_s)
         self.users.act(self.client)
         if self._replay is not None:
             self._replay.act(self.client)
