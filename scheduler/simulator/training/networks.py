@@ -5,7 +5,7 @@ of the nodes where the pod may go. So the network does not care in which order t
 (their logits come in that order), nor how many there are: what was learnt on ten nodes rates forty.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from sb3_contrib.common.maskable.distributions import (
 )
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.torch_layers import CombinedExtractor
-from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from scheduler.plugins.learned.observation import (
@@ -34,10 +34,11 @@ _HIDDEN_GAIN: Final = 2.0**0.5
 _LOGIT_GAIN: Final = 0.01
 """At first all nodes are about equally good: nothing is preferred before anything is learnt."""
 
-Masks = NDArray[np.bool_] | Tensor
+Masks: TypeAlias = NDArray[np.bool_] | Tensor
+Observations: TypeAlias = dict[str, Tensor]
 
 
-class NodeRatingNetwork(nn.Module):
+class NodeRatingNetwork(nn.Module):  # type: ignore[misc]  # types are not looked into
     """Rates each node, waiting, and the state itself.
 
     Args:
@@ -93,7 +94,7 @@ class NodeRatingNetwork(nn.Module):
         return logits, self.value(torch.relu(self.value_hidden(pooled)))
 
 
-class NodeRatingPolicy(MaskableActorCriticPolicy):
+class NodeRatingPolicy(MaskableActorCriticPolicy):  # type: ignore[misc]  # as above
     """The network as Stable-Baselines3 knows policies.
 
     Args:
@@ -125,7 +126,7 @@ class NodeRatingPolicy(MaskableActorCriticPolicy):
 
     def forward(
         self,
-        obs: PyTorchObs,
+        obs: Observations,
         deterministic: bool = False,  # noqa: FBT001, FBT002 - the library's signature
         action_masks: Masks | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,7 +137,7 @@ class NodeRatingPolicy(MaskableActorCriticPolicy):
         return actions, values, distribution.log_prob(actions)
 
     def evaluate_actions(
-        self, obs: PyTorchObs, actions: Tensor, action_masks: Masks | None = None
+        self, obs: Observations, actions: Tensor, action_masks: Masks | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the states' values, the actions' log-probabilities, and the entropy."""
         logits, values = self._rate(obs)
@@ -144,18 +145,16 @@ class NodeRatingPolicy(MaskableActorCriticPolicy):
         return values, distribution.log_prob(actions), distribution.entropy()
 
     def get_distribution(
-        self, obs: PyTorchObs, action_masks: Masks | None = None
+        self, obs: Observations, action_masks: Masks | None = None
     ) -> MaskableDistribution:
         """Return how actions are drawn."""
         return _distribution(self._rate(obs)[0], masks=action_masks)
 
-    def predict_values(self, obs: PyTorchObs) -> Tensor:
+    def predict_values(self, obs: Observations) -> Tensor:
         """Return the states' values."""
         return self._rate(obs)[1]
 
-    def _rate(self, obs: PyTorchObs) -> tuple[Tensor, Tensor]:
-        if not isinstance(obs, dict):
-            raise TypeError("observations are dictionaries of nodes, pod, queue and clock")
+    def _rate(self, obs: Observations) -> tuple[Tensor, Tensor]:
         logits, values = self.network(obs["nodes"], obs["pod"], obs["queue"], obs["clock"])
         return logits, values
 
