@@ -133,12 +133,6 @@ class LeanCluster:
         if self.now_s >= self._next_look_s:
             self._measure()
         self.now_s = until_s
-        for wish in self._wishes.due(until_s):
-            self._grant(wish)
-        while (due := self._drifts.pop(until_s)) is not None:
-            self._change(due[1])
-        while self._ended.pop(until_s) is not None:
-            pass  # a pod that ended is swept away, at an instant like any other
         for change in self.world.advance(until_s):
             for witness in self.witnesses:
                 witness(change)
@@ -153,6 +147,18 @@ class LeanCluster:
             self._report(row)
         self._retry()
         self._metrics.scrape(until_s)
+        # Only now, as those who see a new pod know of the pods that have ended before.
+        self._live()
+
+    def _live(self) -> None:
+        """Let users and fate do what they have to do now."""
+        for wish in self._wishes.due(self.now_s):
+            self._grant(wish)
+        while (due := self._drifts.pop(self.now_s)) is not None:
+            self._change(due[1])
+        while self._ended.pop(self.now_s) is not None:
+            pass  # a pod that ended is swept away, at an instant like any other
+        self._services.sync()
 
     # --- how it stands
 
