@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from scheduler.simulator.experiments.options import add_options
 from scheduler.simulator.experiments.scenario import load_scenario, scenario_schema
 from scheduler.simulator.reproduce import options as reproducing
 from scheduler.simulator.serving import ServeOptions, listen, serve
+from scheduler.simulator.traces.options import add_record_options
 from scheduler.simulator.usage_traces import UsageTraceError
 from scheduler.simulator.wire import replay_folder
 
@@ -32,6 +34,14 @@ MAX_NODES: Final = 5000
 MAX_SPEED: Final = 3600.0
 _HISTORY_S: Final = 7 * 86_400.0
 """A fast clock starts a week ago, so that clients are not shown the future (for a while)."""
+
+_ELSEWHERE: Final = {
+    "evaluate": "scheduler.simulator.experiments.command",
+    "record": "scheduler.simulator.traces.record",
+    "reproduce": "scheduler.simulator.reproduce.command",
+}
+"""Where commands are that have functions of their names; they are imported when they are asked for,
+as they need what other commands, and their image, do without."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,20 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         match options.command:
             case "replay-wire":
                 return _replay(options.folder)
-            case "evaluate":
-                # Here, for it needs what other commands, and their image, do without.
-                from scheduler.simulator.experiments.command import evaluate
-
-                return evaluate(options)
-            case "reproduce":
-                from scheduler.simulator.reproduce.command import reproduce
-
-                return reproduce(options)
             case "schema":
                 print(msgspec.json.format(msgspec.json.encode(scenario_schema())).decode())
                 return 0
-            case _:
+            case "serve":
                 return _serve(options)
+            case name:
+                run: Callable[[argparse.Namespace], int]
+                run = getattr(import_module(_ELSEWHERE[name]), name)
+                return run(options)
     except (SettingsError, ConfigError, UsageTraceError) as error:
         print(f"scheduler.simulator: {error}", file=sys.stderr)
         return 2
@@ -75,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     add_options(commands.add_parser("evaluate", help="compare scheduling policies on a scenario"))
     reproducing.add_options(
         commands.add_parser("reproduce", help="make published results again; exit 1 if they differ")
+    )
+    add_record_options(
+        commands.add_parser("record", help="record a living cluster, as a scenario to run again")
     )
     commands.add_parser("schema", help="print the JSON Schema of scenario files")
     return parser

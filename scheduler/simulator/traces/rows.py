@@ -31,9 +31,8 @@ REPLACED_KINDS: Final = frozenset(
 
 _LABEL_KEY: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[\w]([\w.-]{0,61}[\w])?")
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
-_EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+EFFECTS: Final[tuple[Effect, ...]] = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 TaintParts = tuple[str, str, Effect]
 """Key, value and effect."""
 
@@ -216,7 +215,7 @@ def parse_taints(column: str, text: str) -> list[TaintParts]:
 def _parse_taint(column: str, text: str) -> TaintParts:
     label, _, effect = text.rpartition(":")
     key, _, value = label.partition("=")
-    for known in _EFFECTS:
+    for known in EFFECTS:
         if effect == known and _LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value):
             return key, value, known
     raise ValueError(f"{column}: {text[:100]!r} is no taint (key=value:effect)")
