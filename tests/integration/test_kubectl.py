@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -241,6 +242,27 @@ def test_empties_a_namespace_that_is_deleted(kubectl):
     kubectl("delete", "namespace", "short", "--timeout=30s")
 
     assert "not found" in kubectl("get", "namespace", "short", fails=True)
+
+
+QUOTA = """
+apiVersion: scheduling.x-k8s.io/v1alpha1
+kind: ElasticQuota
+metadata: {name: share}
+spec: {min: {cpu: 2}, max: {cpu: 4, memory: 8Gi}}
+"""
+
+
+def test_serves_the_kinds_of_schedulers_plugins_by_their_short_names(kubectl):
+    kubectl("apply", "-f", str(Path(__file__).parents[2] / "config" / "crds"))
+    kubectl("apply", "-f", "-", given=QUOTA)
+
+    quotas = kubectl("get", "eq")
+    empty = [kubectl("get", short) for short in ("pg", "node-res-topo", "ag", "nt", "sp")]
+
+    assert heads(quotas) == ["NAME", "USED", "MAX", "AGE"]
+    assert quotas.splitlines()[1].split()[:2] == ["share", '{"cpu":4,"memory":"8Gi"}']
+    assert empty == [""] * 5
+    kubectl("delete", "-f", "-", given=QUOTA)
 
 
 def test_a_stop_does_not_wait_for_watchers(tmp_path):

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
+
 from scheduler.simulator.apiserver.durations import since
 from scheduler.simulator.apiserver.table_columns import Column
 from scheduler.simulator.resources import Object
@@ -33,6 +35,8 @@ def cells_of(obj: Object, definitions: tuple[Object, ...], *, now_s: float) -> I
         value = _find(obj, each.get("jsonPath", ""))
         if each.get("type") == "date":
             yield None if value is None else since(str(value), now_s=now_s)
+        elif isinstance(value, dict | list):
+            yield msgspec.json.encode(value, order="sorted").decode()
         else:
             yield value
 

@@ -1,18 +1,23 @@
 """The scheduler in virtual time: it sees and acts through the API server's door alone."""
 
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import numpy as np
+import yaml
 
 from kube.client import MERGE_PATCH
 from scheduler.events import Predicted
+from scheduler.model import POD_GROUP_LABEL
 from scheduler.predictions import PredictionAnswer
 from scheduler.simulator.experiments.policies import policy_of
 from scheduler.simulator.experiments.shell import VirtualShell
 from scheduler.simulator.resources import PODS
 from tests.unit.simulator.experiments.worlds import make_group, make_site
 
+CRDS = Path(__file__).parents[4] / "config" / "crds"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 PODS_PATH = "/api/v1/namespaces/default/pods"
 
 
@@ -28,8 +33,10 @@ class Stage:
             policy_of(policy).profiles(), client=self.site.client, forecasts=forecasts, seed=seed
         )
 
-    def create(self, name, *, cpu="500m", priority=0, scheduler="ai-scheduler", **spec):
-        meta = {"name": name, "labels": {"app": "web"}, "annotations": {}}
+    def create(
+        self, name, *, cpu="500m", priority=0, scheduler="ai-scheduler", labels=None, **spec
+    ):
+        meta = {"name": name, "labels": labels or {"app": "web"}, "annotations": {}}
         if priority:
             meta["annotations"]["priority"] = str(priority)
         container = {
@@ -251,3 +258,21 @@ def test_random_puts_pods_anywhere_alike_and_by_the_seed():
     assert once != other
     assert set(Counter(once)) == {"n1", "n2", "n3", "n4"}
     assert max(Counter(once).values()) < 40
+
+
+def test_kinds_that_are_defined_later_are_read_from_then_on():
+    stage = Stage()
+    for name in ("a", "b"):
+        stage.create(name, labels={POD_GROUP_LABEL: "gang"})
+    before = stage.settle()
+    definition = yaml.safe_load((CRDS / "podgroups.scheduling.x-k8s.io.yaml").read_text())
+    client = stage.site.client
+
+    client.post(DEFINITIONS, body=msgspec.json.encode(definition))
+    group = {"metadata": {"name": "gang"}, "spec": {"minMember": 2}}
+    client.post(
+        "/apis/scheduling.x-k8s.io/v1alpha1/namespaces/default/podgroups",
+        body=msgspec.json.encode(group),
+    )
+
+    assert (before, stage.settle()) == (0, 2)
