@@ -434,6 +434,11 @@ class NodeStatus(Struct, frozen=True):
         """Allocatable amounts by resource; capacity where the kubelet gives none."""
         return parse_amounts(self.allocatable or self.capacity or {})
 
+    @property
+    def capacity_amounts(self) -> dict[str, int]:
+        """Capacity by resource; what is allocatable where the kubelet gives none."""
+        return parse_amounts(self.capacity or self.allocatable or {})
+
 
 class Node(Struct, frozen=True):
     """A node."""

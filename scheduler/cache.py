@@ -21,7 +21,10 @@ from kube.storage import (
 )
 from scheduler.framework.interface import Change, ClusterEvent
 from scheduler.framework.snapshot import Snapshot
-from scheduler.model import NodeFacts, PodFacts, Usage
+from scheduler.framework.unseen import UnseenPods
+from scheduler.model import NodeFacts, PodFacts, Usage, UsageWindow
+
+_LONG_AGO_S: Final = 0.0
 
 _KIND_EVENTS: Final[dict[type[KubeObject], ClusterEvent]] = {
     PersistentVolumeClaim: ClusterEvent.CLAIM,
@@ -36,12 +39,16 @@ _KIND_EVENTS: Final[dict[type[KubeObject], ClusterEvent]] = {
 class ClusterCache:
     """Nodes and the pods on them.
 
+    Args:
+        follows_usage: Whether to keep track of pods that are too new for their nodes' usage.
+
     Pods on nodes that are not known (yet) are remembered and counted when the node appears: lists
     and watches of the two kinds come in any order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, follows_usage: bool = False) -> None:
         self.snapshot = Snapshot()
+        self._unseen = UnseenPods(self.snapshot) if follows_usage else None
         self._nodes: dict[str, NodeFacts] = {}
         self._placements: dict[str, PodFacts] = {}
         self._orphans: dict[str, dict[str, PodFacts]] = {}
@@ -88,13 +95,17 @@ class ClusterCache:
         if before is None:
             return Change(ClusterEvent(0))
         pods = self.snapshot.remove_node(name)
+        if self._unseen is not None:
+            self._unseen.lose_node(name)
         if pods:
             self._orphans[name] = {pod.uid: pod for pod in pods}
         return Change(ClusterEvent.NODE_DELETE, before=before)
 
-    def set_usage(self, usage: Mapping[str, Usage]) -> None:
-        """Take in what all nodes that are measured use."""
-        self.snapshot.set_usage(usage)
+    def set_usage(self, usage: Mapping[str, Usage], *, windows: Mapping[str, UsageWindow]) -> None:
+        """Take in what all nodes that are measured use, and have used."""
+        self.snapshot.set_usage(usage, windows=windows)
+        if self._unseen is not None:
+            self._unseen.measured(windows)
 
     def set_object(self, found: KubeObject) -> Change:
         """Add an object that is neither node nor pod, or take in that it changed."""
@@ -113,9 +124,9 @@ class ClusterCache:
         is_custom = issubclass(kind, CustomResource)
         return Change(ClusterEvent.CUSTOM if is_custom else ClusterEvent(0), before=before)
 
-    def assume(self, pod: PodFacts, *, node: str) -> None:
+    def assume(self, pod: PodFacts, *, node: str, now_s: float = _LONG_AGO_S) -> None:
         """Count a pod on the node chosen for it, before that is confirmed."""
-        self._place(replace(pod, node_name=node))
+        self._place(replace(pod, node_name=node), now_s=now_s)
         self._assumed.add(pod.uid)
 
     def mark_preempted(self, uid: str, *, is_preempted: bool) -> None:
@@ -123,7 +134,8 @@ class ClusterCache:
         pod = self._placements.get(uid)
         if pod is not None:
             is_assumed = self.is_assumed(uid)
-            self._place(replace(pod, is_terminating=is_preempted, is_preempted=is_preempted))
+            marked = replace(pod, is_terminating=is_preempted, is_preempted=is_preempted)
+            self._place(marked, now_s=_LONG_AGO_S)
             if is_assumed:
                 self._assumed.add(uid)
 
@@ -138,9 +150,9 @@ class ClusterCache:
         self.remove_pod(uid)
         return True
 
-    def add_pod(self, pod: PodFacts) -> None:
+    def add_pod(self, pod: PodFacts, *, now_s: float = _LONG_AGO_S) -> None:
         """Count a pod that the API server says is on a node; confirms or corrects an assumption."""
-        self._place(pod)
+        self._place(pod, now_s=now_s)
         self._assumed.discard(pod.uid)
 
     def remove_pod(self, uid: str) -> bool:
@@ -149,6 +161,11 @@ class ClusterCache:
         Returns:
             Whether it was counted.
         """
+        if self._unseen is not None:
+            self._unseen.remove(uid)
+        return self._uncount(uid)
+
+    def _uncount(self, uid: str) -> bool:
         pod = self._placements.pop(uid, None)
         if pod is None:
             return False
@@ -163,12 +180,14 @@ class ClusterCache:
                 del self._orphans[node]
         return True
 
-    def _place(self, pod: PodFacts) -> None:
+    def _place(self, pod: PodFacts, *, now_s: float) -> None:
         before = self._placements.get(pod.uid)
         if before is not None and _counts_alike(before, pod):
             return
-        self.remove_pod(pod.uid)
+        self._uncount(pod.uid)
         self._placements[pod.uid] = pod
+        if self._unseen is not None:
+            self._unseen.add(pod, now_s=now_s)
         if pod.node_name in self._nodes:
             self.snapshot.add_pod(pod, node=pod.node_name)
         else:

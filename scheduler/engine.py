@@ -84,7 +84,8 @@ class Engine:
     def __init__(self, profiles: Mapping[str, Profile], *, settings: EngineSettings) -> None:
         self._profiles = profiles
         self._settings = settings
-        self._cache = ClusterCache()
+        plugins = [plugin for each in profiles.values() for plugin in each.plugins().values()]
+        self._cache = ClusterCache(follows_usage=any(plugin.reads_usage for plugin in plugins))
         self._book = PredictionBook(settings.prediction)
         self._plugins = {
             (scheduler, name): plugin
@@ -211,8 +212,8 @@ class Engine:
                 return self._carry_on(event, now_s)
             case Predicted() | PredictionFailed():
                 self._take_prediction(event, now_s)
-            case NodesMeasured(usage):
-                self._cache.set_usage(usage)
+            case NodesMeasured(usage, windows):
+                self._cache.set_usage(usage, windows=windows)
             case PredictionWanted(shape):
                 return self._ask([shape], now_s)
             case _:
@@ -286,7 +287,7 @@ class Engine:
         if placing is not None:
             placing.queued.pod = pod
         if assumed is not None:
-            self._cache.assume(self._as_asked(pod), node=assumed.node_name)
+            self._cache.assume(self._as_asked(pod), node=assumed.node_name, now_s=now_s)
             if pod.uid not in self._evicting:
                 self._on_gang(self._gangs.see(pod, now_s=now_s), now_s)
 
@@ -341,7 +342,7 @@ class Engine:
         self._queue.remove(pod.key)
         self._nominations.remove(pod.uid)
         pod = self._as_asked(pod)
-        self._cache.add_pod(pod)
+        self._cache.add_pod(pod, now_s=now_s)
         if pod.scheduler_name in self._profiles:
             self._on_gang(self._gangs.see(pod, now_s=now_s), now_s)
         if before is None and not pod.start_time_s:

@@ -1,13 +1,13 @@
 """What the engine is told, and what it asks its shell to do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kube.objects import KubeObject
 from scheduler.decision import Decision
 from scheduler.framework.interface import Write
-from scheduler.model import NodeFacts, PodFacts, Shape, Usage
+from scheduler.model import NodeFacts, PodFacts, Shape, Usage, UsageWindow
 from scheduler.predictions import Outage, PredictionAnswer
 
 
@@ -30,7 +30,9 @@ class NodesMeasured:
     """Usage was measured."""
 
     usage: Mapping[str, Usage]
-    """By node; of those left out nothing is known now."""
+    """By node, what was used when last looked; of those left out nothing is known now."""
+    windows: Mapping[str, UsageWindow] = field(default_factory=dict)
+    """By node, as far as more is known than the last look."""
 
 
 @dataclass(frozen=True, slots=True)

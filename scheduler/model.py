@@ -77,6 +77,28 @@ class Usage(NamedTuple):
     memory_bytes: int
 
 
+class UsageWindow(NamedTuple):
+    """What a node used over some time."""
+
+    mean: Usage
+    std: Usage | None
+    """Standard deviation; ``None`` where whoever measures does not tell it."""
+    start_s: float
+    """Unix seconds of the cluster's clock; equal to the end for a single sample."""
+    end_s: float
+
+
+class CpuTerms(NamedTuple):
+    """What a pod's app containers say of the cpu that they will use."""
+
+    limited_milli: int = 0
+    """Limits of those that have one, and the pod's overhead."""
+    requested_milli: int = 0
+    """Requests of those that have no limit."""
+    n_unset: int = 0
+    """How many say nothing."""
+
+
 class QueueState(NamedTuple):
     """Pods that wait for a node, together."""
 
@@ -131,6 +153,8 @@ class NodeFacts:
 
     name: str
     allocatable: Mapping[str, int] = field(default_factory=dict)
+    capacity: Mapping[str, int] = field(default_factory=dict)
+    """Of cpu and memory: all that the machine has."""
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     is_unschedulable: bool = False
@@ -147,6 +171,7 @@ class NodeFacts:
         return cls(
             name=node.metadata.name,
             allocatable=_bounded(node.status.allocatable_amounts),
+            capacity=_cpu_and_memory(_bounded(node.status.capacity_amounts)),
             labels=node.metadata.labels or {},
             taints=tuple(Taint(t.key, t.value or "", t.effect) for t in node.spec.taints or []),
             is_unschedulable=bool(node.spec.unschedulable),
@@ -173,6 +198,9 @@ class PodFacts:
     requests: Mapping[str, int] = field(default_factory=dict)
     scored_requests: Mapping[str, int] = field(default_factory=dict)
     """``requests``, with kube-scheduler's defaults for containers that ask for nothing."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Of cpu and memory: counted like ``requests``; no less than these where one has no limit."""
+    cpu_terms: CpuTerms = field(default_factory=CpuTerms)
     host_ports: frozenset[HostPort] = frozenset()
     tolerations: tuple[Toleration, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -258,6 +286,8 @@ class PodFacts:
             priority=spec.priority or 0 if annotated is None else annotated,
             requests=_bounded(spec.requests),
             scored_requests=_bounded(_scored_requests(spec)),
+            limits=_limits(spec),
+            cpu_terms=_cpu_terms(spec),
             host_ports=_host_ports(spec),
             tolerations=tuple(spec.tolerations or ()),
             node_selector=spec.node_selector or {},
@@ -316,6 +346,52 @@ def _scored_requests(spec: PodSpec) -> dict[str, int]:
         pod_level=parse_amounts(pod_level),
         overhead=parse_amounts(spec.overhead or {}),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _LimitedContainer:
+    """A container, with its limits in the place of its requests."""
+
+    container: Container
+
+    @property
+    def requests(self) -> dict[str, int]:
+        return self.container.limits
+
+    @property
+    def is_sidecar(self) -> bool:
+        return self.container.is_sidecar
+
+
+def _limits(spec: PodSpec) -> dict[str, int]:
+    limits = effective_requests(
+        [_LimitedContainer(c) for c in spec.containers or []],
+        init_containers=[_LimitedContainer(c) for c in spec.init_containers or []],
+        pod_level=parse_amounts((spec.resources and spec.resources.limits) or {}),
+        overhead=parse_amounts(spec.overhead or {}),
+    )
+    requests = spec.requests
+    raised = {name: max(limits.get(name, 0), requests.get(name, 0)) for name in (CPU, MEMORY)}
+    return _bounded(raised)
+
+
+def _cpu_terms(spec: PodSpec) -> CpuTerms:
+    limited = parse_amounts(spec.overhead or {}).get(CPU, 0)
+    requested = n_unset = 0
+    for container in spec.containers or []:
+        limit, request = container.limits.get(CPU), container.requests.get(CPU)
+        if limit is not None:
+            limited += limit
+        elif request is not None:
+            requested += request
+        else:
+            n_unset += 1
+    bounded = _bounded({"limited": limited, "requested": requested})
+    return CpuTerms(bounded["limited"], bounded["requested"], n_unset)
+
+
+def _cpu_and_memory(amounts: Mapping[str, int]) -> dict[str, int]:
+    return {name: amounts[name] for name in (CPU, MEMORY) if name in amounts}
 
 
 def _bounded(amounts: Mapping[str, int]) -> dict[str, int]:

@@ -108,7 +108,7 @@ class Placer:
             ``None`` if all agreed.
         """
         pod = queued.pod
-        self._cache.assume(pod, node=node)
+        self._cache.assume(pod, node=node, now_s=now_s)
         self._book.note_placed(pod, node=node, now_s=now_s)
         self._placing[pod.uid] = Placing(
             queued=queued, node=node, prediction_id=prediction_id, state=state, deadlines_s={}

@@ -93,7 +93,7 @@ class Plugin(ABC):
     pods and does not read them, nothing is asked anew when pods come and go."""
 
     reads_usage: ClassVar[bool] = False
-    """Whether it reads ``Snapshot.usage``, which is then kept up to date."""
+    """Whether it reads ``Snapshot.usage`` and its like, which are then kept up to date."""
 
     reads: ClassVar[tuple[type[CustomResource], ...]] = ()
     """Of which custom resources it reads ``Snapshot.objects``, which then mirrors them; a cluster

@@ -8,7 +8,13 @@ from scheduler.framework.snapshot import Snapshot
 _COLUMNS: Final = frozenset(
     {
         "allocatable",
+        "capacity",
+        "usage",
+        "usage_mean",
+        "usage_std",
+        "unseen",
         "requested",
+        "limits",
         "scored_requested",
         "taints",
         "host_ports",

@@ -18,7 +18,7 @@ from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.pod_counts import PodCounts, PodQuery
 from scheduler.framework.status import BoolColumn
 from scheduler.framework.uses import Uses
-from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint, Usage
+from scheduler.model import PODS, HostPort, NodeFacts, PodFacts, Taint, Usage, UsageWindow
 
 T = TypeVar("T")
 
@@ -50,12 +50,24 @@ class Snapshot:
         """Grows whenever a row is added or moved."""
         self.allocatable: Amounts[str] = Amounts()
         """By resource."""
+        self.capacity: Amounts[str] = Amounts()
+        """By resource (cpu, memory): all that the machine has."""
         self.requested: Amounts[str] = Amounts()
         """By resource: what the pods on the node ask for; ``pods`` is their number."""
         self.scored_requested: Amounts[str] = Amounts()
         """As above, with defaults for containers that ask for no cpu or memory."""
         self.usage: Amounts[str] = Amounts()
         """By resource (cpu, memory): what was last measured; see ``is_measured``."""
+        self.usage_mean: Amounts[str] = Amounts()
+        """By resource: the mean over a window of minutes; what was last measured where no window
+        is known."""
+        self.usage_std: Amounts[str] = Amounts()
+        """By resource: the standard deviation over that window; 0 where it is not known."""
+        self.unseen: Amounts[str] = Amounts()
+        """What pods will use that are too new for ``usage_mean``, by resource as their requests
+        say; kept up to date, with more keys, by ``framework.unseen``."""
+        self.limits: Amounts[str] = Amounts()
+        """By resource (cpu, memory): limits of the pods on the node (``PodFacts.limits``)."""
         self.taints: Amounts[Taint] = Amounts()
         """Non-zero where the node has the taint."""
         self.host_ports: Amounts[HostPort] = Amounts()
@@ -189,15 +201,26 @@ class Snapshot:
         self._forget_changes()
         return pods
 
-    def set_usage(self, usage: Mapping[str, Usage]) -> None:
-        """Replace what is known of the nodes' usage; of those not named, nothing is any more."""
-        rows = [(self.rows[name], used) for name, used in usage.items() if name in self.rows]
-        columns = np.zeros((3, self.n_nodes), dtype=np.int64)
-        for row, used in rows:
-            columns[:, row] = used.cpu_milli, used.memory_bytes, 1
-        self.usage.put(CPU, column=columns[0])
-        self.usage.put(MEMORY, column=columns[1])
-        self._marks.put(_MEASURED, column=columns[2])
+    def set_usage(
+        self, usage: Mapping[str, Usage], *, windows: Mapping[str, UsageWindow] | None = None
+    ) -> None:
+        """Replace what is known of the nodes' usage; of those not named, nothing is any more.
+
+        Args:
+            usage: By node, the latest.
+            windows: By node, what is known of the minutes before.
+        """
+        windows = windows or {}
+        rows = [(self.rows[name], name) for name in usage if name in self.rows]
+        columns = np.zeros((7, self.n_nodes), dtype=np.int64)
+        for row, name in rows:
+            window = windows.get(name)
+            mean, std = (usage[name], None) if window is None else (window.mean, window.std)
+            columns[:, row] = (*usage[name], *mean, *(std or (0, 0)), 1)
+        for i, amounts in enumerate((self.usage, self.usage_mean, self.usage_std)):
+            amounts.put(CPU, column=columns[2 * i])
+            amounts.put(MEMORY, column=columns[2 * i + 1])
+        self._marks.put(_MEASURED, column=columns[6])
         self.changes.forget()
 
     def add_pod(self, pod: PodFacts, *, node: str) -> None:
@@ -249,6 +272,8 @@ class Snapshot:
         self.node_changes.note(row)
         for resource, amount in facts.allocatable.items():
             self.allocatable.add(row, key=resource, amount=sign * amount)
+        for resource, amount in facts.capacity.items():
+            self.capacity.add(row, key=resource, amount=sign * amount)
         for taint in set(facts.taints):
             self.taints.add(row, key=taint, amount=sign)
         for key, value in facts.labels.items():
@@ -262,6 +287,8 @@ class Snapshot:
         for resource, amount in pod.requests.items():
             self.requested.add(row, key=resource, amount=sign * amount)
         self.requested.add(row, key=PODS, amount=sign)
+        for resource, amount in pod.limits.items():
+            self.limits.add(row, key=resource, amount=sign * amount)
         self.by_scheduler.add(row, key=pod.scheduler_name, amount=sign)
         for resource in (CPU, MEMORY):
             amount = pod.scored_requests.get(resource, 0)
@@ -287,9 +314,21 @@ class Snapshot:
             del self._gangs[pod.group_key]
 
 
-_NODE_COLUMNS = ("allocatable", "usage", "taints", "labels", "_images", "_marks")
+_NODE_COLUMNS = (
+    "allocatable",
+    "capacity",
+    "usage",
+    "usage_mean",
+    "usage_std",
+    "unseen",
+    "taints",
+    "labels",
+    "_images",
+    "_marks",
+)
 _POD_COLUMNS = (
     "requested",
+    "limits",
     "scored_requested",
     "host_ports",
     "by_scheduler",

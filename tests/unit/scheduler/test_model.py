@@ -2,9 +2,10 @@
 
 import pytest
 
+from kube.objects import Node, NodeStatus
 from kube.quantity import CPU, MEMORY, QuantityError
-from scheduler.model import MAX_AMOUNT, HostPort, NodeFacts, PodFacts
-from tests.builders import at, make_container, make_node, make_pod
+from scheduler.model import MAX_AMOUNT, CpuTerms, HostPort, NodeFacts, PodFacts
+from tests.builders import at, make_container, make_meta, make_node, make_pod
 
 MI = 2**20
 
@@ -84,3 +85,43 @@ def test_reads_a_node():
     assert facts.labels["a"] == "b"
     assert facts.is_unschedulable
     assert facts.taints == ()
+
+
+def test_limits_are_no_less_than_requests_and_follow_init_containers_and_overhead():
+    pod = make_pod(
+        containers=[
+            make_container("a", requests={"cpu": "1", "memory": "1Gi"}, limits={"cpu": "2"}),
+            make_container("b", requests={"cpu": "500m"}),
+        ],
+        init_containers=[make_container("i", limits={"cpu": "3"})],
+        overhead={"cpu": "100m"},
+    )
+
+    limits = PodFacts.from_pod(pod).limits
+
+    assert limits == {"cpu": 3100, "memory": 2**30}
+
+
+def test_cpu_terms_tell_limits_from_requests_from_nothing():
+    pod = make_pod(
+        containers=[
+            make_container("a", requests={"cpu": "1"}, limits={"cpu": "2"}),
+            make_container("b", requests={"cpu": "500m"}),
+            make_container("c", requests={"memory": "1Gi"}),
+        ],
+        init_containers=[make_container("i", limits={"cpu": "3"})],
+        overhead={"cpu": "100m"},
+    )
+
+    assert PodFacts.from_pod(pod).cpu_terms == CpuTerms(2100, 500, 1)
+
+
+def test_a_node_has_all_of_the_machine_and_gives_some_of_it():
+    status = NodeStatus(
+        capacity={"cpu": "4", "memory": "8Gi", "pods": "110"}, allocatable={"cpu": "3500m"}
+    )
+
+    facts = NodeFacts.from_node(Node(metadata=make_meta("n1"), status=status))
+
+    assert facts.capacity == {"cpu": 4000, "memory": 8 * 2**30}
+    assert facts.allocatable == {"cpu": 3500}
