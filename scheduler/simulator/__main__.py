@@ -27,6 +27,7 @@ from scheduler.simulator.experiments.scenario import load_scenario, scenario_sch
 from scheduler.simulator.reproduce import options as reproducing
 from scheduler.simulator.serving import ServeOptions, listen, serve
 from scheduler.simulator.traces.options import add_record_options
+from scheduler.simulator.training.options import add_options as add_train_options
 from scheduler.simulator.usage_traces import UsageTraceError
 from scheduler.simulator.wire import replay_folder
 
@@ -39,6 +40,7 @@ _ELSEWHERE: Final = {
     "evaluate": "scheduler.simulator.experiments.command",
     "record": "scheduler.simulator.traces.record",
     "reproduce": "scheduler.simulator.reproduce.command",
+    "train": "scheduler.simulator.training.command",
 }
 """Where commands are that have functions of their names; they are imported when they are asked for,
 as they need what other commands, and their image, do without."""
@@ -83,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_record_options(
         commands.add_parser("record", help="record a living cluster, as a scenario to run again")
+    )
+    add_train_options(
+        commands.add_parser("train", help="learn a policy on a scenario, and export it")
     )
     commands.add_parser("schema", help="print the JSON Schema of scenario files")
     return parser
