@@ -1,10 +1,10 @@
 """One scenario for all doors to the simulated world, and a scheduler that leaves nothing to chance.
 
-Whichever door it comes by, that scheduler puts the same pods on the same nodes, although much happens
-there: nodes die and come back, services leak memory until they are evicted, are rolled out and are
-replaced, jobs crash. What cannot be the same are the random ends of replicas' names, and with these
-their luck; so luck decides nothing about services here. Pods are told apart by their workload and
-the order in which they came.
+Whichever door it comes by, that scheduler puts the same pods on the same nodes, although much
+happens there: nodes die and come back, services leak memory until they are evicted, are rolled out
+and are replaced, jobs crash. What cannot be the same are the random ends of replicas' names, and
+with these their luck; so luck decides nothing about services here. Pods are told apart by their
+workload and the order in which they came.
 """
 
 from collections import Counter
