@@ -15,7 +15,6 @@ from scheduler.framework.standing import Standings
 from scheduler.gangs import Gang, GangBook
 from scheduler.model import PodFacts
 from scheduler.placing import Placer, Stage
-from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.predictions import PredictionBook
 from scheduler.queue import QueuedPod, SchedulingQueue
 from scheduler.selection import Cycle, Outcome, run_cycle
@@ -51,6 +50,13 @@ class Room:
     pod: PodFacts
     node: str
     victims: tuple[PodFacts, ...] = ()
+    plugin: str = ""
+    """Who found it, if nobody has it yet."""
+
+    @classmethod
+    def found(cls, pod: PodFacts, result: PostFilterResult) -> "Room":
+        """Read what a PostFilter plugin found."""
+        return cls(pod, result.node or "", result.victims, result.plugin)
 
 
 class Attempts:
@@ -161,8 +167,8 @@ class Attempts:
         if result is not None:
             nominated = result.node
             if result.status.is_success:
-                rejectors |= {DefaultPreemption.name}
-                evictions = self.preempt(Room(pod, result.node or "", result.victims), now_s)
+                rejectors |= {result.plugin}
+                evictions = self.preempt(Room.found(pod, result), now_s)
             decision = replace(
                 decision,
                 message=" ".join((decision.message, *result.status.reasons)),
@@ -213,7 +219,7 @@ class Attempts:
             if waiting is not None and waiting.stage is not Stage.BINDING:
                 # Not at the API server yet: it need not be deleted.
                 actions += desk.placer.reject(
-                    victim.uid, plugin=DefaultPreemption.name, reason="preempted", now_s=now_s
+                    victim.uid, plugin=room.plugin, reason="preempted", now_s=now_s
                 )
             elif victim.uid not in desk.evicting:
                 self.take_for_gone(victim, now_s=now_s)

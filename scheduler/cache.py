@@ -85,6 +85,7 @@ class ClusterCache:
         self.snapshot.set_node(facts)
         if before is None:
             for pod in self._orphans.pop(facts.name, {}).values():
+                self.snapshot.by_namespace.remove(pod)
                 self.snapshot.add_pod(pod, node=facts.name)
             return Change(ClusterEvent.NODE_ADD, after=facts)
         return Change(_changes(before, facts), before=before, after=facts)
@@ -97,8 +98,8 @@ class ClusterCache:
         pods = self.snapshot.remove_node(name)
         if self._unseen is not None:
             self._unseen.lose_node(name)
-        if pods:
-            self._orphans[name] = {pod.uid: pod for pod in pods}
+        for pod in pods:
+            self._add_orphan(pod, node=name)
         return Change(ClusterEvent.NODE_DELETE, before=before)
 
     def set_usage(self, usage: Mapping[str, Usage], *, windows: Mapping[str, UsageWindow]) -> None:
@@ -175,7 +176,7 @@ class ClusterCache:
             self.snapshot.remove_pod(pod, node=node)
         else:
             orphans = self._orphans[node]
-            del orphans[uid]
+            self.snapshot.by_namespace.remove(orphans.pop(uid))
             if not orphans:
                 del self._orphans[node]
         return True
@@ -191,7 +192,11 @@ class ClusterCache:
         if pod.node_name in self._nodes:
             self.snapshot.add_pod(pod, node=pod.node_name)
         else:
-            self._orphans.setdefault(pod.node_name, {})[pod.uid] = pod
+            self._add_orphan(pod, node=pod.node_name)
+
+    def _add_orphan(self, pod: PodFacts, *, node: str) -> None:
+        self._orphans.setdefault(node, {})[pod.uid] = pod
+        self.snapshot.by_namespace.add(pod)
 
 
 def pod_change(before: PodFacts | None, after: PodFacts) -> Change:

@@ -39,7 +39,6 @@ from scheduler.events import (
     Written,
 )
 from scheduler.framework.interface import Change, ClusterEvent
-from scheduler.framework.nominations import Nominations
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
 from scheduler.gang_attempts import GangAttempts
@@ -92,7 +91,7 @@ class Engine:
             for scheduler, profile in profiles.items()
             for name, plugin in profile.plugins().items()
         }
-        self._nominations = Nominations()
+        self._nominations = self._cache.snapshot.nominations
         self._evicting: set[str] = set()
         """Pods that we have asked to go, and that are still there."""
         self._asking: set[Shape] = set()

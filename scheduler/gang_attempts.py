@@ -8,7 +8,6 @@ from scheduler.errors import PluginError
 from scheduler.events import Action, Record
 from scheduler.gangs import Gang
 from scheduler.model import PodFacts
-from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.queue import QueuedPod
 from scheduler.selection import Outcome
 
@@ -152,7 +151,7 @@ class GangAttempts:
         for room in rooms:
             actions += self._single.preempt(room, now_s)
         rooms_by_uid = {room.pod.uid: room for room in rooms}
-        rejectors |= {DefaultPreemption.name} if rooms else frozenset()
+        rejectors |= {room.plugin for room in rooms if room.plugin}
         records: list[Action] = []
         for queued in members:
             own = rooms_by_uid.get(queued.pod.uid)
@@ -212,7 +211,7 @@ class GangAttempts:
         result = self._single.post_filter(queued.pod, outcome)
         if result is None or not result.status.is_success or not result.node:
             return None
-        return Room(queued.pod, result.node, result.victims)
+        return Room.found(queued.pod, result)
 
 
 def _about(decision: Decision, *, queued: QueuedPod, message: str, room: Room | None) -> Decision:

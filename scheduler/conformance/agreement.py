@@ -14,7 +14,8 @@ from scheduler.framework.runtime import FilterRun, run_post_filters, run_scores
 from scheduler.framework.standing import Standings
 from scheduler.framework.status import Code
 from scheduler.model import PodFacts
-from scheduler.plugins.default_preemption import DefaultPreemption, equally_good
+from scheduler.plugins.default_preemption import DefaultPreemption
+from scheduler.plugins.preemption.trial import equally_good
 from scheduler.plugins.defaults import built_in_registry
 
 SCHEDULER_NAME: Final = "default-scheduler"

@@ -255,7 +255,10 @@ class PostFilterResult:
     node: str | None = None
     """Where the pod is nominated; empty ends an earlier nomination, ``None`` leaves it."""
     victims: tuple[PodFacts, ...] = ()
-    """Pods to evict there, the most important first."""
+    """Pods to evict there, the most important first; also from other nodes, where that is what
+    the pod waits for."""
+    plugin: str = ""
+    """Who made room; the framework fills it in."""
 
 
 class PostFilterPlugin(Plugin):

@@ -107,15 +107,21 @@ class FilterRun:
     def pre_filter(self) -> FilterResult | None:
         """Run PreFilter; the result is that of the cycle if the pod is refused everywhere."""
         n_nodes = self._snapshot.n_nodes
+        waits: FilterResult | None = None
         for plugin in self._profile.pre_filter:
             result = plugin.pre_filter(self._state, pod=self._pod, snapshot=self._snapshot)
             if not (result.status.is_success or result.status.is_skip):
-                return _refused(plugin.name, status=result.status, n_nodes=n_nodes)
+                refused = _refused(plugin.name, status=result.status, n_nodes=n_nodes)
+                if result.status.code is not Code.UNSCHEDULABLE:
+                    return refused
+                # Evictions may help, and whoever tries them asks all filters.
+                waits = refused if waits is None else waits
+                continue
             self._search.narrow(plugin.name, result=result)
             if self._search.is_empty:
                 refused = _refused("", status=self._search.refusal, n_nodes=n_nodes)
                 return replace(refused, rejectors=frozenset(self._search.narrowed_by))
-        return None
+        return waits
 
     def filter(self) -> FilterResult:
         """Run Filter, after ``pre_filter``."""
@@ -374,7 +380,7 @@ def _post_filter(
     for plugin in profile.post_filter if search.snapshot.n_nodes else ():
         result = plugin.post_filter(state, pod=pod, search=search)
         if result.status.is_success:
-            return result
+            return replace(result, plugin=plugin.name)
         reasons += result.status.reasons
     if result is None:
         return None

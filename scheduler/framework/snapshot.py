@@ -14,6 +14,8 @@ from scheduler.framework.changes import Changes
 from scheduler.framework.columns import Amounts, IntColumn, Labels
 from scheduler.framework.disks import Disk, disks_of
 from scheduler.framework.images import HeldImage, HeldImages
+from scheduler.framework.namespaced_pods import NamespacedPods
+from scheduler.framework.nominations import Nominations
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.pod_counts import PodCounts, PodQuery
 from scheduler.framework.status import BoolColumn
@@ -40,7 +42,8 @@ class Snapshot:
     """The nodes, one row each; columns have the shape ``(n_nodes,)``.
 
     Plugins read it and must not change it; ``scheduler.cache`` writes it. Rows move when a node
-    is removed: keep a row number no longer than a cycle, or compare ``generation``.
+    is removed: keep a row number no longer than a cycle, or compare ``generation``. Pods beside
+    nodes (``by_namespace``, ``nominations``, gangs) are those of ``actual`` in what-ifs, too.
     """
 
     def __init__(self) -> None:
@@ -82,13 +85,14 @@ class Snapshot:
         self.carried_terms = CarriedTerms()
         """How many pods on the node carry a term of affinity."""
         self.objects = ClusterObjects()
+        self.by_namespace = NamespacedPods()
+        self.nominations = Nominations()
         self._gangs: dict[str, dict[str, PodFacts]] = {}
         self.actual: Snapshot = self
         """What is believed to be; of a what-if, what it departs from."""
         self.changes: Changes[int] = Changes()
-        """Rows whose nodes, or the pods on them, changed."""
         self.node_changes: Changes[int] = Changes()
-        """Rows whose nodes changed."""
+        """Rows whose nodes changed; ``changes``: whose nodes, or the pods on them, did."""
         self._pod_counts = PodCounts()
         self._images = HeldImages()
         self._own_rows: set[int] | None = None
@@ -190,8 +194,7 @@ class Snapshot:
         for columns in self._columns():
             columns.remove_row(row)
         for pod in pods:
-            if pod.pod_group:
-                self._count_in_gang(pod, sign=-1)
+            self._count_beside_nodes(pod, sign=-1)
         _swap_remove(self.names, row=row)
         _swap_remove(self._facts, row=row)
         _swap_remove(self._pods, row=row)
@@ -301,7 +304,16 @@ class Snapshot:
             self.disks.add(row, key=disk, amount=sign)
         self.carried_terms.count(row, pod, sign=sign)
         self._pod_counts.count(row, pod, sign=sign)
-        if pod.pod_group and self.actual is self:
+        if self.actual is self:
+            self._count_beside_nodes(pod, sign=sign)
+
+    def _count_beside_nodes(self, pod: PodFacts, *, sign: int) -> None:
+        """Count a pod where it does not matter on which node it is."""
+        if sign > 0:
+            self.by_namespace.add(pod)
+        else:
+            self.by_namespace.remove(pod)
+        if pod.pod_group:
             self._count_in_gang(pod, sign=sign)
 
     def _count_in_gang(self, pod: PodFacts, *, sign: int) -> None:

@@ -1,0 +1,64 @@
+"""Who may be evicted for a pod."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from scheduler.model import PodFacts
+
+
+def importance(pod: PodFacts) -> tuple[int, float]:
+    """Sort by this: the most important pod first. One that has not started is the newest."""
+    return -pod.priority, pod.start_time_s or float("inf")
+
+
+class EvictionRules(ABC):
+    """For whom one pod may not wait, and what it needs besides room on a node.
+
+    Args:
+        pod: Who looks for room.
+    """
+
+    ask_of_node_alone: ClassVar[bool] = False
+    """Whether what they say of a node depends on the pod and on the pods there alone."""
+
+    def __init__(self, pod: PodFacts) -> None:
+        self.pod = pod
+
+    @abstractmethod
+    def may_evict(self, victim: PodFacts) -> bool:
+        """Tell whether a pod may be evicted, if it is the only one."""
+
+    def potential(self, pods: Iterable[PodFacts]) -> list[PodFacts]:
+        """Choose whom of a node's pods may be evicted together."""
+        return [pod for pod in pods if self.may_evict(pod)]
+
+    def went_for(self, victim: PodFacts) -> bool:
+        """Tell whether one that is asked to go may have been asked for this pod's sake."""
+        return self.may_evict(victim)
+
+    def why_wait(self) -> str:
+        """Say what is on its way already; empty if that is not enough, or nothing."""
+        return ""
+
+    def n_lacking(self, victims: Sequence[PodFacts]) -> int:
+        """Measure what the pod lacks besides room once *victims* are gone; 0 if nothing."""
+        return 0
+
+    def elsewhere(self, victims: Sequence[PodFacts]) -> list[PodFacts] | None:
+        """Choose who must go on other nodes, besides *victims*, for nothing to be lacking.
+
+        Returns:
+            ``None`` if that is not to be had.
+        """
+        return []
+
+
+class ByPriority(EvictionRules):
+    """Pods of less priority, as many as it takes."""
+
+    ask_of_node_alone = True
+
+    def may_evict(self, victim: PodFacts) -> bool:
+        """Compare priorities."""
+        return victim.priority < self.pod.priority
