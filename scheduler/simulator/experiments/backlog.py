@@ -5,9 +5,10 @@ the condition ``PodScheduled`` or by an event ``FailedScheduling``. What may mak
 anew, and is answered, too, when that room is taken. Schedulers repeat a refusal in silence.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from scheduler.model import PodFacts
 from scheduler.simulator.controllers.pods import condition_of, is_over
@@ -34,6 +35,7 @@ _VOLUMES: Final = frozenset(
         *(CSI_DRIVERS, CSI_NODES, CSI_STORAGE_CAPACITIES, VOLUME_ATTACHMENTS),
     )
 )
+Channel = Literal["event", "condition"]
 
 
 @dataclass(slots=True)
@@ -44,6 +46,20 @@ class _Waiting:
     is_answered: bool = False
     asked_for: set[str] | None = field(default=None)
     """The nodes whose changes asked anew; ``None`` for any node, as at first."""
+    n_refusals: int = 0
+    n_told: Counter[Channel] = field(default_factory=Counter)
+    """How often each channel told of a refusal."""
+
+    def hear(self, channel: Channel) -> bool:
+        """Take in a word of refusal; tell whether it is about an attempt not heard of before.
+
+        One attempt is told of by an event and by the condition, and the later of the two may come
+        when room has been made meanwhile.
+        """
+        self.n_told[channel] += 1
+        is_new = self.n_told[channel] > self.n_refusals
+        self.n_refusals = max(self.n_refusals, self.n_told[channel])
+        return is_new
 
     @property
     def seeks_company(self) -> bool:
@@ -104,7 +120,7 @@ class Backlog:
         elif resource is EVENTS:
             event = change.new
             if event.get("reason") == "FailedScheduling" and change.type != "DELETED":
-                self._refuse((event.get("regarding") or {}).get("uid", ""))
+                self._refuse((event.get("regarding") or {}).get("uid", ""), channel="event")
         elif resource.table in _VOLUMES:
             self._ask_all(lambda waiting: bool(waiting.pod.volumes or waiting.pod.claims))
 
@@ -156,7 +172,7 @@ class Backlog:
                 self._take(pod)
                 self._look_at_room(pod["spec"].get("nodeName", ""))
         elif old is not None and _refusal(pod) not in (None, _refusal(old)):
-            self._refuse(uid)
+            self._refuse(uid, channel="condition")
 
     def _see_node(self, change: Change) -> None:
         node = change.new
@@ -180,9 +196,9 @@ class Backlog:
             self._n_unanswered -= 1
             self.n_answers += is_bound
 
-    def _refuse(self, uid: str) -> None:
+    def _refuse(self, uid: str, *, channel: Channel) -> None:
         waiting = self._waiting.get(uid)
-        if waiting is not None and not waiting.is_answered:
+        if waiting is not None and waiting.hear(channel) and not waiting.is_answered:
             self._settle(waiting)
             self.n_answers += 1
 

@@ -177,6 +177,17 @@ def test_room_that_others_take_is_waited_for_no_more():
     assert subject.n_refused == 1
 
 
+def test_late_word_of_an_old_refusal_is_no_answer_to_a_new_question():
+    subject = refused(RUNNING)
+    subject.see(deleted(RUNNING))
+
+    subject.see(changed(pod(), pod(refused="no room")))
+    assert not subject.is_quiet
+
+    subject.see(changed(event("a"), event("a"), EVENTS))
+    assert subject.is_quiet
+
+
 @pytest.mark.parametrize(
     ("fields", "change"),
     [
