@@ -6,9 +6,11 @@
     cpu_ratio: {uniform: [0.1, 0.7]}
     cpu_ratio: {lognormal: {median: 0.3, sigma: 0.8, max: 4}}
     cpu_ratio: {choice: [0.2, 0.9], weights: [4, 1]}
+    cpu_ratio: {quantiles: [[0, 0.1], [0.5, 0.2], [1, 0.9]]}
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -31,7 +33,7 @@ class LogNormal(Settings, frozen=True):
 
 
 class Distribution(Settings, frozen=True):
-    """What a number is drawn from: exactly one of ``uniform``, ``lognormal`` and ``choice``."""
+    """What a number is drawn from: one of ``uniform``, ``lognormal``, ``choice``, ``quantiles``."""
 
     uniform: tuple[float, float] | None = None
     """Anything between two bounds, all alike."""
@@ -40,16 +42,23 @@ class Distribution(Settings, frozen=True):
     """One of a few."""
     weights: tuple[NotNegative, ...] | None = None
     """How likely each choice is, in any unit; all alike if left out."""
+    quantiles: Annotated[tuple[tuple[float, float], ...], msgspec.Meta(min_length=2)] | None = None
+    """As something was measured: shares from 0 to 1, rising, and below which number so many lie;
+    between two of them, all numbers alike."""
 
     def __post_init__(self) -> None:
-        given = [kind for kind in (self.uniform, self.lognormal, self.choice) if kind is not None]
-        if len(given) != 1:
-            raise ValueError("give one of uniform, lognormal and choice")
+        kinds = (self.uniform, self.lognormal, self.choice, self.quantiles)
+        if sum(kind is not None for kind in kinds) != 1:
+            raise ValueError("give one of uniform, lognormal, choice and quantiles")
         if self.uniform is not None and self.uniform[0] > self.uniform[1]:
             raise ValueError("uniform: the lower bound stands first")
-        if self.weights is None:
-            return
-        if self.choice is None or len(self.weights) != len(self.choice) or not sum(self.weights):
+        if self.quantiles is not None:
+            _check_quantiles(*zip(*self.quantiles, strict=True))
+        if self.weights is not None:
+            self._check_weights(self.weights)
+
+    def _check_weights(self, weights: tuple[float, ...]) -> None:
+        if self.choice is None or len(weights) != len(self.choice) or not sum(weights):
             raise ValueError("weights: one for each choice, and not all of them 0")
 
     def draw(self, chance: np.random.Generator) -> float:
@@ -60,8 +69,18 @@ class Distribution(Settings, frozen=True):
             p = self.lognormal
             number = p.median * np.exp(p.sigma * chance.standard_normal())
             return float(np.clip(number, p.min, p.max))
+        if self.quantiles is not None:
+            shares, numbers = zip(*self.quantiles, strict=True)
+            return float(np.interp(chance.random(), shares, numbers))
         weights = None if self.weights is None else np.array(self.weights) / sum(self.weights)
         return float(chance.choice(np.array(self.choice), p=weights))
+
+
+def _check_quantiles(shares: tuple[float, ...], numbers: tuple[float, ...]) -> None:
+    if (shares[0], shares[-1]) != (0.0, 1.0) or any(a >= b for a, b in pairwise(shares)):
+        raise ValueError("quantiles: shares rise from 0 to 1")
+    if any(a > b for a, b in pairwise(numbers)):
+        raise ValueError("quantiles: numbers do not fall")
 
 
 Draw: TypeAlias = float | Distribution
@@ -123,4 +142,6 @@ def _named_in(what: Draw) -> tuple[float, ...]:
         return (what,)
     if what.lognormal is not None:
         return (what.lognormal.median,)
+    if what.quantiles is not None:
+        return tuple(number for _, number in what.quantiles)
     return what.uniform or what.choice or ()

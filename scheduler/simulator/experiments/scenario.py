@@ -14,7 +14,7 @@ import msgspec
 from kube.edge.settings import Duration, Interval, Settings, SettingsError, load_settings
 from kube.instants import parse_rfc3339
 from kube.quantity import QuantityError, parse_milli, parse_whole
-from scheduler.simulator.draws import Distribution, Draw
+from scheduler.simulator.draws import Distribution, Draw, NotNegative
 from scheduler.simulator.experiments.rewards import RewardWeights
 from scheduler.simulator.hardware import NodeNature
 from scheduler.simulator.natures import Nature
@@ -102,10 +102,22 @@ class Job(Workload, frozen=True, kw_only=True):
     """Pods that arrive, all kinds together, on average over a day."""
     diurnal_amplitude: Share = 0.0
     """How far arrivals swing within a day, highest at 14:00 UTC."""
+    hourly: (
+        Annotated[tuple[NotNegative, ...], msgspec.Meta(min_length=24, max_length=24)] | None
+    ) = None
+    """Instead of that: how many arrive in each hour of the day (UTC), in any unit."""
     burst: Draw = 1.0
     """Pods that arrive at once; rounded, at least 1."""
     run_s: Draw = Distribution(uniform=(300.0, 1_800.0))
     """Work of each pod, in seconds on an idle node of ordinary speed."""
+
+    def __post_init__(self) -> None:
+        if self.hourly is None:
+            return
+        if self.diurnal_amplitude:
+            raise ValueError("hourly: give this, or diurnal_amplitude")
+        if not any(self.hourly):
+            raise ValueError("hourly: in some hour, something must arrive")
 
 
 class Drift(Settings, frozen=True, kw_only=True):

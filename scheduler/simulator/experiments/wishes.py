@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from scheduler.simulator.chance import generator_of
 from scheduler.simulator.draws import draw
+from scheduler.simulator.experiments.rewards import PodMix
 from scheduler.simulator.experiments.scenario import Job, Scenario, Service
 from scheduler.simulator.experiments.workload import Member
 from scheduler.simulator.timeline import Timeline
@@ -103,6 +104,14 @@ class Wishes:
             case _:
                 return 0.0
 
+    def pod_mix(self, *, for_s: float) -> PodMix | None:
+        """Say what kinds of pods come within some seconds; ``None`` if none are described."""
+        kinds = [
+            (m.cpu_request_milli, m.memory_request_bytes, self.n_expected(m, for_s=for_s))
+            for m in self.members
+        ]
+        return PodMix.of(kinds) if any(n for _, _, n in kinds) else None
+
     # --- details
 
     def _replicas(self, member: Member, service: Service) -> int:
@@ -126,15 +135,28 @@ class Wishes:
         """Plan the next arrival: a Poisson process whose rate swings with the day, by thinning."""
         number = self._n_arrivals[job.name] = self._n_arrivals.get(job.name, -1) + 1
         chance = generator_of("arrival", self._seed, job.name, number)
-        peak_per_s = job.per_hour * (1.0 + job.diurnal_amplitude) / 3600.0
+        peak_ratio = _peak_ratio(job)
+        peak_per_s = job.per_hour * peak_ratio / 3600.0
         burst = max(1, round(draw(job.burst, chance)))
         at_s = after_s
         while True:
             at_s += chance.exponential(burst / peak_per_s)
-            swing = math.cos((at_s - _PEAK_S) * 2.0 * math.pi / _DAY_S)
-            rate = (1.0 + job.diurnal_amplitude * swing) / (1.0 + job.diurnal_amplitude)
-            if chance.random() < rate:
+            if chance.random() < _rate_ratio(job, at_s) / peak_ratio:
                 break
         member = self._by_name[f"{job.name}-{int(chance.integers(job.kinds)) + 1}"]
         names = tuple(f"{member.name}-{number:05d}-{index}" for index in range(burst))
         self._plans.push(at_s, (Arrival(member, names), job))
+
+
+def _peak_ratio(job: Job) -> float:
+    """Say how many arrive when most do, over the mean of a day."""
+    if job.hourly is None:
+        return 1.0 + job.diurnal_amplitude
+    return max(job.hourly) * len(job.hourly) / sum(job.hourly)
+
+
+def _rate_ratio(job: Job, at_s: float) -> float:
+    """Say how many arrive at a time, over the mean of a day."""
+    if job.hourly is None:
+        return 1.0 + job.diurnal_amplitude * math.cos((at_s - _PEAK_S) * 2.0 * math.pi / _DAY_S)
+    return job.hourly[int(at_s % _DAY_S // 3600.0)] * len(job.hourly) / sum(job.hourly)

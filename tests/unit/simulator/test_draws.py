@@ -108,3 +108,33 @@ def test_tails_are_cut_off_in_silence_but_what_somebody_wrote_is_not():
             check_fields(Group(share=share), bounds=bounds)
     with pytest.raises(ValueError, match="size: -1 is not between 0 and inf"):
         check_fields(Group(size=-1.0), bounds=bounds)
+
+
+def test_quantiles_are_drawn_as_they_were_measured():
+    numbers = drawn(Distribution(quantiles=((0.0, 1.0), (0.5, 2.0), (0.9, 2.0), (1.0, 12.0))))
+
+    assert np.mean(numbers < 2.0) == pytest.approx(0.5, abs=0.03)
+    assert np.mean(numbers == 2.0) == pytest.approx(0.4, abs=0.03)
+    assert np.mean(numbers > 7.0) == pytest.approx(0.05, abs=0.015)
+    assert (numbers.min() >= 1.0, numbers.max() <= 12.0) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "quantiles",
+    [
+        pytest.param(((0.0, 1.0), (0.5, 2.0)), id="without an end"),
+        pytest.param(((0.1, 1.0), (1.0, 2.0)), id="without a beginning"),
+        pytest.param(((0.0, 1.0), (0.5, 2.0), (0.5, 3.0), (1.0, 4.0)), id="one share twice"),
+        pytest.param(((0.0, 2.0), (1.0, 1.0)), id="numbers that fall"),
+    ],
+)
+def test_quantiles_that_make_no_sense_are_refused(quantiles):
+    with pytest.raises(ValueError, match="quantiles: "):
+        Distribution(quantiles=quantiles)
+
+
+def test_quantiles_out_of_bounds_are_refused():
+    group = Group(share=Distribution(quantiles=((0.0, 0.5), (1.0, 2.0))))
+
+    with pytest.raises(ValueError, match="share: 2 is not between"):
+        check_fields(group, bounds={"share": (0.0, 1.0)})

@@ -124,6 +124,16 @@ WRONG_BEYOND_THE_SCHEMA = [
         id="a nature that cannot be",
     ),
     pytest.param(
+        LEAST + f"jobs: [{{name: b, per_hour: 1, hourly: {[0] * 24}}}]\n",
+        ":4: jobs.0: hourly: in some hour",
+        id="never",
+    ),
+    pytest.param(
+        LEAST + f"jobs: [{{name: b, per_hour: 1, diurnal_amplitude: 0.1, hourly: {[1] * 24}}}]\n",
+        ":4: jobs.0: hourly: give this, or diurnal_amplitude",
+        id="two shapes of the day",
+    ),
+    pytest.param(
         "name: a\nnodes:\n  - {name: n, count: 1}\n  - {name: n, count: 2}\n",
         "nodes: two are called 'n'",
         id="two node groups of one name",

@@ -146,6 +146,17 @@ def test_more_pods_arrive_by_day_than_by_night():
     assert by_day / len(hours) == pytest.approx((1 + 0.8 * 2 / math.pi) / 2, abs=0.05)
 
 
+def test_arrivals_keep_to_the_hours_of_the_day_that_are_said():
+    hourly = (0.0,) * 6 + (3.0,) * 6 + (1.0,) * 12
+    job = make_job(per_hour=50.0, hourly=hourly)
+    arrived = pods(live(make_scenario(jobs=(job,)), for_s=4 * DAY_S))
+    hours = np.array([at_s % DAY_S // HOUR_S for at_s, _ in arrived])
+
+    assert len(arrived) == pytest.approx(4800, abs=4 * math.sqrt(4800))
+    assert not (hours < 6).any()
+    assert np.mean(hours < 12) == pytest.approx(0.6, abs=4 * math.sqrt(0.24 / 4800))
+
+
 def test_pods_of_a_burst_come_at_one_instant_and_are_of_one_kind():
     arrived = pods(live(make_scenario(jobs=(make_job(burst=3.0),)), for_s=HOUR_S))
     bursts = {}
