@@ -5,11 +5,14 @@ import time
 from collections.abc import Iterable
 from typing import Final, Protocol
 
+import msgspec
+
 from scheduler.simulator.experiments.forecaster import Forecaster
 from scheduler.simulator.experiments.observer import Observer
 from scheduler.simulator.experiments.results import RunResult
 from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.experiments.tally import Tally
+from scheduler.simulator.experiments.worth import Worth
 from scheduler.simulator.resources import PODS
 from scheduler.simulator.store import Change
 
@@ -57,12 +60,15 @@ class Course:
         self._name = name
         self._forecaster = forecaster
         self._tally: Tally | None = None
+        self._worth: Worth | None = None
 
     def advance(self, until_s: float) -> None:
         """Let time pass until *until_s*, Unix seconds."""
         while self._site.now_s < until_s:
             self._site.step(min(until_s, self._next_s()))
             self._settle()
+            if self._worth is not None:
+                self._worth.look()
             now_s = self._site.now_s
             if now_s >= self._observer.next_look_s:
                 self._observer.look(self._site.client)
@@ -82,9 +88,11 @@ class Course:
             now_s=site.now_s,
             pods=site.store.list(PODS),
         )
+        self._worth = Worth(site, until_s=until_s)
         self.advance(until_s)
         forecaster = self._forecaster
-        return self._tally.result(
+        terms = self._worth.terms()
+        result = self._tally.result(
             policy=self._name,
             seed=site.seed,
             now_s=site.now_s,
@@ -92,6 +100,8 @@ class Course:
             trainings={} if forecaster is None else dict(forecaster.trainings),
             cpu_s=time.process_time() - began_s,
         )
+        cost = site.scenario.reward.cost_of(terms)
+        return msgspec.structs.replace(result, cost=cost, cost_terms=terms)
 
     def _next_s(self) -> float:
         """Tell when something may happen: at the kubelets' next tick, or before."""
@@ -109,6 +119,8 @@ class Course:
                 self._observer.see(change, now_s=site.now_s)
                 if self._tally is not None:
                     self._tally.see(change, now_s=site.now_s)
+                if self._worth is not None:
+                    self._worth.see(change)
             if self._shell.turn(changes):
                 site.cluster.step(site.now_s)  # kubelets take in at once what was bound
             elif not changes:

@@ -65,6 +65,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     n_nodes: int
     idle_nodes: float
     """Nodes without any pod, averaged over time: they could be turned off."""
+    cost: float = 0.0
+    """By the scenario's ``reward``: the return of the run, with a minus sign."""
+    cost_terms: dict[str, float] = {}
+    """What it is the weighted sum of, each in its unit."""
     model: ModelQuality | None = None
     """``None`` where no model served."""
     trainings: dict[str, int] = {}

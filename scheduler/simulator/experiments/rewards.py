@@ -33,8 +33,8 @@ class RewardWeights(Settings, frozen=True):
     throttling: Weight = 1.0
     """Per hour of a core that containers wished for and did not get (core-hours)."""
     fragmentation: Weight = 0.0
-    """Per hour of a node's free cpu that is of no use to the scenario's typical pod (node-hours): of
-    each node the free part of its cpu, times the share of pods that do not fit there."""
+    """Per hour of a node's free cpu that is of no use to the scenario's typical pod (node-hours):
+    of each node the free part of its cpu, times the share of pods that do not fit there."""
     imbalance: Weight = 0.0
     """Per hour of one unit of the standard deviation, over the nodes, of cpu utilisation."""
     nodes_on: Weight = 0.0

@@ -106,6 +106,7 @@ THROTTLED: Final = Metric(
     "throttled_core_h", "throttled, core-hours", attrgetter("throttled_core_h")
 )
 PENDING_P99: Final = Metric("pending_p99_s", "pending p99, s", attrgetter("pending_p99_s"))
+COST: Final = Metric("cost", "cost: minus the return", attrgetter("cost"))
 NODES_IN_USE: Final = Metric(
     "nodes_in_use", "nodes in use", lambda run: run.n_nodes - run.idle_nodes
 )
@@ -126,6 +127,7 @@ METRICS: Final = (
     Metric("memory_spread_ratio", "memory spread", attrgetter("memory_spread_ratio")),
     NODES_IN_USE,
     Metric("idle_nodes", "could be turned off", attrgetter("idle_nodes")),
+    COST,
 )
 """What placement came to. Counts are per 1,000 placements, so that a policy does not look good by
 binding less."""

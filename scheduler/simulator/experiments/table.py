@@ -25,7 +25,8 @@ _ROUNDING: Final = 1e-9
 _GROUPS: Final = (
     ("Troubles per 1,000 placements", METRICS[:4]),
     ("Throttling in the run, and waiting", METRICS[4:8]),
-    ("Use of nodes", METRICS[8:]),
+    ("Use of nodes", METRICS[8:12]),
+    ("By the scenario's reward", METRICS[12:]),
 )
 
 

@@ -7,6 +7,7 @@ import msgspec
 from kube.client import MERGE_PATCH
 from scheduler.simulator.chance import key_of
 from scheduler.simulator.door import LocalClient
+from scheduler.simulator.experiments.rewards import PodMix
 from scheduler.simulator.experiments.scenario import Scenario
 from scheduler.simulator.experiments.wishes import Arrival, Deploy, RollOut, Wish, Wishes
 from scheduler.simulator.experiments.workload import NAMESPACE, Member
@@ -30,6 +31,10 @@ class Users:
     def next_at_s(self) -> float:
         """When there is something to do."""
         return self._wishes.next_at_s
+
+    def pod_mix(self, *, for_s: float) -> PodMix | None:
+        """Say what kinds of pods come within some seconds; ``None`` if none are described."""
+        return self._wishes.pod_mix(for_s=for_s)
 
     def act(self, client: LocalClient) -> None:
         """Do what is due."""

@@ -197,12 +197,9 @@ class LeanCluster:
                 yield PodSeen(pod.facts(node_name=self.nodes.names[pod.node]))
         yield self._measured()
 
-    def pod_mix(self, *, for_s: float) -> PodMix:
-        """Say what kinds of pods come within some seconds."""
-        return PodMix.of(
-            (m.cpu_request_milli, m.memory_request_bytes, self._wishes.n_expected(m, for_s=for_s))
-            for m in self._wishes.members
-        )
+    def pod_mix(self, *, for_s: float) -> PodMix | None:
+        """Say what kinds of pods come within some seconds; ``None`` if none are described."""
+        return self._wishes.pod_mix(for_s=for_s)
 
     # --- users and fate
 

@@ -71,7 +71,7 @@ def test_a_markdown_table_breaks_lines_and_escapes_bars():
 def test_shows_means_and_below_them_what_they_are_to_the_baseline():
     runs = [*make_runs(troubles=(100, 102)), *make_runs("ai", troubles=(50, 51))]
 
-    troubles, waiting, _ = metric_tables(summarise(runs, baseline="kube-default"))
+    troubles, waiting, *_ = metric_tables(summarise(runs, baseline="kube-default"))
 
     assert troubles.rows[0] == ("kube-default", "101 ± 13", "0 ± 0", "0 ± 0", "101 ± 13")
     assert troubles.rows[1][0] == "ai\n  to kube-default"

@@ -1,0 +1,129 @@
+"""What a run on a site costs by the scenario's reward, whichever scheduler places the pods."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from kube.decoding import decode_object
+from kube.objects import Node, Pod
+from kube.quantity import CPU, MEMORY
+from scheduler.model import PODS as PODS_RESOURCE
+from scheduler.model import NodeFacts, PodFacts
+from scheduler.simulator.controllers.pods import is_over
+from scheduler.simulator.experiments.rewards import Meter, Occupancy
+from scheduler.simulator.experiments.site import Site
+from scheduler.simulator.resources import NODES, PODS, Object
+from scheduler.simulator.store import Change
+
+_RESOURCES: Final = (CPU, MEMORY, PODS_RESOURCE)
+
+
+class Worth:
+    """Follows a site's objects and world, and adds up the terms of its reward.
+
+    Args:
+        site: The cluster, at the time from which on it counts.
+        until_s: When it ends, Unix seconds.
+    """
+
+    def __init__(self, site: Site, *, until_s: float) -> None:
+        self._site = site
+        names = list(site.cluster.node_specs)
+        self._rows = {name: row for row, name in enumerate(names)}
+        self._capacity_milli = np.array(
+            [spec.cpu_milli for spec in site.cluster.node_specs.values()], dtype=np.float64
+        )
+        self._allocatable = _allocatable(site.store.list(NODES), rows=self._rows)
+        self._free = self._allocatable.copy()
+        self._pods: dict[str, tuple[int | None, NDArray[np.float64]]] = {}
+        """By uid: the row of its node, and what it takes there."""
+        self._n_pending = 0
+        self._meter = Meter(
+            site.scenario.reward,
+            mix=site.users.pod_mix(for_s=until_s - site.now_s),
+            now_s=site.now_s,
+            lacking_core_s=site.cluster.world.lacking_core_s,
+        )
+        site.cluster.on_world_change(self._meter.witness)
+        for pod in site.store.list(PODS):
+            self._put(pod)
+        self.look()
+
+    def see(self, change: Change) -> None:
+        """Take in what was written about pods."""
+        if change.resource is not PODS:
+            return
+        if change.type == "DELETED":
+            self._drop(change.new["metadata"]["uid"])
+        else:
+            self._put(change.new)
+
+    def look(self) -> None:
+        """Take in how the site stands, after time has passed or something was done."""
+        world = self._site.cluster.world
+        cpu, memory, pods = self._free
+        used_milli = world.sample_nodes().cpu_milli
+        self._meter.look(
+            self._site.now_s,
+            n_pending=self._n_pending,
+            lacking_core_s=world.lacking_core_s,
+            nodes=Occupancy(
+                cpu_allocatable_milli=self._allocatable[0],
+                cpu_free_milli=cpu,
+                memory_free_bytes=memory,
+                pods_free=pods,
+                n_pods=self._allocatable[2] - pods,
+                cpu_usage_ratio=used_milli / self._capacity_milli,
+            ),
+        )
+
+    def terms(self) -> dict[str, float]:
+        """Hand over the terms so far, each in its unit, not weighed."""
+        return self._meter.take()
+
+    # --- details
+
+    def _put(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        if is_over(pod):
+            self._drop(uid)
+            return
+        row = self._rows.get(pod["spec"].get("nodeName", ""))
+        known = self._pods.get(uid)
+        if known is None:
+            self._pods[uid] = (None, _taken(pod))
+            self._n_pending += 1
+            known = self._pods[uid]
+        if known[0] is None and row is not None:
+            self._pods[uid] = (row, known[1])
+            self._n_pending -= 1
+            self._free[:, row] -= known[1]
+
+    def _drop(self, uid: str) -> None:
+        row, taken = self._pods.pop(uid, (None, None))
+        if taken is None:
+            return
+        if row is None:
+            self._n_pending -= 1
+        else:
+            self._free[:, row] += taken
+
+
+def _allocatable(nodes: Iterable[Object], *, rows: dict[str, int]) -> NDArray[np.float64]:
+    """Read what each node has to give; shape ``(3, n_nodes)``: cpu, memory, pods."""
+    columns = np.zeros((len(_RESOURCES), len(rows)))
+    for node in nodes:
+        row = rows.get(node["metadata"]["name"])
+        if row is not None:
+            facts = NodeFacts.from_node(decode_object(msgspec.json.encode(node), Node))
+            columns[:, row] = [facts.allocatable.get(resource, 0) for resource in _RESOURCES]
+    return columns
+
+
+def _taken(pod: Object) -> NDArray[np.float64]:
+    facts = PodFacts.from_pod(decode_object(msgspec.json.encode(pod), Pod))
+    cpu, memory = (facts.requests.get(resource, 0) for resource in (CPU, MEMORY))
+    return np.array([cpu, memory, 1], dtype=np.float64)
