@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ./scripts/setup.sh
-exec .venv/bin/python -m pytest -m "not e2e and not bench and not system" -n "${TEST_WORKERS:-2}" --dist loadfile "$@"
+exec .venv/bin/python -m pytest -m "not e2e and not bench and not system and not traces" -n "${TEST_WORKERS:-2}" --dist loadfile "$@"

@@ -3,7 +3,8 @@
 Source: Weng et al., "Beware of Fragmentation", USENIX ATC 2023.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 from scheduler.framework.columns import IntColumn, Rows
 from scheduler.framework.status import BoolColumn
 from scheduler.plugins.gpu.columns import CARD_MILLI, CardMatrix, GpuNodes, GpuPod
-from scheduler.plugins.gpu.fragmentation import FloatColumn, TypicalWorkload, fragmentation_of
+from scheduler.plugins.gpu.fragmentation import FloatColumn
+
+Measure: TypeAlias = Callable[[GpuNodes], FloatColumn]
+"""How fragmented nodes are, shape ``(n_nodes,)``, in milli of a card."""
 
 
 class Outcomes(NamedTuple):
@@ -22,10 +26,10 @@ class Outcomes(NamedTuple):
     card: IntColumn
     """Which card would give the share; 0 if the pod asks for no share."""
     relief_milli: FloatColumn
-    """By how much fragmentation would fall, ``F_n(before) - F_n(after)``, in milli of a card."""
+    """By how much fragmentation would fall, in milli of a card."""
 
 
-def outcomes(pod: GpuPod, *, nodes: GpuNodes, workload: TypicalWorkload) -> Outcomes:
+def outcomes(pod: GpuPod, *, nodes: GpuNodes, measure: Measure) -> Outcomes:
     """Place a pod on paper, on each card that could give it its share.
 
     Of cards of a node that are equally free only the first is listed. Whole cards are the first
@@ -35,36 +39,33 @@ def outcomes(pod: GpuPod, *, nodes: GpuNodes, workload: TypicalWorkload) -> Outc
     Args:
         pod: What is to be placed.
         nodes: Where.
-        workload: The mix of pods by which fragmentation is measured.
+        measure: What should fall.
     """
-    is_possible = _is_possible(pod, cards=nodes.free_card_milli)
-    row, card = np.nonzero(is_possible)
-    after = nodes.free_card_milli[row]
+    row, card = np.nonzero(_is_possible(pod, cards=nodes.free_card_milli))
+    n = len(nodes)
+    states = nodes.take(np.concatenate((np.arange(n), row)))  # before, and below it after
+    states.free_cpu_milli[n:] -= pod.cpu_milli
+    after = states.free_card_milli[n:]
     if pod.is_share:
         after[np.arange(len(row)), card] -= pod.card_milli
     elif pod.n_cards:
         is_idle = after == CARD_MILLI
         after[is_idle & (is_idle.cumsum(axis=1) <= pod.n_cards)] = 0
-    is_allowed = workload.is_allowed(nodes.models)[nodes.model]
-    fragmentation = fragmentation_of(
-        np.concatenate((nodes.free_cpu_milli, nodes.free_cpu_milli[row] - pod.cpu_milli)),
-        cards=np.concatenate((nodes.free_card_milli, after)),
-        is_allowed=np.concatenate((is_allowed, is_allowed[row])),
-        workload=workload,
-    )
-    before, then = fragmentation[: len(nodes)], fragmentation[len(nodes) :]
-    return Outcomes(row, card, before[row] - then)
+    found = measure(states)
+    return Outcomes(row, card, found[row] - found[n:])
 
 
-def fgd_scores(
-    pod: GpuPod, *, nodes: GpuNodes, workload: TypicalWorkload
+def descent_scores(
+    pod: GpuPod, *, nodes: GpuNodes, measure: Measure
 ) -> tuple[NDArray[np.int64], IntColumn]:
     """Score nodes, and choose a card of each, by how much fragmentation falls.
 
-    ``score = trunc(100 / (1 + exp(-D / 1000)))`` with *D* the fall of ``F_n(M)`` in milli of a
-    card: 50 where nothing changes. For a share each card is scored, and the best taken, of equal
-    ones the first. One unit of score is about 40 milli near 0, so many nodes tie; who takes the
-    first of those in a fixed order packs them one after the other.
+    ``score = trunc(100 / (1 + exp(-D / 1000)))`` with *D* the fall in milli of a card: 50 where
+    nothing changes. For a share each card is scored, and the best taken, of equal ones the first.
+    One unit of score is about 40 milli near 0, so many nodes tie; who takes the first of those in a
+    fixed order packs them one after the other.
+
+    FGD measures by :func:`~scheduler.plugins.gpu.fragmentation.fragmentation_milli`.
 
     Example: a node with 16 free cores and cards [300, 1000]; half of the pods ask for 4 cores and
     half a card, a quarter for 8 cores and 2 cards, a quarter for 4 cores; so F = 800. A pod of 4
@@ -74,13 +75,13 @@ def fgd_scores(
     Args:
         pod: What is to be placed.
         nodes: Where; feasible, else their scores mean nothing.
-        workload: The mix of pods, *M*.
+        measure: What should fall.
 
     Returns:
         Scores, 0 to 100, and the best card of each node; both of shape ``(n_nodes,)``. The card is
         of use to shares only.
     """
-    row, card, relief_milli = outcomes(pod, nodes=nodes, workload=workload)
+    row, card, relief_milli = outcomes(pod, nodes=nodes, measure=measure)
     scores = np.zeros((len(nodes), max(1, nodes.free_card_milli.shape[1])), dtype=np.int64)
     scores[row, card] = np.trunc(1.0 / (1.0 + np.exp(-(relief_milli / 1000.0))) * 100.0)
     best = scores.argmax(axis=1)

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.plugins.gpu.columns import CardMatrix, GpuNodes
+from scheduler.plugins.gpu.columns import GpuNodes
 
 FloatColumn = NDArray[np.float64]
 
@@ -126,38 +126,14 @@ def fragmentation_milli(nodes: GpuNodes, *, workload: TypicalWorkload) -> FloatC
     Returns:
         Shape ``(n_nodes,)``, milli of a card.
     """
-    return fragmentation_of(
-        nodes.free_cpu_milli,
-        cards=nodes.free_card_milli,
-        is_allowed=workload.is_allowed(nodes.models)[nodes.model],
-        workload=workload,
-    )
-
-
-def fragmentation_of(
-    free_cpu_milli: NDArray[np.int64],
-    *,
-    cards: CardMatrix,
-    is_allowed: NDArray[np.bool_],
-    workload: TypicalWorkload,
-) -> FloatColumn:
-    """Measure fragmentation of states that nodes are in, or would be in.
-
-    Args:
-        free_cpu_milli: Of each state, shape ``(n,)``.
-        cards: Free milli of each card, shape ``(n, n_slots)``.
-        is_allowed: Whether a shape may use the node's model, shape ``(n, n_shapes)``.
-        workload: The mix, *M*.
-
-    Returns:
-        Shape ``(n,)``, milli of a card.
-    """
-    n = len(free_cpu_milli)
+    cards = nodes.free_card_milli
+    is_allowed = workload.is_allowed(nodes.models)[nodes.model]
+    n = len(nodes)
     suffices = cards[:, np.newaxis, :] >= workload.shares_milli[:, np.newaxis]
     n_usable = suffices.sum(axis=2)[:, workload.share_of]
     idle = cards.sum(axis=1)[:, np.newaxis]
     usable = np.matmul(suffices, cards[:, :, np.newaxis])[:, workload.share_of, 0]
-    has_cpu = free_cpu_milli[:, np.newaxis] >= workload.cpu_milli
+    has_cpu = nodes.free_cpu_milli[:, np.newaxis] >= workload.cpu_milli
     has_cards = n_usable >= workload.n_cards
     is_cpu_pod = workload.n_cards == 0
     reason = np.where(

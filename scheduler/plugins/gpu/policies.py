@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 import numpy as np
@@ -9,8 +10,8 @@ from numpy.typing import NDArray
 
 from scheduler.plugins.gpu.cards import best_cards, random_cards
 from scheduler.plugins.gpu.columns import GpuNodes, GpuPod, LargestNode
-from scheduler.plugins.gpu.fgd import fgd_scores
-from scheduler.plugins.gpu.fragmentation import TypicalWorkload
+from scheduler.plugins.gpu.fgd import Measure, descent_scores
+from scheduler.plugins.gpu.fragmentation import TypicalWorkload, fragmentation_milli
 from scheduler.plugins.gpu.scores import (
     best_fit_scores,
     dot_product_scores,
@@ -111,21 +112,28 @@ class BestFit(_BestCards):
         return best_fit_scores(pod, nodes=nodes, largest=self._largest)
 
 
-class Fgd(_BestCards):
-    """The steepest fall of fragmentation."""
+class _Descent(_BestCards):
+    """The steepest fall of a measure of fragmentation, on the card where it falls most."""
 
-    def __init__(self, context: PolicyContext) -> None:
-        self._workload = context.workload
+    def __init__(self, measure: Measure) -> None:
+        self._measure = measure
 
     def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
-        """Rate by :func:`fgd_scores`."""
-        return fgd_scores(pod, nodes=nodes, workload=self._workload)[0]
+        """Rate by :func:`descent_scores`."""
+        return descent_scores(pod, nodes=nodes, measure=self._measure)[0]
 
     def choose_cards(self, pod: GpuPod, *, node: GpuNodes) -> tuple[int, ...]:
         """Choose the card for a share by its score."""
         if not pod.is_share:
             return super().choose_cards(pod, node=node)
-        return (int(fgd_scores(pod, nodes=node, workload=self._workload)[1][0]),)
+        return (int(descent_scores(pod, nodes=node, measure=self._measure)[1][0]),)
+
+
+class Fgd(_Descent):
+    """The steepest fall of fragmentation as Weng et al. measure it."""
+
+    def __init__(self, context: PolicyContext) -> None:
+        super().__init__(partial(fragmentation_milli, workload=context.workload))
 
 
 POLICIES: Final[dict[str, Callable[[PolicyContext], GpuPolicy]]] = {

@@ -1,6 +1,7 @@
 """The GPU policies' formulas: each docstring's example, and plain loops to hold columns to."""
 
 import math
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from scheduler.plugins.gpu.cards import best_cards, random_cards
 from scheduler.plugins.gpu.columns import GpuNodes, GpuPod, LargestNode, feasible_nodes
-from scheduler.plugins.gpu.fgd import fgd_scores, outcomes
+from scheduler.plugins.gpu.fgd import descent_scores, outcomes
 from scheduler.plugins.gpu.fragmentation import PodShape, TypicalWorkload, fragmentation_milli
 from scheduler.plugins.gpu.scores import (
     best_fit_scores,
@@ -39,6 +40,10 @@ def make_nodes(*cards, cpu_milli=16_000, model="", classes=0, memory_bytes=2**40
         nodes.free_card_milli[row, : len(each)] = each
     nodes.classes[:] = classes
     return nodes
+
+
+def measured(workload):
+    return partial(fragmentation_milli, workload=workload)
 
 
 def make_pod(card_milli=0, n_cards=1, *, cpu_milli=4000, models=(), memory_bytes=0):
@@ -117,11 +122,11 @@ def test_measures_the_example():
 def test_scores_the_example_and_chooses_its_card():
     nodes = make_nodes([300, 1000], [0, 1000])
 
-    scores, cards = fgd_scores(make_pod(300), nodes=nodes, workload=EXAMPLE)
+    scores, cards = descent_scores(make_pod(300), nodes=nodes, measure=measured(EXAMPLE))
 
     assert cards[0] == 0
     assert scores[0] == 57
-    on_card_1 = outcomes(make_pod(300), nodes=nodes, workload=EXAMPLE).relief_milli[1]
+    on_card_1 = outcomes(make_pod(300), nodes=nodes, measure=measured(EXAMPLE)).relief_milli[1]
     assert int(100 / (1 + math.exp(-on_card_1 / 1000))) == 53
 
 
@@ -224,7 +229,7 @@ def test_scores_as_if_each_placement_were_made(pod):
     nodes, workload = random_nodes(chance), random_workload(chance)
     nodes = nodes.take(np.flatnonzero(feasible_nodes(pod, nodes=nodes)))
 
-    scores, cards = fgd_scores(pod, nodes=nodes, workload=workload)
+    scores, cards = descent_scores(pod, nodes=nodes, measure=measured(workload))
 
     before = plain_fragmentation(nodes, workload)
     for row in range(len(nodes)):
