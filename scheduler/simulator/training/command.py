@@ -43,9 +43,9 @@ def train(options: argparse.Namespace) -> int:
     folder = TrainingFolder(options.out)
     folder.begin(plan, resume=options.resume)
     torch.set_num_threads(options.threads)
-    learner = Learner(plan, folder=folder, make_env=lambda: ClusterEnv(scenario))
-    began_s = time.process_time()
     with Interruption() as interruption:
+        learner = Learner(plan, folder=folder, make_env=lambda: ClusterEnv(scenario))
+        began_s = time.process_time()
         learner.learn(
             options.steps,
             checkpoint_every=options.checkpoint_every,

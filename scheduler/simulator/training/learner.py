@@ -54,6 +54,7 @@ class Learner:
                 f"batch_size: {ppo.batch_size} is more than the {ppo.n_steps} steps of each of "
                 f"{plan.n_envs} environments"
             )
+        folder.forget_episodes_after(n_done)
         worlds = make_worlds(
             make_env,
             n_envs=plan.n_envs,

@@ -1,0 +1,55 @@
+"""What the command can be told, and what it refuses."""
+
+import argparse
+
+import pytest
+
+from kube.edge.settings import SettingsError
+from scheduler.simulator.training.options import add_options, hyperparameters_of
+
+NEEDED = ["--scenario=a.yaml", "--steps=10", "--out=out"]
+
+
+def read(*arguments):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return parser.parse_args([*NEEDED, *arguments])
+
+
+def test_hyperparameters_come_from_the_file_and_over_it_from_options(tmp_path):
+    path = tmp_path / "ppo.yaml"
+    path.write_text("gamma: 0.9\nwidth: 32\n")
+
+    found = hyperparameters_of(read(f"--hyperparameters={path}", "--width=16", "--n-steps=8"))
+
+    assert (found.gamma, found.width, found.n_steps) == (0.9, 16, 8)
+    assert found.gae_lambda == 0.95
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--gamma=2", r"--gamma: Expected `float` <= 1\.0, not '2'"),
+        ("--n-steps=0", r"--n-steps: Expected `int` >= 1, not '0'"),
+        ("--learning-rate=fast", r"--learning-rate: Expected `float`.*, not 'fast'"),
+    ],
+)
+def test_a_wrong_hyperparameter_is_refused_by_its_name(option, message):
+    with pytest.raises(SettingsError, match=message):
+        hyperparameters_of(read(option))
+
+
+def test_a_misspelt_name_in_the_file_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "ppo.yaml"
+    path.write_text("gamma: 0.9\nlearning-rate: 0.1\n")
+
+    with pytest.raises(SettingsError, match=r"ppo\.yaml:2: learning-rate: unknown key"):
+        hyperparameters_of(read(f"--hyperparameters={path}"))
+
+
+def test_an_unknown_algorithm_is_refused_with_those_that_are_known(capsys):
+    with pytest.raises(SystemExit) as ended:
+        read("--algo=magic")
+
+    assert ended.value.code == 2
+    assert "invalid choice: 'magic' (choose from" in capsys.readouterr().err
