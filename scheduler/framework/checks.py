@@ -5,7 +5,7 @@ the same every time.
 """
 
 import random
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -46,12 +46,15 @@ from scheduler.framework.status import (
 from scheduler.model import (
     PODS,
     AffinityTerm,
+    CpuTerms,
     HostPort,
     NodeFacts,
     PodFacts,
     PodTerm,
     SpreadConstraint,
     Taint,
+    Usage,
+    UsageWindow,
     WeightedTerm,
 )
 
@@ -86,6 +89,8 @@ class _Case:
             snapshot.set_node(node)
         for pod in self.placed:
             snapshot.add_pod(pod, node=pod.node_name)
+        usage, windows = _usage(self.nodes)
+        snapshot.set_usage(usage, windows=windows)
         return snapshot
 
     def changed_nodes(self) -> set[str]:
@@ -314,12 +319,29 @@ def _node(rng: random.Random, name: str) -> NodeFacts:
     return NodeFacts(
         name,
         allocatable=_without_some(rng, {**allocatable, "example.com/gpu": rng.randint(1, 4)}),
+        capacity={CPU: allocatable[CPU], MEMORY: allocatable[MEMORY]},
         labels=_without_some(
             rng, {"zone": rng.choice("abc"), "cores": str(rng.randint(1, 64)), "name": name}
         ),
         taints=tuple(rng.sample(taints, rng.choice((0, 0, 1, 2)))),
         is_unschedulable=rng.random() < 0.1,
     )
+
+
+def _usage(nodes: Sequence[NodeFacts]) -> tuple[dict[str, Usage], dict[str, UsageWindow]]:
+    """Draw what most of the nodes use, the same for the same nodes, in any order."""
+    usage: dict[str, Usage] = {}
+    windows: dict[str, UsageWindow] = {}
+    for node in nodes:
+        rng = random.Random(f"{node.name} {len(nodes)}")
+        if rng.random() < 0.1:
+            continue
+        used, mean, std = (Usage(rng.randint(0, 9000), rng.randint(0, 17) * _GI) for _ in range(3))
+        usage[node.name] = used
+        if rng.random() < 0.9:
+            known = std if rng.random() < 0.7 else None
+            windows[node.name] = UsageWindow(mean, known, 0.0, 900.0)
+    return usage, windows
 
 
 def _pod(rng: random.Random, name: str, *, node: str = "") -> PodFacts:
@@ -333,6 +355,8 @@ def _pod(rng: random.Random, name: str, *, node: str = "") -> PodFacts:
         node_name=node,
         requests=requests,
         scored_requests={CPU: 100, MEMORY: 200 * _MI, **requests},
+        limits={CPU: 2 * amounts[CPU], MEMORY: amounts[MEMORY]},
+        cpu_terms=CpuTerms(2 * amounts[CPU] % 3000, amounts[CPU], amounts[CPU] % 3),
         host_ports=frozenset(rng.sample(ports, rng.choice((0, 0, 1, 2)))),
         tolerations=_some(rng, [Toleration(key="dedicated", operator="Exists"), Toleration()]),
         node_selector={"zone": "a"} if rng.random() < 0.2 else {},

@@ -1,15 +1,16 @@
 """Upstream's ``KubeSchedulerConfiguration``, as far as this scheduler goes; strict beyond."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
 from types import GenericAlias
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from kube.edge.settings import Settings, load_settings
+from kube.edge.settings import Settings, SettingsError, load_settings
 from scheduler.framework.interface import PluginArgs
 from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.framework.registry import Registry
@@ -107,7 +108,10 @@ def load_configuration(path: Path, *, registry: Registry) -> KubeSchedulerConfig
     for name in names.of_plugins():
         if ":" in name:
             registry.add_by_path(name)
-    return load_settings(_configuration_type(registry), path=path, env={}, prefix="")
+    try:
+        return load_settings(_configuration_type(registry), path=path, env={}, prefix="")
+    except SettingsError as error:
+        raise SettingsError(names.explain(str(error))) from error
 
 
 def read_configuration(
@@ -119,6 +123,10 @@ def read_configuration(
         ValidationError: A key or value is wrong.
     """
     return msgspec.convert(data, _configuration_type(registry), strict=False)
+
+
+_ARGUMENTS: Final = re.compile(r"profiles\.(\d+)\.pluginConfig\.(\d+)")
+"""Where arguments stand, in messages of ``load_settings``."""
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -147,6 +155,14 @@ class _Names(msgspec.Struct, frozen=True):
                     yield named.name
             for named in profile.plugin_config:
                 yield named.name
+
+    def explain(self, message: str) -> str:
+        """Add the plugin's name to what is said of some plugin's arguments."""
+        where = _ARGUMENTS.search(message)
+        if where is None:
+            return message
+        profile, config = int(where[1]), int(where[2])
+        return f"{message} (arguments of {self.profiles[profile].plugin_config[config].name})"
 
 
 def _configuration_type(registry: Registry) -> type[KubeSchedulerConfiguration]:

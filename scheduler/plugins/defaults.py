@@ -15,10 +15,15 @@ from scheduler.plugins.dynamic_resources import DynamicResources
 from scheduler.plugins.image_locality import ImageLocality
 from scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from scheduler.plugins.learned.policy import LearnedPolicy
+from scheduler.plugins.load.load_variation import LoadVariationRiskBalancing
+from scheduler.plugins.load.low_risk import LowRiskOverCommitment
+from scheduler.plugins.load.peaks import Peaks
+from scheduler.plugins.load.target_load_packing import TargetLoadPacking
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
 from scheduler.plugins.node_resources import NodeResourcesFit
+from scheduler.plugins.node_resources_allocatable import NodeResourcesAllocatable
 from scheduler.plugins.one_pod_per_node import OnePodPerNode
 from scheduler.plugins.pod_topology_spread import PodTopologySpread
 from scheduler.plugins.prediction import NodeLoad, NodePrediction
@@ -60,6 +65,11 @@ def built_in_registry() -> Registry:
             (NodeLoad, None),
             (OnePodPerNode, None),
             (LearnedPolicy, None),
+            (NodeResourcesAllocatable, None),
+            (TargetLoadPacking, None),
+            (LoadVariationRiskBalancing, None),
+            (LowRiskOverCommitment, None),
+            (Peaks, None),
         ]
     )
 

@@ -1,0 +1,54 @@
+"""What the arguments of all plugins of this family have in common."""
+
+from typing import Literal
+
+from kube.edge.settings import Settings
+from scheduler.framework.interface import PluginArgs
+
+
+class MetricProvider(Settings, frozen=True, rename="camel"):
+    """Who is asked what nodes use; upstream's words."""
+
+    type: Literal["KubernetesMetricsServer", "Prometheus"] = "KubernetesMetricsServer"
+    address: str = ""
+    """Of Prometheus, with ``http://`` or ``https://``."""
+    token: str = ""
+    """A bearer token for Prometheus."""
+    insecure_skip_verify: bool = False
+    """Whether to believe any certificate of Prometheus'."""
+
+    def __post_init__(self) -> None:
+        """Check that each field has something to say.
+
+        Raises:
+            ValueError: Names the field that is missing, or of no use.
+        """
+        if self.type == "Prometheus":
+            if not self.address.startswith(("http://", "https://")):
+                raise ValueError("address must say where Prometheus is (http://… or https://…)")
+        elif self.address or self.token or self.insecure_skip_verify:
+            raise ValueError(
+                "address, token and insecureSkipVerify say nothing of a KubernetesMetricsServer,"
+                " which the API server leads to"
+            )
+
+
+class LoadArgs(PluginArgs, frozen=True):
+    """Arguments of every plugin that reads usage as trimaran's do."""
+
+    metric_provider: MetricProvider | None = None
+    """Outdoes the scheduler's setting ``usage``, for all plugins and profiles."""
+    watcher_address: str = ""
+    """Of a load-watcher, which nobody asks here."""
+
+    def __post_init__(self) -> None:
+        """Refuse what would have no effect.
+
+        Raises:
+            ValueError: A load-watcher is to be asked.
+        """
+        if self.watcher_address:
+            raise ValueError(
+                "watcherAddress: no load-watcher is asked; name a metricProvider, or leave both out"
+                " and set usage in the scheduler's settings"
+            )

@@ -1,0 +1,66 @@
+"""The beta distribution, for whole columns at once; in NumPy, so that SciPy is not needed."""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_MAX_STEPS: Final = 300
+_PRECISION: Final = 1e-12
+_TINY: Final = 1e-300
+
+_log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])
+
+
+def beta_cdf(x: Floats, *, alpha: Floats, beta: Floats) -> Floats:
+    """Return P(X <= x): the regularized incomplete beta function.
+
+    By its continued fraction, with Lentz's method (Numerical Recipes, 6.4; DLMF 8.17.22).
+
+    Args:
+        x: Any shape.
+        alpha: The same shape; more than 0.
+        beta: The same shape; more than 0.
+
+    Returns:
+        The same shape, 0 to 1; off by 1e-9 at the most for parameters up to 10,000.
+    """
+    inside = np.clip(x, _TINY, 1.0 - 2.0**-53)
+    # It converges fast below the mean; above, the other tail does.
+    is_upper = inside > (alpha + 1.0) / (alpha + beta + 2.0)
+    a, b = np.where(is_upper, beta, alpha), np.where(is_upper, alpha, beta)
+    at = np.where(is_upper, 1.0 - inside, inside)
+    log_front = (
+        _log_gamma(a + b)
+        - _log_gamma(a)
+        - _log_gamma(b)
+        + a * np.log(at)
+        + b * np.log1p(-at)
+        - np.log(a)
+    )
+    tail = np.exp(log_front) * _fraction(at, a=a, b=b)
+    cdf: Floats = np.clip(np.where(is_upper, 1.0 - tail, tail), 0.0, 1.0)
+    return np.where(x <= 0.0, 0.0, np.where(x >= 1.0, 1.0, cdf))
+
+
+def _fraction(x: Floats, *, a: Floats, b: Floats) -> Floats:
+    c = np.ones_like(x)
+    d = 1.0 / _away_from_zero(1.0 - (a + b) * x / (a + 1.0))
+    value = d.copy()
+    for m in range(1, _MAX_STEPS):
+        even = m * (b - m) * x / ((a + 2 * m - 1.0) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1.0))
+        for term in (even, odd):
+            d = 1.0 / _away_from_zero(1.0 + term * d)
+            c = _away_from_zero(1.0 + term / c)
+            value *= c * d
+        if np.abs(c * d - 1.0).max(initial=0.0) < _PRECISION:
+            break
+    return value
+
+
+def _away_from_zero(values: Floats) -> Floats:
+    return np.where(np.abs(values) < _TINY, _TINY, values)

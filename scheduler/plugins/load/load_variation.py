@@ -1,0 +1,71 @@
+"""LoadVariationRiskBalancing: avoids nodes that are used much, or unevenly over time."""
+
+from collections.abc import Hashable
+from typing import Annotated, ClassVar
+
+import msgspec
+import numpy as np
+
+from kube.quantity import CPU, MEMORY
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import PluginArgs, ScorePlugin
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import ScoreColumn
+from scheduler.model import PodFacts
+from scheduler.plugins.load.arguments import LoadArgs
+from scheduler.plugins.load.columns import (
+    FloatColumn,
+    as_scores,
+    is_known,
+    ratio_of_capacity,
+    used_as_requested,
+)
+
+_RESOURCES = (CPU, MEMORY)
+
+
+class LoadVariationRiskBalancingArgs(LoadArgs, frozen=True):
+    """Arguments of LoadVariationRiskBalancing."""
+
+    safe_variance_margin: Annotated[float, msgspec.Meta(ge=0.0, le=1e6)] = 1.0
+    """How much variation counts."""
+    safe_variance_sensitivity: Annotated[float, msgspec.Meta(ge=0.0, le=1e6)] = 1.0
+    """The larger, the more a small variation counts."""
+
+
+class LoadVariationRiskBalancing(ScorePlugin):
+    """Prefers nodes with the least risk, half of which is the mean, and half the variation.
+
+    By resource the risk is ``(mean + margin * std ** (1 / sensitivity)) / 2``, of the part of the
+    capacity that is used with the pod's request; the worse of cpu and memory counts. Without usage
+    a node gets 0.
+    """
+
+    name = "LoadVariationRiskBalancing"
+    args_type: ClassVar[type[PluginArgs]] = LoadVariationRiskBalancingArgs
+    reads_usage = True
+
+    def __init__(self, args: LoadVariationRiskBalancingArgs) -> None:
+        super().__init__(args)
+        self._margin = args.safe_variance_margin
+        sensitivity = args.safe_variance_sensitivity
+        self._exponent = 1.0 / sensitivity if sensitivity > 0.0 else np.inf
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign what is asked for."""
+        return tuple(pod.requests.get(resource, 0) for resource in _RESOURCES)
+
+    def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
+        """Rate the riskier of cpu and memory."""
+        risks = [self._risk(pod, snapshot=snapshot, resource=each) for each in _RESOURCES]
+        scores = 100.0 * (1.0 - np.maximum(*risks))
+        return as_scores(scores, known=is_known(snapshot, *_RESOURCES))
+
+    def _risk(self, pod: PodFacts, *, snapshot: Snapshot, resource: str) -> FloatColumn:
+        used = used_as_requested(snapshot, resource=resource) + pod.requests.get(resource, 0)
+        std = snapshot.usage_std[resource].astype(np.float64)
+        mean = np.clip(ratio_of_capacity(used, snapshot=snapshot, resource=resource), 0.0, 1.0)
+        deviation = np.clip(ratio_of_capacity(std, snapshot=snapshot, resource=resource), 0.0, 1.0)
+        variation = np.clip(self._margin * np.power(deviation, self._exponent), 0.0, 1.0)
+        risk: FloatColumn = (mean + variation) / 2.0
+        return risk

@@ -1,0 +1,166 @@
+"""LowRiskOverCommitment: avoids nodes whose pods may come to use more than there is."""
+
+import math
+from collections.abc import Hashable
+from typing import Annotated, ClassVar, Final
+
+import msgspec
+import numpy as np
+
+from kube.edge.settings import Settings
+from kube.quantity import CPU, MEMORY
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import PluginArgs, PreScorePlugin, ScorePlugin
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import SKIP, SUCCESS, BoolColumn, ScoreColumn, Status
+from scheduler.model import PodFacts
+from scheduler.plugins.load.arguments import LoadArgs
+from scheduler.plugins.load.beta import beta_cdf
+from scheduler.plugins.load.columns import (
+    FloatColumn,
+    as_scores,
+    is_known,
+    ratio_of_capacity,
+    used_as_requested,
+)
+
+_RESOURCES: Final = (CPU, MEMORY)
+_MAX_VARIANCE_RATIO: Final = 0.99
+"""Of the largest variance that a distribution on 0..1 with that mean can have."""
+_MAX_STRENGTH: Final = 10_000.0
+"""A distribution with a deviation of less than half a percent is not told from one with that."""
+
+Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class RiskLimitWeights(Settings, frozen=True):
+    """How much limits count for; the measured load counts for the rest."""
+
+    cpu: Weight = 0.5
+    memory: Weight = 0.5
+
+
+class LowRiskOverCommitmentArgs(LoadArgs, frozen=True):
+    """Arguments of LowRiskOverCommitment."""
+
+    smoothing_window_size: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 5
+    """How many samples a mean is made of: single ones vary more, by the root of this."""
+    risk_limit_weights: RiskLimitWeights = RiskLimitWeights()
+
+
+class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
+    """Prefers nodes with the least risk of being short of what pods may use beyond their requests.
+
+    Half of the risk (``riskLimitWeights``) is how far limits go beyond the node's capacity, and
+    half how likely its load exceeds what is requested there, by a beta distribution with the
+    measured mean and deviation. The worse of cpu and memory counts. Without usage a node gets 0. A
+    pod that neither requests nor limits anything is not rated.
+    """
+
+    name = "LowRiskOverCommitment"
+    args_type: ClassVar[type[PluginArgs]] = LowRiskOverCommitmentArgs
+    reads_usage = True
+
+    def __init__(self, args: LowRiskOverCommitmentArgs) -> None:
+        super().__init__(args)
+        weights = args.risk_limit_weights
+        self._weights = {CPU: weights.cpu, MEMORY: weights.memory}
+        self._stretch = math.sqrt(args.smoothing_window_size)
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign requests and limits."""
+        return tuple(
+            amounts.get(resource, 0)
+            for amounts in (pod.requests, pod.limits)
+            for resource in _RESOURCES
+        )
+
+    def pre_score(
+        self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
+    ) -> Status:
+        """Skip best-effort pods, which are worth the same everywhere."""
+        says = any(pod.requests.get(r) or pod.limits.get(r) for r in _RESOURCES)
+        return SUCCESS if says else SKIP
+
+    def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
+        """Rate the riskier of cpu and memory."""
+        risks = [self._risk(pod, snapshot=snapshot, resource=each) for each in _RESOURCES]
+        scores = 100.0 * (1.0 - np.maximum(*risks))
+        return as_scores(scores, known=is_known(snapshot, *_RESOURCES))
+
+    def _risk(self, pod: PodFacts, *, snapshot: Snapshot, resource: str) -> FloatColumn:
+        requested = snapshot.requested[resource].astype(np.float64)
+        limited = np.maximum(snapshot.limits[resource], requested)
+        capacity = np.maximum(snapshot.capacity[resource], 1).astype(np.float64)
+        request = pod.requests.get(resource, 0)
+        risk_limit = limit_risk(
+            np.minimum(requested + request, capacity),
+            limited=limited + max(pod.limits.get(resource, 0), request),
+            capacity=capacity,
+        )
+        mean = ratio_of_capacity(
+            used_as_requested(snapshot, resource=resource), snapshot=snapshot, resource=resource
+        )
+        std = snapshot.usage_std[resource].astype(np.float64)
+        within = p_load_within(
+            np.minimum(requested, capacity) / capacity,
+            limited=limited / capacity,
+            mean=np.clip(mean, 0.0, 1.0),
+            std=self._stretch * np.clip(std / capacity, 0.0, 1.0),
+        )
+        weight = self._weights[resource]
+        risk: FloatColumn = np.clip(weight * risk_limit + (1.0 - weight) * (1.0 - within), 0.0, 1.0)
+        return risk
+
+
+def limit_risk(
+    requested: FloatColumn, *, limited: FloatColumn, capacity: FloatColumn
+) -> FloatColumn:
+    """Tell how much of what pods may use beyond their requests is not there.
+
+    Args:
+        requested: No more than the capacity.
+        limited: No less than what is requested.
+        capacity: More than 0.
+
+    Returns:
+        The same shape, 0 to 1.
+    """
+    over = limited - capacity
+    beyond = np.where(over > 0.0, limited - requested, 1.0)
+    return np.clip(over, 0.0, None) / beyond
+
+
+def p_load_within(
+    requested: FloatColumn, *, limited: FloatColumn, mean: FloatColumn, std: FloatColumn
+) -> FloatColumn:
+    """Tell how likely a node's load is no more than what is requested there, given its limits.
+
+    Args:
+        requested: Share of the capacity, 0 to 1; without the pod that is to be placed.
+        limited: Share of the capacity; likewise.
+        mean: Of the load, 0 to 1.
+        std: Of the load.
+
+    Returns:
+        The same shape, 0 to 1.
+    """
+    within = _load_cdf(requested, mean=mean, std=std)
+    is_bounded = (limited < 1.0) & (requested <= limited)
+    bound = _load_cdf(np.clip(limited, 0.0, 1.0), mean=mean, std=std)
+    given = np.clip(within / np.maximum(bound, 1e-300), 0.0, 1.0)
+    return np.where(is_bounded, np.where(limited <= 0.0, 1.0, given), within)
+
+
+def _load_cdf(x: FloatColumn, *, mean: FloatColumn, std: FloatColumn) -> FloatColumn:
+    """Return P(load <= x); a load without variation is what its mean is."""
+    room = mean * (1.0 - mean)
+    variance = np.minimum(std * std, _MAX_VARIANCE_RATIO * room)
+    varies = variance > 0.0
+    strength = np.minimum(room / np.where(varies, variance, 1.0) - 1.0, _MAX_STRENGTH)
+    cdf = beta_cdf(
+        np.where(varies, x, 0.5),
+        alpha=np.where(varies, mean * strength, 1.0),
+        beta=np.where(varies, (1.0 - mean) * strength, 1.0),
+    )
+    return np.where(varies, cdf, np.where(x >= mean, 1.0, 0.0))
