@@ -24,7 +24,7 @@ def key_of(*parts: object) -> int:
 
 def generator_of(*parts: object) -> np.random.Generator:
     """Make a generator for drawing what is drawn once for each key."""
-    return np.random.default_rng(key_of(*parts))
+    return np.random.Generator(np.random.PCG64(key_of(*parts)))
 
 
 def uniform(keys: NDArray[np.uint64], *, index: int, salt: int) -> NDArray[np.float64]:

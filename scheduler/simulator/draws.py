@@ -67,8 +67,8 @@ class Distribution(Settings, frozen=True):
             return float(chance.uniform(*self.uniform))
         if self.lognormal is not None:
             p = self.lognormal
-            number = p.median * np.exp(p.sigma * chance.standard_normal())
-            return float(np.clip(number, p.min, p.max))
+            number = float(p.median * np.exp(p.sigma * chance.standard_normal()))
+            return min(max(number, p.min), p.max)
         if self.quantiles is not None:
             shares, numbers = zip(*self.quantiles, strict=True)
             return float(np.interp(chance.random(), shares, numbers))

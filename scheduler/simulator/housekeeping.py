@@ -230,10 +230,15 @@ class Housekeeping:
         if not len(working):
             return
         rates = self._rates_of_work(working)
-        for row, rate in zip(working, rates, strict=True):
+        passes_s = self._lifecycle.next_tick_s - now_s
+        left_s = c.work_left_s[working]
+        ends = left_s <= rates * passes_s
+        goes_on = ~ends
+        c.work_left_s[working[goes_on]] = left_s[goes_on] - rates[goes_on] * passes_s
+        for row, rate in zip(working[ends].tolist(), rates[ends].tolist(), strict=True):
             run = self._lifecycle.rows.runs[row]
             if run is not None:
-                self._lifecycle.plan_finish(run, now_s=now_s, rate=float(rate))
+                self._lifecycle.plan_finish(run, now_s=now_s, rate=rate)
 
     def _rates_of_work(self, rows: NDArray[np.intp]) -> Floats:
         c, nodes = self._columns, self._nodes

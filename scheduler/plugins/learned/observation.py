@@ -109,27 +109,37 @@ def observe(
         now_s: Unix seconds.
     """
     cpu, memory = nodes.cpu_allocatable_milli, nodes.memory_allocatable_bytes
+    n_nodes = len(cpu)
     per_cpu, per_memory = 1.0 / np.maximum(cpu, 1.0), 1.0 / np.maximum(memory, 1.0)
+    unknown = np.isnan(nodes.cpu_usage_milli) | np.isnan(nodes.memory_usage_bytes)
     is_used = nodes.n_pods > 0
-    features = np.empty((len(cpu), len(NODE_FEATURES)), dtype=np.float32)
-    features[:, 0] = nodes.cpu_requested_milli * per_cpu
-    features[:, 1] = nodes.memory_requested_bytes * per_memory
-    features[:, 2] = nodes.n_pods / np.maximum(nodes.pods_allocatable, 1.0)
-    known = ~(np.isnan(nodes.cpu_usage_milli) | np.isnan(nodes.memory_usage_bytes))
-    features[:, 3] = np.where(known, nodes.cpu_usage_milli * per_cpu, 0.0)
-    features[:, 4] = np.where(known, nodes.memory_usage_bytes * per_memory, 0.0)
-    features[:, 5] = known
-    features[:, 6] = pod.cpu_request_milli * per_cpu
-    features[:, 7] = pod.memory_request_bytes * per_memory
-    features[:, 8] = cpu / max(cpu.max(), 1.0)
-    features[:, 9] = memory / max(memory.max(), 1.0)
-    features[:, 10] = is_used
-    features[:, 11] = feasible
-    np.minimum(features, _MAX_RATIO, out=features)
+    columns = np.empty((len(NODE_FEATURES), n_nodes))
+    np.multiply(nodes.cpu_requested_milli, per_cpu, out=columns[0])
+    np.multiply(nodes.memory_requested_bytes, per_memory, out=columns[1])
+    np.divide(nodes.n_pods, np.maximum(nodes.pods_allocatable, 1.0), out=columns[2])
+    np.multiply(nodes.cpu_usage_milli, per_cpu, out=columns[3])
+    np.multiply(nodes.memory_usage_bytes, per_memory, out=columns[4])
+    columns[3:5, unknown] = 0.0
+    np.logical_not(unknown, out=columns[5])
+    np.multiply(per_cpu, pod.cpu_request_milli, out=columns[6])
+    np.multiply(per_memory, pod.memory_request_bytes, out=columns[7])
+    np.divide(cpu, max(cpu.max(), 1.0), out=columns[8])
+    np.divide(memory, max(memory.max(), 1.0), out=columns[9])
+    columns[10] = is_used
+    columns[11] = feasible
+    np.minimum(columns, _MAX_RATIO, out=columns)
+    cpu_milli, memory_bytes = float(cpu.sum()), float(memory.sum())
+    used_ratio = int(np.count_nonzero(is_used)) / n_nodes
     return Observation(
-        nodes=features,
-        pod=_pod_features(pod, cpu_milli=float(cpu.mean()), memory_bytes=float(memory.mean())),
-        queue=_queue_features(nodes, queue=queue, used_ratio=float(is_used.mean())),
+        nodes=columns.T.astype(np.float32, order="C"),
+        pod=_pod_features(pod, cpu_milli=cpu_milli / n_nodes, memory_bytes=memory_bytes / n_nodes),
+        queue=_queue_features(
+            nodes,
+            queue=queue,
+            cpu_milli=cpu_milli,
+            memory_bytes=memory_bytes,
+            used_ratio=used_ratio,
+        ),
         clock=_clock_features(now_s),
     )
 
@@ -145,18 +155,22 @@ def _pod_features(pod: PodState, *, cpu_milli: float, memory_bytes: float) -> Fe
     return np.array(features, dtype=np.float32)
 
 
-def _queue_features(nodes: NodeState, *, queue: QueueState, used_ratio: float) -> Features:
-    cpu, memory = nodes.cpu_allocatable_milli.sum(), nodes.memory_allocatable_bytes.sum()
-    cpu_requested, memory_requested = (
-        nodes.cpu_requested_milli.sum(),
-        nodes.memory_requested_bytes.sum(),
-    )
+def _queue_features(
+    nodes: NodeState,
+    *,
+    queue: QueueState,
+    cpu_milli: float,
+    memory_bytes: float,
+    used_ratio: float,
+) -> Features:
+    cpu_requested = float(nodes.cpu_requested_milli.sum())
+    memory_requested = float(nodes.memory_requested_bytes.sum())
     features = (
         math.log10(1.0 + queue.n_pending) / 4.0,
-        _ratio(queue.cpu_request_milli, cpu - cpu_requested),
-        _ratio(queue.memory_request_bytes, memory - memory_requested),
-        _ratio(cpu_requested, cpu),
-        _ratio(memory_requested, memory),
+        _ratio(queue.cpu_request_milli, cpu_milli - cpu_requested),
+        _ratio(queue.memory_request_bytes, memory_bytes - memory_requested),
+        _ratio(cpu_requested, cpu_milli),
+        _ratio(memory_requested, memory_bytes),
         used_ratio,
     )
     return np.array(features, dtype=np.float32)

@@ -1,10 +1,12 @@
 """What a run is worth: named terms with units, added up as time passes.
 
-A ``Meter`` is told what happens in the world (``witness``) and looks at the cluster whenever
-something may have changed (``look``); between two looks all is taken to stay as it was. Whoever
-asks gets the terms since it last asked, and a reward is their weighted sum with a minus sign.
+A ``Meter`` is told what happens in the world (``witness``). At every instant it is told that time
+has passed (``pass_until``) and, once all that could be done at that instant is done, how the
+cluster stands (``look``), which holds until the next one. Whoever asks gets the terms since it last
+asked, and a reward is their weighted sum with a minus sign.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeAlias
@@ -70,10 +72,11 @@ class Occupancy:
     """The nodes; columns of shape ``(n_nodes,)``."""
 
     cpu_allocatable_milli: Floats
-    cpu_free_milli: Floats
-    """Of the allocatable, what is not requested; so are the next two."""
-    memory_free_bytes: Floats
-    pods_free: Floats
+    memory_allocatable_bytes: Floats
+    pods_allocatable: Floats
+    cpu_requested_milli: Floats
+    """Of the pods on the node; so are the next two."""
+    memory_requested_bytes: Floats
     n_pods: Floats
     cpu_usage_ratio: Floats
     """True usage, of the capacity."""
@@ -97,7 +100,7 @@ class Meter:
         self._at_s = now_s
         self._lacking_core_s = lacking_core_s
         self._rates = dict.fromkeys(TERMS, 0.0)
-        """Per hour, since the last look."""
+        """Per hour, from the last look on."""
         self._terms = dict.fromkeys(TERMS, 0.0)
 
     def witness(self, change: ch.Change) -> None:
@@ -106,26 +109,30 @@ class Meter:
         if is_bad_end or isinstance(change, ch.PodEvicted):
             self._terms["failures"] += 1.0
 
-    def look(
-        self, now_s: float, *, n_pending: int, lacking_core_s: float, nodes: Occupancy
-    ) -> None:
-        """Take in how the cluster stands, after time has passed or something was done.
+    def pass_until(self, now_s: float, *, lacking_core_s: float) -> None:
+        """Take in that time has passed.
 
         Args:
             now_s: Unix seconds, never less than before.
-            n_pending: Pods that wait for a node.
             lacking_core_s: ``World.lacking_core_s``.
-            nodes: All nodes.
         """
         passed_h = (now_s - self._at_s) / _HOUR_S
-        if passed_h:
-            for name, rate in self._rates.items():
-                self._terms[name] += rate * passed_h
+        for name, rate in self._rates.items():
+            self._terms[name] += rate * passed_h
         self._terms["throttling"] += (lacking_core_s - self._lacking_core_s) / _HOUR_S
         self._at_s, self._lacking_core_s = now_s, lacking_core_s
+
+    def look(self, nodes: Occupancy, *, n_pending: int) -> None:
+        """Take in how the cluster stands, after something was done.
+
+        Args:
+            nodes: All nodes.
+            n_pending: Pods that wait for a node.
+        """
         self._rates["pending"] = float(n_pending)
         self._rates["nodes_on"] = float(np.count_nonzero(nodes.n_pods))
-        self._rates["imbalance"] = float(np.std(nodes.cpu_usage_ratio))
+        strays = nodes.cpu_usage_ratio - nodes.cpu_usage_ratio.mean()
+        self._rates["imbalance"] = math.sqrt(float(strays @ strays) / len(strays))
         if self._mix is not None:
             self._rates["fragmentation"] = _fragmentation(nodes, mix=self._mix)
 
@@ -137,10 +144,12 @@ class Meter:
 
 def _fragmentation(nodes: Occupancy, *, mix: PodMix) -> float:
     """Add up, over the nodes, the free part of the cpu times the share of pods that do not fit."""
+    cpu_free_milli = nodes.cpu_allocatable_milli - nodes.cpu_requested_milli
+    memory_free_bytes = nodes.memory_allocatable_bytes - nodes.memory_requested_bytes
     fits = (
-        (mix.cpu_request_milli[:, None] <= nodes.cpu_free_milli)
-        & (mix.memory_request_bytes[:, None] <= nodes.memory_free_bytes)
-        & (nodes.pods_free >= 1.0)
+        (mix.cpu_request_milli[:, None] <= cpu_free_milli)
+        & (mix.memory_request_bytes[:, None] <= memory_free_bytes)
+        & (nodes.n_pods < nodes.pods_allocatable)
     )
-    free_ratio = nodes.cpu_free_milli / np.maximum(nodes.cpu_allocatable_milli, 1.0)
+    free_ratio = cpu_free_milli / np.maximum(nodes.cpu_allocatable_milli, 1.0)
     return float(free_ratio @ (1.0 - mix.p @ fits))

@@ -181,9 +181,10 @@ class LeanCluster:
         nodes = self.nodes
         return Occupancy(
             cpu_allocatable_milli=nodes.cpu_allocatable_milli,
-            cpu_free_milli=nodes.cpu_allocatable_milli - nodes.cpu_requested_milli,
-            memory_free_bytes=nodes.memory_allocatable_bytes - nodes.memory_requested_bytes,
-            pods_free=nodes.pods_allocatable - nodes.n_pods,
+            memory_allocatable_bytes=nodes.memory_allocatable_bytes,
+            pods_allocatable=nodes.pods_allocatable,
+            cpu_requested_milli=nodes.cpu_requested_milli,
+            memory_requested_bytes=nodes.memory_requested_bytes,
             n_pods=nodes.n_pods,
             cpu_usage_ratio=self.world.sample_nodes().cpu_milli / nodes.cpu_capacity_milli,
         )

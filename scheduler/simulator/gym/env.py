@@ -129,7 +129,6 @@ class ClusterEnv(gymnasium.Env[Features, np.int64]):
                 cluster.bind(pod, row=int(action))
             else:
                 cluster.set_aside(pod)
-            self._look()
         self._move()
         info = self._info(is_valid=is_valid)
         reward = -self.scenario.reward.cost_of(info["reward_terms"])
@@ -185,20 +184,13 @@ class ClusterEnv(gymnasium.Env[Features, np.int64]):
             if found is not None:
                 self._offered, self._mask[:-1] = found
                 break
+            self._meter.look(cluster.occupancy(), n_pending=len(cluster.waiting))
             cluster.advance(min(self._end_s, cluster.next_s()))
-            self._look()
+            lacking_core_s = cluster.world.lacking_core_s
+            self._meter.pass_until(cluster.now_s, lacking_core_s=lacking_core_s)
         else:
             self._mask[:-1] = False
         self._mask[-1] = True
-
-    def _look(self) -> None:
-        cluster = self._cluster
-        self._meter.look(
-            cluster.now_s,
-            n_pending=len(cluster.waiting),
-            lacking_core_s=cluster.world.lacking_core_s,
-            nodes=cluster.occupancy(),
-        )
 
     def _observe(self) -> Features:
         cluster, pod = self._cluster, self._offered

@@ -68,16 +68,9 @@ class Template:
     """How long its pods stay on a node that is unreachable; ``None`` for ever."""
     tolerates_unreachable: bool
     tolerates_pressure: bool
-
-    @property
-    def cpu_request_milli(self) -> int:
-        """Of each pod."""
-        return self.facts.requests[CPU]
-
-    @property
-    def memory_request_bytes(self) -> int:
-        """Of each pod."""
-        return self.facts.requests[MEMORY]
+    cpu_request_milli: int
+    """Of each pod; so is the next."""
+    memory_request_bytes: int
 
 
 class _Nothing:
@@ -152,6 +145,8 @@ def _read(member: Member, *, version: int, number: int) -> Template:
             tolerates(facts.tolerations, taint=each) for each in UNREACHABLE_TAINTS
         ),
         tolerates_pressure=tolerates(facts.tolerations, taint=PRESSURE_TAINT),
+        cpu_request_milli=facts.requests[CPU],
+        memory_request_bytes=facts.requests[MEMORY],
     )
 
 
