@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 import time
+from functools import partial
 
 import torch
 
@@ -31,20 +32,23 @@ def train(options: argparse.Namespace) -> int:
         ConfigError: The scenario asks for what the environment does not keep.
     """
     scenario = load_scenario(options.scenario)
+    episode_s = float(scenario.measured if options.episode is None else options.episode)
     plan = Plan(
         algorithm=options.algo,
         scenario=options.scenario.read_text(encoding="utf-8"),
+        episode_s=episode_s,
         seed=options.seed,
         n_envs=options.envs,
         may_wait=options.may_wait,
         hyperparameters=hyperparameters_of(options),
     )
-    env = ClusterEnv(scenario)
+    make_env = partial(ClusterEnv, scenario, episode=episode_s)
+    env = make_env()
     folder = TrainingFolder(options.out)
     folder.begin(plan, resume=options.resume)
     torch.set_num_threads(options.threads)
     with Interruption() as interruption:
-        learner = Learner(plan, folder=folder, make_env=lambda: ClusterEnv(scenario))
+        learner = Learner(plan, folder=folder, make_env=make_env)
         began_s = time.process_time()
         learner.learn(
             options.steps,

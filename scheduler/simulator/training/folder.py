@@ -29,6 +29,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     algorithm: str
     scenario: str
     """Its file, to the letter."""
+    episode_s: float
+    """How long a world is lived through, virtual time."""
     seed: int
     n_envs: int
     may_wait: bool

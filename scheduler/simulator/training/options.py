@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from kube.edge.settings import SettingsError, load_settings
+from kube.edge.settings import Interval, SettingsError, load_settings
 from scheduler.simulator.experiments.options import at_least
 from scheduler.simulator.training.settings import PpoSettings
 
@@ -27,6 +27,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=at_least(0), default=0, metavar="S", help="of all chance (%(default)s)")
     add("--out", type=Path, required=True, metavar="DIR", help="for all that the training writes")
+    add(
+        "--episode",
+        type=_interval,
+        metavar="DURATION",
+        help="how long a world is lived through, as 6h (the scenario's measured time)",
+    )
     add("--resume", action="store_true", help="go on from DIR's newest checkpoint")
     add(
         "--envs",
@@ -91,6 +97,13 @@ def hyperparameters_of(options: argparse.Namespace) -> PpoSettings:
         except msgspec.ValidationError as error:
             raise SettingsError(f"{_flag(field.name)}: {error}, not {text!r}") from error
     return msgspec.structs.replace(settings, **given)
+
+
+def _interval(text: str) -> Interval:
+    try:
+        return Interval.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _flag(name: str) -> str:

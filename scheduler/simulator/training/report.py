@@ -125,8 +125,8 @@ def _facts(results: TrainingResults) -> list[str]:
         f"[`{SCENARIO_FILE}`]({SCENARIO_FILE}); all numbers: [`{RESULTS_FILE}`]({RESULTS_FILE}); "
         f"TensorBoard's logs: `{TENSORBOARD_FOLDER}/`",
         f"Learnt by {plan.algorithm} from {results.n_steps:,} steps in {plan.n_envs} environments, "
-        f"seed {plan.seed}: {len(results.episodes)} episodes; it {waits} leave pods waiting that a "
-        "node would take",
+        f"seed {plan.seed}: {len(results.episodes)} episodes of {plan.episode_s / 3600.0:g} h; it "
+        f"{waits} leave pods waiting that a node would take",
         f"Commit: {results.commit or 'unknown'}",
         f"Machine: {results.machine}; learning took {results.cpu_s / 60.0:.1f} min of a processor",
     ]

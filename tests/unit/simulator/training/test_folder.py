@@ -10,6 +10,7 @@ from scheduler.simulator.training.settings import PpoSettings
 PLAN = Plan(
     algorithm="maskable-ppo",
     scenario="name: a",
+    episode_s=60.0,
     seed=1,
     n_envs=2,
     may_wait=False,

@@ -47,9 +47,20 @@ def test_a_misspelt_name_in_the_file_is_refused_with_its_line(tmp_path):
         hyperparameters_of(read(f"--hyperparameters={path}"))
 
 
-def test_an_unknown_algorithm_is_refused_with_those_that_are_known(capsys):
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        pytest.param(
+            "--algo=magic", "invalid choice: 'magic' (choose from 'maskable-ppo'", id="algorithm"
+        ),
+        pytest.param("--episode=soon", "'soon' is not a duration", id="no duration"),
+        pytest.param("--episode=0s", "--episode: must be more than 0", id="no time"),
+        pytest.param("--steps=0", "--steps: must be 1 or more, not '0'", id="no steps"),
+    ],
+)
+def test_wrong_usage_is_refused_by_the_options_name(option, message, capsys):
     with pytest.raises(SystemExit) as ended:
-        read("--algo=magic")
+        read(option)
 
     assert ended.value.code == 2
-    assert "invalid choice: 'magic' (choose from" in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -122,6 +122,7 @@ def plan_of(**changes):
     fields = {
         "algorithm": "maskable-ppo",
         "scenario": "",
+        "episode_s": 60.0,
         "seed": 0,
         "n_envs": 2,
         "may_wait": False,
@@ -292,6 +293,8 @@ def test_one_command_trains_exports_judges_and_reports(tmp_path, capsys):
     assert "holds a training; go on with it (--resume)" in capsys.readouterr().err
     assert train(tmp_path, "--resume", "--seed=1", steps=384) == 2
     assert "with another seed" in capsys.readouterr().err
+    assert train(tmp_path, "--resume", "--episode=10m", steps=384) == 2
+    assert "with another episode_s" in capsys.readouterr().err
 
     assert train(tmp_path, "--resume", steps=384) == 0
     assert load_network(out / "policy.onnx").about["steps"] == "384"
