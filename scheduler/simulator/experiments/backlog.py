@@ -1,18 +1,19 @@
 """Which pods a scheduler has yet to answer for, as far as its writes show. Pure.
 
 A pending pod is answered for when it is bound, or when its scheduler says that it fits nowhere: by
-the condition ``PodScheduled`` or by an event ``FailedScheduling``. What may make room for it asks
-anew, and is answered, too, when that room is taken. Schedulers repeat a refusal in silence.
+the condition ``PodScheduled`` or by an event ``FailedScheduling``. What makes room for it asks
+anew. The answer is then a binding, its own or of others who take that room: schedulers repeat a
+refusal in silence, or late.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from scheduler.model import PodFacts
 from scheduler.simulator.controllers.pods import condition_of, is_over
-from scheduler.simulator.experiments.room import Room, read_pod
+from scheduler.simulator.experiments.rules import Rules, read_pod
 from scheduler.simulator.resources import (
     CSI_DRIVERS,
     CSI_NODES,
@@ -63,15 +64,18 @@ class _Waiting:
 
     @property
     def seeks_company(self) -> bool:
-        """Whether what becomes of other pods, on whatever node, may help it."""
+        """Whether what becomes of pods on other nodes may help it."""
         pod = self.pod
-        terms = (pod.pod_affinity, pod.pod_anti_affinity, pod.spread, pod.pod_group)
-        return any(terms) or bool(pod.volumes or pod.claims)
+        return any((pod.pod_affinity, pod.pod_anti_affinity, pod.spread, pod.pod_group))
 
     @property
-    def needs_room(self) -> bool:
-        """Whether it can only go where its requests fit: it will not make others leave."""
-        return self.pod.priority <= 0 and not self.seeks_company
+    def is_beyond_rules(self) -> bool:
+        """Whether the nodes alone do not tell where it may go.
+
+        It may make others leave, wait for the rest of its group, or have volumes.
+        """
+        pod = self.pod
+        return bool(pod.priority > 0 or pod.pod_group or pod.volumes or pod.claims)
 
 
 class Backlog:
@@ -79,15 +83,21 @@ class Backlog:
 
     Args:
         scheduler_name: Whose pods.
+        rules: Tells which nodes may take them; knows none yet.
         nodes: Those that are there already.
         pods: Likewise; nobody has answered for any of them.
     """
 
     def __init__(
-        self, scheduler_name: str, *, nodes: Iterable[Object], pods: Iterable[Object]
+        self,
+        scheduler_name: str,
+        *,
+        rules: Rules,
+        nodes: Iterable[Object],
+        pods: Iterable[Object],
     ) -> None:
         self._scheduler_name = scheduler_name
-        self._room = Room()
+        self._rules = rules
         self._waiting: dict[str, _Waiting] = {}
         self._n_unanswered = 0
         self.n_answers = 0
@@ -95,7 +105,7 @@ class Backlog:
         self.n_moves = 0
         """How many pods, of whomever, were bound or asked to go."""
         for node in nodes:
-            self._room.set_node(node)
+            self._rules.set_node(node)
         for pod in pods:
             self._take(pod)
 
@@ -122,7 +132,9 @@ class Backlog:
             if event.get("reason") == "FailedScheduling" and change.type != "DELETED":
                 self._refuse((event.get("regarding") or {}).get("uid", ""), channel="event")
         elif resource.table in _VOLUMES:
-            self._ask_all(lambda waiting: bool(waiting.pod.volumes or waiting.pod.claims))
+            for waiting in self._waiting.values():
+                if waiting.pod.volumes or waiting.pod.claims:
+                    self._ask(waiting, None)
 
     def give_up(self) -> None:
         """Count those who were not answered for as refused, until something may help them."""
@@ -146,7 +158,7 @@ class Backlog:
         """Take in a pod that was not known."""
         if pod["spec"].get("nodeName"):
             if not is_over(pod):
-                self._room.place(read_pod(pod))
+                self._rules.place(read_pod(pod))
         elif self._is_pending(pod):
             self._waiting[pod["metadata"]["uid"]] = _Waiting(read_pod(pod))
             self._n_unanswered += 1
@@ -178,15 +190,15 @@ class Backlog:
         node = change.new
         name = node["metadata"]["name"]
         if change.type == "DELETED":
-            self._room.drop_node(name)
+            self._rules.drop_node(name)
         elif change.old is None or _admission(change.old) != _admission(node):
-            self._room.set_node(node)
+            self._rules.set_node(node)
             self._ask_about(name)
 
     def _leave(self, uid: str) -> None:
         """Take in that a pod takes no room any more."""
         self._drop(uid, is_bound=False)
-        node = self._room.clear(uid)
+        node = self._rules.clear(uid)
         if node:
             self._ask_about(node)
 
@@ -198,7 +210,10 @@ class Backlog:
 
     def _refuse(self, uid: str, *, channel: Channel) -> None:
         waiting = self._waiting.get(uid)
-        if waiting is not None and waiting.hear(channel) and not waiting.is_answered:
+        if waiting is None or not waiting.hear(channel):
+            return
+        # By the rules it has room: this is about an attempt before, or there is more to come.
+        if not waiting.is_answered and not waiting.asked_for:
             self._settle(waiting)
             self.n_answers += 1
 
@@ -206,43 +221,42 @@ class Backlog:
         self._n_unanswered -= not waiting.is_answered
         waiting.is_answered, waiting.asked_for = True, set()
 
-    def _ask(self, waiting: _Waiting, node: str | None) -> None:
+    def _ask(self, waiting: _Waiting, nodes: Iterable[str] | None) -> None:
         self._n_unanswered += waiting.is_answered
         waiting.is_answered = False
-        if node is None or waiting.asked_for is None:
+        if nodes is None or waiting.asked_for is None:
             waiting.asked_for = None
         else:
-            waiting.asked_for.add(node)
-
-    def _ask_all(self, concerns: Callable[[_Waiting], bool]) -> None:
-        for waiting in self._waiting.values():
-            if concerns(waiting):
-                self._ask(waiting, None)
+            waiting.asked_for.update(nodes)
 
     def _ask_about(self, node: str) -> None:
         """Ask anew for those who may go to a node that changed."""
         for waiting in self._waiting.values():
-            if not waiting.needs_room:
+            if waiting.is_beyond_rules:
                 self._ask(waiting, None)
-            elif self._room.holds(node, requests=waiting.pod.requests):
-                self._ask(waiting, node)
+            elif waiting.asked_for is not None:
+                takers = self._rules.takers(waiting.pod)
+                nodes = takers if waiting.seeks_company else takers & {node}
+                if nodes:
+                    self._ask(waiting, nodes)
 
     def _look_at_room(self, node: str) -> None:
-        """Take in that a node has less room: some need not be asked for any more, some anew."""
+        """Take in that a pod was placed: some need not be asked for any more, others anew."""
         if not node:
             return
         for waiting in self._waiting.values():
-            if waiting.seeks_company:
+            if waiting.pod.pod_group:
                 self._ask(waiting, None)
-            elif waiting.needs_room and self._is_out_of_room(waiting):
-                self._settle(waiting)
+            elif waiting.asked_for:
+                if not waiting.asked_for & self._rules.takers(waiting.pod):
+                    self._settle(waiting)
+            elif waiting.seeks_company and waiting.is_answered:
+                self._ask_about_company(waiting)
 
-    def _is_out_of_room(self, waiting: _Waiting) -> bool:
-        """Tell whether what made it ask anew helps it no more."""
-        nodes = waiting.asked_for
-        return bool(nodes) and not any(
-            self._room.holds(node, requests=waiting.pod.requests) for node in nodes or ()
-        )
+    def _ask_about_company(self, waiting: _Waiting) -> None:
+        takers = self._rules.takers(waiting.pod)
+        if takers:
+            self._ask(waiting, takers)
 
 
 def _refusal(pod: Object) -> Object | None:

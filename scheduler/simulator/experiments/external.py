@@ -28,8 +28,10 @@ from scheduler.simulator.experiments.api_door import ApiDoor
 from scheduler.simulator.experiments.backlog import Backlog
 from scheduler.simulator.experiments.course import Course
 from scheduler.simulator.experiments.observer import Observer
+from scheduler.simulator.experiments.policies import BASELINE, policy_of
 from scheduler.simulator.experiments.process import SchedulerProcess
 from scheduler.simulator.experiments.results import Pace, RunResult
+from scheduler.simulator.experiments.rules import Rules
 from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.resources import NODES, PODS
 from scheduler.simulator.store import Change
@@ -129,7 +131,10 @@ class ExternalShell:
     def __init__(self, site: Site, *, external: External) -> None:
         self._external = external
         self._backlog = Backlog(
-            SCHEDULER_NAME, nodes=site.store.list(NODES), pods=site.store.list(PODS)
+            SCHEDULER_NAME,
+            rules=Rules(policy_of(BASELINE).profiles()[SCHEDULER_NAME]),
+            nodes=site.store.list(NODES),
+            pods=site.store.list(PODS),
         )
         self._door = ApiDoor(site)
         self._news = asyncio.Event()

@@ -3,10 +3,10 @@
 import pytest
 
 from scheduler.simulator.experiments.backlog import Backlog
+from scheduler.simulator.experiments.policies import policy_of
+from scheduler.simulator.experiments.rules import Rules
 from scheduler.simulator.resources import EVENTS, NODES, PODS, PVS
 from scheduler.simulator.store import Change
-
-TERMS = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 def pod(uid="a", *, node=None, phase="Pending", refused=None, cpu="1", **fields):
@@ -21,7 +21,8 @@ def pod(uid="a", *, node=None, phase="Pending", refused=None, cpu="1", **fields)
 
 def node(name="n1", *, cpu="4", **spec):
     status = {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "10"}}
-    return {"metadata": {"name": name}, "spec": spec, "status": status}
+    meta = {"name": name, "labels": {"kubernetes.io/hostname": name}}
+    return {"metadata": meta, "spec": spec, "status": status}
 
 
 def event(uid, reason="FailedScheduling"):
@@ -41,7 +42,8 @@ def deleted(old, resource=PODS):
 
 
 def backlog(*pods, nodes=()):
-    return Backlog("ours", nodes=nodes or (node(),), pods=pods)
+    rules = Rules(policy_of("kube-default").profiles()["ai-scheduler"])
+    return Backlog("ours", rules=rules, nodes=nodes or (node(),), pods=pods)
 
 
 def refused(*others, **fields):
@@ -122,6 +124,7 @@ def test_a_gated_pod_waits_for_nobody_until_its_gates_are_gone():
 
 
 RUNNING = pod("b", node="n1", phase="Running", schedulerName="other", cpu="3500m")
+TAINT = {"key": "gpu", "effect": "NoSchedule"}
 VOLUME = {"metadata": {"name": "pv"}}
 CLAIM = {"name": "v", "persistentVolumeClaim": {"claimName": "c"}}
 
@@ -151,6 +154,7 @@ def test_what_may_make_room_asks_anew(change):
         pytest.param(changed(node(), node(), NODES), id="a heartbeat"),
         pytest.param(added(node("n2", cpu="100m"), NODES), id="a node that is too small"),
         pytest.param(deleted(node(), NODES), id="a node went"),
+        pytest.param(added(node("n2", taints=[TAINT]), NODES), id="a node that is tainted"),
         pytest.param(added(VOLUME, PVS), id="a volume"),
     ],
 )
@@ -177,41 +181,66 @@ def test_room_that_others_take_is_waited_for_no_more():
     assert subject.n_refused == 1
 
 
-def test_late_word_of_an_old_refusal_is_no_answer_to_a_new_question():
+def test_word_of_refusal_is_no_answer_while_there_is_room():
     subject = refused(RUNNING)
     subject.see(deleted(RUNNING))
 
-    subject.see(changed(pod(), pod(refused="no room")))
+    subject.see(changed(event("a"), event("a"), EVENTS))
+
     assert not subject.is_quiet
 
-    subject.see(changed(event("a"), event("a"), EVENTS))
+
+NEAR_DB = {
+    "affinity": {
+        "podAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "topologyKey": "kubernetes.io/hostname",
+                    "labelSelector": {"matchLabels": {"app": "db"}},
+                }
+            ]
+        }
+    }
+}
+
+
+def db(**fields):
+    return pod("c", metadata={"labels": {"app": "db"}}, **fields)
+
+
+def test_a_pod_is_asked_for_when_those_come_that_it_wants_to_be_near():
+    subject = refused(**NEAR_DB)
+
+    subject.see(added(pod("b", node="n1")))
     assert subject.is_quiet
+
+    subject.see(changed(db(), db(node="n1")))
+    assert not subject.is_quiet
 
 
 @pytest.mark.parametrize(
     ("fields", "change"),
     [
         pytest.param(
-            {"affinity": {"podAffinity": {TERMS: [{"topologyKey": "zone", "labelSelector": {}}]}}},
-            changed(pod("c"), pod("c", node="n1")),
-            id="affinity",
-        ),
-        pytest.param(
             {"metadata": {"annotations": {"pod-group": "g"}}},
             changed(pod("c"), pod("c", node="n1")),
             id="group",
         ),
         pytest.param({"volumes": [CLAIM]}, added(VOLUME, PVS), id="volume"),
-        pytest.param({"priority": 10}, deleted(pod("b", node="n1", cpu="1m")), id="may preempt"),
+        pytest.param({"priority": 10}, deleted(pod("b", node="n1", cpu="4")), id="may preempt"),
     ],
 )
 def test_a_pod_that_waits_for_more_than_room_is_asked_for_whatever_room_there_is(fields, change):
-    small = pod("b", node="n1", phase="Running", cpu="4")
-    subject = refused(small, pod("d", node="n1", cpu="4"), **fields)
+    subject = refused(pod("b", node="n1", cpu="4"), pod("d", node="n1", cpu="4"), **fields)
 
     subject.see(change)
-
     assert not subject.is_quiet
+
+    subject.see(changed(pod(**fields), pod(refused="no", **fields)))  # late word of the refusal
+    assert not subject.is_quiet
+
+    subject.see(changed(event("a"), event("a"), EVENTS))
+    assert subject.is_quiet
 
 
 def test_who_says_nothing_is_given_up_until_there_is_room():
