@@ -59,12 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "serve":
                 return _serve(options)
             case name:
-                run: Callable[[argparse.Namespace], int]
-                run = getattr(import_module(_ELSEWHERE[name]), name)
-                return run(options)
+                return _elsewhere(name)(options)
     except (SettingsError, ConfigError, UsageTraceError) as error:
         print(f"scheduler.simulator: {error}", file=sys.stderr)
         return 2
+
+
+def _elsewhere(name: str) -> Callable[[argparse.Namespace], int]:
+    try:
+        module = import_module(_ELSEWHERE[name])
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "scheduler":
+            raise
+        hint = " (the extra `rl`)" if name == "train" else ""
+        raise ConfigError(f"{name} needs {error.name}, which is not installed{hint}") from error
+    run: Callable[[argparse.Namespace], int] = getattr(module, name)
+    return run
 
 
 def _parser() -> argparse.ArgumentParser:

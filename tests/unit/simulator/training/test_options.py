@@ -1,10 +1,12 @@
 """What the command can be told, and what it refuses."""
 
 import argparse
+import sys
 
 import pytest
 
 from kube.edge.settings import SettingsError
+from scheduler.simulator.__main__ import main
 from scheduler.simulator.training.options import add_options, hyperparameters_of
 
 NEEDED = ["--scenario=a.yaml", "--steps=10", "--out=out"]
@@ -64,3 +66,11 @@ def test_wrong_usage_is_refused_by_the_options_name(option, message, capsys):
 
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "scheduler.simulator.training.command", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+    assert main(["train", *NEEDED]) == 2
+    assert "train needs torch, which is not installed (the extra `rl`)" in capsys.readouterr().err
