@@ -105,9 +105,9 @@ class DefaultPreemption(PostFilterPlugin):
 
     def _kept_for(self, rules: EvictionRules, search: FailedSearch) -> _Kept:
         """Return the trials of such a pod that still hold."""
-        if search.signature is None or not rules.ask_of_node_alone:
+        if search.signature is None or rules.signature is None:
             return _Kept()
-        key = (search.signature, rules.pod.priority)
+        key = (search.signature, rules.signature, rules.pod.priority)
         kept = self._kept.setdefault(key, _Kept())
         self._kept.move_to_end(key)
         if len(self._kept) > _MAX_KEPT:

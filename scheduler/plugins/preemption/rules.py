@@ -1,8 +1,7 @@
 """Who may be evicted for a pod."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Hashable, Iterable, Sequence
 
 from scheduler.model import PodFacts
 
@@ -13,17 +12,22 @@ def importance(pod: PodFacts) -> tuple[int, float]:
 
 
 class EvictionRules(ABC):
-    """For whom one pod may not wait, and what it needs besides room on a node.
+    """Who need not stay when one pod looks for room, and what it needs besides room on a node.
 
     Args:
         pod: Who looks for room.
     """
 
-    ask_of_node_alone: ClassVar[bool] = False
-    """Whether what they say of a node depends on the pod and on the pods there alone."""
-
     def __init__(self, pod: PodFacts) -> None:
         self.pod = pod
+
+    @property
+    def signature(self) -> Hashable | None:
+        """Say what they depend on, besides the pod's priority and the pods on one node.
+
+        ``None`` if that cannot be said: then what came of a trial is not kept.
+        """
+        return None
 
     @abstractmethod
     def may_evict(self, victim: PodFacts) -> bool:
@@ -42,7 +46,10 @@ class EvictionRules(ABC):
         return ""
 
     def n_lacking(self, victims: Sequence[PodFacts]) -> int:
-        """Measure what the pod lacks besides room once *victims* are gone; 0 if nothing."""
+        """Measure what the pod lacks besides room once *victims* are gone; 0 if nothing.
+
+        The more victims, the less is lacking.
+        """
         return 0
 
     def elsewhere(self, victims: Sequence[PodFacts]) -> list[PodFacts] | None:
@@ -57,7 +64,10 @@ class EvictionRules(ABC):
 class ByPriority(EvictionRules):
     """Pods of less priority, as many as it takes."""
 
-    ask_of_node_alone = True
+    @property
+    def signature(self) -> Hashable | None:
+        """Nothing else matters."""
+        return ()
 
     def may_evict(self, victim: PodFacts) -> bool:
         """Compare priorities."""

@@ -1,0 +1,1 @@
+"""Elastic quotas: what namespaces are guaranteed, may borrow, and must give back."""
