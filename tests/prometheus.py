@@ -19,7 +19,7 @@ class NoPrometheusError(Exception):
 
 @contextmanager
 def prometheus_server(
-    port: int, *, scraping: Iterable[str] = (), history: str = ""
+    port: int, *, scraping: Iterable[str] = (), history: str = "", config: str = ""
 ) -> Iterator[str]:
     """Run a server on a free port until the block ends; give its URL.
 
@@ -27,6 +27,7 @@ def prometheus_server(
         port: Where it listens.
         scraping: URLs (``http://host:port/path``) that it scrapes every quarter of a second.
         history: What it knows already, as OpenMetrics with timestamps.
+        config: A configuration, instead of one that scrapes the URLs.
 
     Raises:
         NoPrometheusError: It is not installed.
@@ -34,8 +35,8 @@ def prometheus_server(
     program = _find("prometheus")
     with tempfile.TemporaryDirectory(prefix="prometheus-") as folder:
         home = Path(folder)
-        config = home / "prometheus.yml"
-        config.write_text(_config(scraping), encoding="utf-8")
+        file = home / "prometheus.yml"
+        file.write_text(config or _config(scraping), encoding="utf-8")
         if history:
             _make_blocks(history, home=home)
         log = home / "log"
@@ -43,7 +44,7 @@ def prometheus_server(
             process = subprocess.Popen(
                 [
                     program,
-                    f"--config.file={config}",
+                    f"--config.file={file}",
                     f"--storage.tsdb.path={home / 'data'}",
                     f"--web.listen-address=127.0.0.1:{port}",
                 ],

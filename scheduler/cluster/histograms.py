@@ -46,9 +46,13 @@ class SwiftHistogram(Collector):
         self._labels = tuple(labels)
         self._bounds = list(buckets)
         self._tallies: dict[tuple[str, ...], _Tally] = {}
-        if not labels:
-            self._tallies[()] = self._new()
         registry.register(self)
+        if not labels:
+            self.expect()
+
+    def expect(self, *labels: str) -> None:
+        """Show zeros for these labels: without them no rate would show the first observations."""
+        self._tallies.setdefault(labels, self._new())
 
     def observe(self, value: float, *labels: str) -> None:
         """Take in a value, under values of all labels in their order."""

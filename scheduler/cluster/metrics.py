@@ -164,6 +164,8 @@ class Metrics:
         for name in names:
             for result in ("scheduled", "unschedulable", "error"):
                 self.attempts.labels(result, name)
+                self.attempt_duration.expect(result, name)
+        self.sli_duration.expect("1")
 
     def observe_attempt(self, *, result: str, profile: str, took_s: float) -> None:
         """Count an attempt that has ended."""
