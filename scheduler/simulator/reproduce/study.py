@@ -9,7 +9,7 @@ from typing import Final, Self
 import msgspec
 import numpy as np
 
-from scheduler.plugins.gpu.columns import CARD_MILLI, GpuNodes, GpuPod, LargestNode
+from scheduler.plugins.gpu.columns import CARD_MILLI, GpuNodes, GpuPod
 from scheduler.plugins.gpu.fragmentation import PodShape, TypicalWorkload
 from scheduler.plugins.gpu.policies import POLICIES, PolicyContext
 from scheduler.simulator.chance import generator_of
@@ -120,7 +120,7 @@ class Study:
         nodes = self.idle_nodes(order)
         context = PolicyContext(
             workload=self.workload,
-            largest=LargestNode.of(nodes),
+            idle=nodes,
             chance=generator_of("openb policy", self.variant, policy, seed),
         )
         return replay(

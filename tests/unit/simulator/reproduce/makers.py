@@ -20,7 +20,7 @@ POD_TAIL = (
     "deletion_time",
     "scheduled_time",
 )
-N_NODES = 12
+N_NODES = 60
 
 
 def write_rows(path, head, rows):
@@ -32,12 +32,12 @@ def write_rows(path, head, rows):
 def node_rows():
     kinds = [(96_000, 8, "G2"), (104_000, 2, "T4"), (16_000, 2, "P100"), (64_000, 4, "V100M16")]
     return [
-        (f"node-{i:02}", cpu, 262_144, cards, model)
+        (f"node-{i:03}", cpu, 262_144, cards, model)
         for i, (cpu, cards, model) in enumerate(kinds * (N_NODES // len(kinds)))
     ]
 
 
-def pod_rows(*, n=120, seed=0, has_tail=True):
+def pod_rows(*, n=450, seed=0, has_tail=True):
     chance = np.random.default_rng(seed)
     rows = []
     for i in range(n):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scheduler.plugins.gpu.columns import GpuNodes, GpuPod, LargestNode
+from scheduler.plugins.gpu.columns import GpuNodes, GpuPod
 from scheduler.plugins.gpu.fragmentation import PodShape, TypicalWorkload, fragmentation_milli
 from scheduler.plugins.gpu.policies import POLICIES, PolicyContext
 from scheduler.simulator.reproduce.curves import measure, node_usage
@@ -31,9 +31,7 @@ def make_nodes(*n_cards):
 
 def make_policy(name, nodes, *, workload=WORKLOAD, seed=0):
     return POLICIES[name](
-        PolicyContext(
-            workload=workload, largest=LargestNode.of(nodes), chance=np.random.default_rng(seed)
-        )
+        PolicyContext(workload=workload, idle=nodes, chance=np.random.default_rng(seed))
     )
 
 
