@@ -19,7 +19,6 @@ from collector.backfill import Backfill
 from collector.claim import claiming
 from collector.collecting import Collector
 from collector.database import StoreError, open_database
-from collector.prometheus import PrometheusApi
 from collector.prometheus_past import PrometheusPast
 from collector.prometheus_source import PrometheusSource
 from collector.settings import CollectorSettings, MetricsSettings
@@ -29,6 +28,7 @@ from kube.client import Client
 from kube.config import load_cluster
 from kube.edge.logs import facts
 from kube.edge.program import FAILED, STOPPED, Start, StartError, run
+from kube.edge.prometheus import PrometheusApi
 from kube.edge.serve import Server
 
 log = logging.getLogger("collector")
@@ -84,7 +84,9 @@ def _collect(start: Start[CollectorSettings]) -> int:
         stack.enter_context(server)
         if metrics.source == "prometheus" and metrics.prometheus.backfill:
             # Connections of its own: it asks while the live rounds do.
-            api = stack.enter_context(closing(PrometheusApi(metrics.prometheus)))
+            api = stack.enter_context(
+                closing(PrometheusApi(metrics.prometheus, name="metrics.prometheus"))
+            )
             past = PrometheusPast(api, settings=metrics.prometheus)
             stack.enter_context(Backfill(past, settings=metrics, collector=collector))
         log.info("serving", extra=facts(url=server.url, api_server=cluster.server))
@@ -98,7 +100,9 @@ def _collect(start: Start[CollectorSettings]) -> int:
 def _source(client: Client, *, settings: MetricsSettings, stack: ExitStack) -> MetricsSource:
     if settings.source == "metrics.k8s.io":
         return MetricsApi(client)
-    api = stack.enter_context(closing(PrometheusApi(settings.prometheus)))
+    api = stack.enter_context(
+        closing(PrometheusApi(settings.prometheus, name="metrics.prometheus"))
+    )
     return PrometheusSource(api, settings=settings.prometheus, now_s=client.now_s)
 
 

@@ -1,8 +1,22 @@
-"""What the collector answers to people and dashboards, beside the contract with the predictor."""
+"""What the collector answers to all but the predictor, with which it has a contract."""
 
 from typing import Literal
 
 from collector.contract import ClusterState, NodeState, Wire
+
+
+class UsageWindow(Wire, frozen=True, kw_only=True):
+    """A node's samples of the last minutes, summed up."""
+
+    n_samples: int
+    start_s: float
+    """When the first was taken, which may be less than the window ago."""
+    end_s: float
+    cpu_mean_milli: float
+    cpu_std_milli: float | None
+    """Standard deviation; ``None`` of a single sample."""
+    memory_mean_bytes: float
+    memory_std_bytes: float | None
 
 
 class NodeUsage(Wire, frozen=True, kw_only=True):
@@ -18,10 +32,12 @@ class NodeUsage(Wire, frozen=True, kw_only=True):
     cpu_usage_ratio: float | None
     memory_usage_ratio: float | None
     sampled_at_s: float | None
+    window: UsageWindow | None
+    """``None``: not sampled in that time."""
 
 
 class Metrics(Wire, frozen=True, kw_only=True):
-    """Usage of all nodes now (``GET /api/v1/metrics``)."""
+    """Usage of all nodes now, and lately (``GET /api/v1/metrics?window=15m``)."""
 
     at_s: float
     cluster: ClusterState

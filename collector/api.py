@@ -25,7 +25,17 @@ from collector.database import StoreError
 from collector.facts import PodFacts
 from collector.history import Subject
 from collector.openapi import OPERATIONS
-from collector.queries import HistoryQuery, PlacementsQuery, PodsQuery, Span, read_span
+from collector.queries import (
+    HistoryQuery,
+    MetricsQuery,
+    PlacementsQuery,
+    PodsQuery,
+    Span,
+    read_span,
+    read_window,
+)
+from collector.samples import NodeSample
+from collector.usage_windows import window_of
 from collector.windows import Rollup
 from kube.edge.openapi import install_openapi
 from kube.edge.problems import ProblemDetails, ProblemError, answer, install
@@ -74,12 +84,17 @@ class _Answers:
         self._collector = collector
 
     def metrics(self) -> Response:
-        nodes = self._node_states()
+        window_s = read_window(read_query(request.args, MetricsQuery))
+        self._check_synced()
+        now_s = self._collector.now_s()
+        with self._collector.looking() as (view, _):
+            nodes = view.node_states(now_s=now_s)
+            samples = view.node_samples(since_s=now_s - window_s)
         return _json(
             Metrics(
                 at_s=self._collector.changed_at_s,
                 cluster=cluster_state(nodes),
-                nodes=[_usage(node) for node in nodes],
+                nodes=[_usage(node, samples=samples.get(node.name, [])) for node in nodes],
             )
         )
 
@@ -219,7 +234,7 @@ def _json(document: Wire) -> Response:
     return Response(msgspec.json.encode(document), mimetype=JSON)
 
 
-def _usage(node: NodeState) -> NodeUsage:
+def _usage(node: NodeState, *, samples: list[NodeSample]) -> NodeUsage:
     return NodeUsage(
         name=node.name,
         is_ready=node.is_ready,
@@ -230,6 +245,7 @@ def _usage(node: NodeState) -> NodeUsage:
         cpu_usage_ratio=_ratio(node.usage_cpu_milli, node.allocatable_cpu_milli),
         memory_usage_ratio=_ratio(node.usage_memory_bytes, node.allocatable_memory_bytes),
         sampled_at_s=node.sampled_at_s,
+        window=window_of(samples),
     )
 
 

@@ -20,13 +20,13 @@ from typing import Final, Self, TypeVar
 from collector.collecting import Collector
 from collector.database import StoreError
 from collector.history import Subject, Tally
-from collector.prometheus import PrometheusError
 from collector.prometheus_past import Amounts, PrometheusPast
 from collector.records import Past
 from collector.settings import MetricsSettings
 from collector.windows import ROLLUP_S, Rollup
 from kube.backoff import Backoff
 from kube.edge.logs import facts
+from kube.edge.prometheus import PrometheusError
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,13 @@ from collector.history import History, Standing, Subject
 from collector.outcomes import STARVED_RATIO
 from collector.samples import NodeSample, PodSample
 
+MAX_WINDOW_S: Final = 900.0
+"""For so long a node's samples are remembered."""
 _SAMPLES_KEPT: Final = 4
-"""Per node: enough to find one that is older than a placement which we learn of late."""
+"""Per node, however old: enough to find one that is older than a placement which we learn of
+late."""
+_MAX_SAMPLES: Final = 240
+"""Per node: the newest, where a source is asked more often than every four seconds."""
 
 
 @dataclass(slots=True)
@@ -29,11 +34,18 @@ class _Entry:
     """By uid; those that have not ended."""
     requested_cpu_milli: int = 0
     requested_memory_bytes: int = 0
-    samples: deque[NodeSample] = field(default_factory=lambda: deque(maxlen=_SAMPLES_KEPT))
+    samples: deque[NodeSample] = field(default_factory=lambda: deque(maxlen=_MAX_SAMPLES))
     """Newest last."""
     gone_cpu_milli: int = 0
     """Usage in the newest sample of pods that have gone since."""
     gone_memory_bytes: int = 0
+
+    def take(self, sample: NodeSample) -> None:
+        self.samples.append(sample)
+        while (
+            len(self.samples) > _SAMPLES_KEPT and self.samples[0].at_s < sample.at_s - MAX_WINDOW_S
+        ):
+            self.samples.popleft()
 
     def newest(self, *, until_s: float | None) -> NodeSample | None:
         for sample in reversed(self.samples):
@@ -132,7 +144,7 @@ class ClusterView:
             return False
         if entry.samples and entry.samples[-1].at_s == sample.at_s:
             return False
-        entry.samples.append(sample)
+        entry.take(sample)
         entry.gone_cpu_milli = entry.gone_memory_bytes = 0
         self._newest_sample_s = sample.at_s
         self.touch(sample.node)
@@ -180,6 +192,13 @@ class ClusterView:
         """
         self._refresh(now_s)
         return sorted(self._states.values(), key=lambda state: state.name)
+
+    def node_samples(self, *, since_s: float) -> dict[str, list[NodeSample]]:
+        """Tell what each node used since an instant, oldest first, up to ``MAX_WINDOW_S`` ago."""
+        return {
+            name: [sample for sample in entry.samples if sample.at_s >= since_s]
+            for name, entry in self._entries.items()
+        }
 
     def state_at(self, name: str, *, until_s: float) -> tuple[NodeState, ClusterState] | None:
         """Tell how a node and the cluster are, without samples newer than an instant.

@@ -3,14 +3,15 @@
 from typing import Final
 
 from collector import answers, contract
-from collector.queries import HistoryQuery, PlacementsQuery, PodsQuery
+from collector.queries import HistoryQuery, MetricsQuery, PlacementsQuery, PodsQuery
 from kube.edge.openapi import Operation
 
 OPERATIONS: Final = (
     Operation(
         path="/api/v1/metrics",
-        summary="Usage of all nodes now",
+        summary="Usage of all nodes now, and its mean and deviation over the last minutes",
         answer=answers.Metrics,
+        query=MetricsQuery,
         problems=(503,),
     ),
     Operation(path="/api/v1/nodes", summary="All nodes", answer=answers.Nodes, problems=(503,)),

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from collector.prometheus import PrometheusApi, RangeSeries
 from collector.prometheus_source import Key, complete, parsed
 from collector.samples import bytes_of, milli_of_cores
 from collector.settings import PrometheusSettings
 from collector.windows import ROLLUP_S
+from kube.edge.prometheus import PrometheusApi, RangeSeries
 
 _POD_LABELS: Final = ("namespace", "pod")
 

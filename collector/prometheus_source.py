@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from collector.prometheus import InstantSeries, PrometheusApi, PrometheusError
 from collector.samples import (
     NodeSample,
     PodSample,
@@ -15,6 +14,7 @@ from collector.samples import (
 )
 from collector.settings import PrometheusSettings
 from collector.sources import SourceError
+from kube.edge.prometheus import InstantSeries, PrometheusApi, PrometheusError
 
 _CONTAINER_LABELS: Final = ("namespace", "pod", "container")
 _POD_LABELS: Final = ("namespace", "pod")

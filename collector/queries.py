@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from collector.cluster_view import MAX_WINDOW_S
 from collector.windows import ROLLUP_S
 from kube.edge.problems import ProblemError
 from kube.edge.queries import Query
@@ -17,6 +18,13 @@ _DEFAULT_SPAN_S: Final = 3600.0
 _MAX_STEP_S: Final = 366 * 86_400
 
 Text = Annotated[str, msgspec.Meta(max_length=253)]
+
+
+class MetricsQuery(Query, frozen=True, kw_only=True):
+    """What "lately" means."""
+
+    window: Annotated[str, msgspec.Meta(max_length=32)] = "15m"
+    """A duration such as ``5m``, or seconds; at most fifteen minutes."""
 
 
 class PodsQuery(Query, frozen=True, kw_only=True):
@@ -34,6 +42,23 @@ class PlacementsQuery(Query, frozen=True, kw_only=True):
     since: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     """The ``next_since`` of the page before."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 500
+
+
+def read_window(query: MetricsQuery) -> float:
+    """Find out how many seconds are meant.
+
+    Raises:
+        ProblemError: 422; names the parameter.
+    """
+    try:
+        window_s = Duration.parse(query.window)
+    except ValueError as error:
+        problem = _refuse("window", str(error))
+        raise problem from error
+    if not 0 < window_s <= MAX_WINDOW_S:
+        problem = _refuse("window", "must be more than 0, and at most 15m")
+        raise problem
+    return window_s
 
 
 class HistoryQuery(Query, frozen=True, kw_only=True):

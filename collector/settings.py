@@ -4,9 +4,9 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from kube.edge.prometheus import PrometheusAccess
 from kube.edge.settings import (
     Duration,
-    HttpUrl,
     Interval,
     KubernetesSettings,
     ProgramSettings,
@@ -64,16 +64,9 @@ class PrometheusQueries(Settings, frozen=True):
     """Share of CFS periods in which a pod was throttled, from 0 to 1; empty: not asked."""
 
 
-class PrometheusSettings(Settings, frozen=True):
-    """Where Prometheus is, if samples come from there."""
+class PrometheusSettings(PrometheusAccess, frozen=True):
+    """Where Prometheus is, if samples come from there, and what it is asked."""
 
-    url: HttpUrl = "http://127.0.0.1:9090"
-    token_file: str = ""
-    """A bearer token, read anew for each request; empty: none is sent."""
-    ca_file: str = ""
-    """The authorities to trust (PEM); empty: the public ones."""
-    timeout: Interval = Interval(10)
-    """How long a whole answer may take."""
     node_label: Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")] = "node"
     """The label that names the node of the kubelets' series."""
     rate_window: Interval = Interval(120)

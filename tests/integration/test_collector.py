@@ -186,6 +186,8 @@ def test_tells_nodes_usage_and_pods_as_they_are(world: World, caller: Caller):
     [pod] = caller.get("/api/v1/pods", namespace="default", node="n1")["items"]
 
     assert metrics["nodes"][0]["cpu_usage_ratio"] == 0.5
+    assert metrics["nodes"][0]["window"]["n_samples"] >= 1
+    assert metrics["nodes"][0]["window"]["cpu_mean_milli"] > 0
     assert metrics["cluster"]["cpu_usage_ratio"] == 0.5
     assert (pod["name"], pod["is_ready"], pod["usage_cpu_milli"]) == ("web-1", True, 2000)
     assert caller.get("/api/v1/pods", namespace="other")["items"] == []

@@ -17,7 +17,6 @@ import requests
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from collector.prometheus import PrometheusApi
 from collector.prometheus_past import PrometheusPast
 from collector.prometheus_source import PrometheusSource
 from collector.samples import Usage
@@ -25,6 +24,7 @@ from collector.settings import PrometheusSettings
 from collector.sources import SourceError
 from collector.windows import ROLLUP_S
 from kube.client import Client
+from kube.edge.prometheus import PrometheusApi
 from kube.edge.settings import Interval
 from kube.objects import Node
 from tests.builders import make_node, make_pod

@@ -7,7 +7,6 @@ from collector.archive import Archive
 from collector.backfill import Backfill, chunks
 from collector.database import Database, open_database
 from collector.history import Subject, Tally
-from collector.prometheus import Point, PrometheusError, RangeSeries
 from collector.prometheus_past import PrometheusPast
 from collector.records import Batch, Past, SampleRow, Tick
 from collector.settings import MetricsSettings, PrometheusSettings
@@ -15,6 +14,7 @@ from collector.store import Store
 from collector.telemetry import Telemetry
 from collector.windows import ROLLUP_S, Rollup
 from kube.backoff import Backoff
+from kube.edge.prometheus import Point, PrometheusError, RangeSeries
 from kube.edge.settings import Duration, Interval
 from tests.unit.collector.makers import WEB, make_history, make_running, make_view
 from tests.unit.collector.test_store import make_row

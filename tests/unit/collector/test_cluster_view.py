@@ -1,7 +1,11 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.samples import NodeSample
+from collector.usage_windows import window_of
 from tests.builders import EPOCH_S
 from tests.unit.collector.makers import (
     GIB,
@@ -192,3 +196,28 @@ def test_running_sums_are_what_counting_anew_gives(changes):
         held = [p for p in pods.values() if p.node == node and not p.is_terminal]
         assert state(view, node).n_pods == len(held)
         assert state(view, node).requested_cpu_milli == sum(p.cpu_milli for p in held)
+
+
+def test_samples_are_remembered_for_a_quarter_of_an_hour_and_the_latest_longer():
+    view = make_view("n1")
+    for minute in range(60):
+        view.take_node_sample(NodeSample("n1", EPOCH_S + 60.0 * minute, 1000 + minute, GIB))
+    late_s = EPOCH_S + 60.0 * 59
+
+    ages_s = [late_s - sample.at_s for sample in view.node_samples(since_s=0.0)["n1"]]
+    five_minutes = [s.cpu_milli for s in view.node_samples(since_s=late_s - 300)["n1"]]
+
+    assert ages_s == [60.0 * minute for minute in range(15, -1, -1)]
+    assert five_minutes == [1054, 1055, 1056, 1057, 1058, 1059]
+
+
+def test_a_window_tells_mean_and_deviation_and_of_one_sample_no_deviation():
+    samples = [NodeSample("n1", EPOCH_S + i, cpu, 10 * GIB) for i, cpu in enumerate((1, 2, 3, 6))]
+
+    window, single = window_of(samples), window_of(samples[:1])
+
+    assert (window.n_samples, window.start_s, window.end_s) == (4, EPOCH_S, EPOCH_S + 3)
+    assert (window.cpu_mean_milli, window.cpu_std_milli) == (3.0, math.sqrt(3.5))
+    assert (window.memory_mean_bytes, window.memory_std_bytes) == (10 * GIB, 0.0)
+    assert (single.cpu_mean_milli, single.cpu_std_milli) == (1.0, None)
+    assert window_of([]) is None

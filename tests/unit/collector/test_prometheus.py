@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
-from collector import prometheus
 from collector.outcomes import is_throttled
-from collector.prometheus import PrometheusApi, PrometheusError
 from collector.prometheus_source import PrometheusSource
 from collector.samples import Usage
 from collector.settings import PrometheusQueries, PrometheusSettings
 from collector.sources import SourceError
+from kube.edge import prometheus
+from kube.edge.prometheus import PrometheusApi, PrometheusError
 from kube.edge.serve import Server
 from kube.edge.settings import Interval, ServerSettings, SettingsError
 from tests.fakes import FakeApiServer
@@ -304,7 +304,7 @@ def test_a_token_is_read_anew_for_each_request(fake, tmp_path: Path):
 
 @pytest.mark.parametrize("field", ["token_file", "ca_file"])
 def test_a_file_that_cannot_be_read_is_told_at_the_start(tmp_path, field):
-    with pytest.raises(SettingsError, match=r"metrics\.prometheus: .*missing"):
+    with pytest.raises(SettingsError, match=r"prometheus: .*missing"):
         PrometheusApi(PrometheusSettings(**{field: str(tmp_path / "missing")}))
 
 

@@ -3,7 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 
-from collector.queries import HistoryQuery, PlacementsQuery, PodsQuery, Span, read_span
+from collector.queries import (
+    HistoryQuery,
+    MetricsQuery,
+    PlacementsQuery,
+    PodsQuery,
+    Span,
+    read_span,
+    read_window,
+)
 from kube.edge.problems import ProblemError
 from kube.edge.queries import NoQuery, read_query
 
@@ -94,3 +102,17 @@ def test_any_text_is_either_read_or_refused(start, end, step):
         return
 
     assert found.start_s < found.end_s
+
+
+@pytest.mark.parametrize(("text", "window_s"), [("5m", 300), ("900", 900), ("90s", 90)])
+def test_a_window_is_a_duration_or_seconds(text, window_s):
+    assert read_window(read_query(MultiDict({"window": text}), MetricsQuery)) == window_s
+    assert read_window(MetricsQuery()) == 900
+
+
+@pytest.mark.parametrize("text", ["0", "16m", "-5m", "soon", ""])
+def test_a_window_that_is_none_or_not_remembered_is_refused(text):
+    with pytest.raises(ProblemError) as caught:
+        read_window(MetricsQuery(window=text))
+
+    assert (caught.value.details.status, caught.value.details.field) == (422, "window")

@@ -8,9 +8,8 @@ from typing import Final, Literal, TypeVar
 import msgspec
 import requests
 
-from collector.settings import PrometheusSettings
 from kube.edge.logs import facts
-from kube.edge.settings import SettingsError
+from kube.edge.settings import HttpUrl, Interval, Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +18,18 @@ _MAX_BYTES: Final = 64 * 2**20
 _CHUNK_BYTES: Final = 2**18
 _QUOTED_CHARS: Final = 300
 """How much of another's error message is passed on."""
+
+
+class PrometheusAccess(Settings, frozen=True):
+    """Where Prometheus is, and how to be let in."""
+
+    url: HttpUrl = "http://127.0.0.1:9090"
+    token_file: str = ""
+    """A bearer token, read anew for each request; empty: none is sent."""
+    ca_file: str = ""
+    """The authorities to trust (PEM); empty: the public ones."""
+    timeout: Interval = Interval(10)
+    """How long a whole answer may take."""
 
 
 class PrometheusError(Exception):
@@ -81,14 +92,25 @@ class PrometheusApi:
 
     Args:
         settings: Where it is, and how to be let in.
+        name: What the settings are called where they are written.
+        token: A bearer token, if it is not in a file.
+        believes_all: Whether to take any certificate for Prometheus' own.
 
     Raises:
         SettingsError: The file of the token or of the authorities cannot be read.
     """
 
-    def __init__(self, settings: PrometheusSettings) -> None:
+    def __init__(
+        self,
+        settings: PrometheusAccess,
+        *,
+        name: str = "prometheus",
+        token: str = "",
+        believes_all: bool = False,
+    ) -> None:
         self._url = settings.url.rstrip("/")
         self._timeout_s = float(settings.timeout)
+        self._token = token
         self._token_file = Path(settings.token_file) if settings.token_file else None
         self._session = requests.Session()
         self._session.trust_env = False
@@ -97,8 +119,10 @@ class PrometheusApi:
             if settings.ca_file:
                 Path(settings.ca_file).read_bytes()
                 self._session.verify = settings.ca_file
+            if believes_all:
+                self._session.verify = False
         except (OSError, ValueError) as error:
-            raise SettingsError(f"metrics.prometheus: {error}") from error
+            raise SettingsError(f"{name}: {error}") from error
         self._warned: list[str] = []
 
     def close(self) -> None:
@@ -185,7 +209,7 @@ class PrometheusApi:
 
     def _read_token(self) -> str:
         if self._token_file is None:
-            return ""
+            return self._token
         return self._token_file.read_text(encoding="ascii").strip()
 
     def _note(self, warnings: list[str]) -> None:
