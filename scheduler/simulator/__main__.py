@@ -26,7 +26,7 @@ from scheduler.simulator.experiments.options import add_options
 from scheduler.simulator.experiments.scenario import load_scenario, scenario_schema
 from scheduler.simulator.reproduce import options as reproducing
 from scheduler.simulator.serving import ServeOptions, listen, serve
-from scheduler.simulator.traces.options import add_record_options
+from scheduler.simulator.traces.options import add_fit_options, add_record_options
 from scheduler.simulator.training.options import add_options as add_train_options
 from scheduler.simulator.usage_traces import UsageTraceError
 from scheduler.simulator.wire import replay_folder
@@ -38,6 +38,7 @@ _HISTORY_S: Final = 7 * 86_400.0
 
 _ELSEWHERE: Final = {
     "evaluate": "scheduler.simulator.experiments.command",
+    "fit": "scheduler.simulator.traces.fit",
     "record": "scheduler.simulator.traces.record",
     "reproduce": "scheduler.simulator.reproduce.command",
     "train": "scheduler.simulator.training.command",
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     add_train_options(
         commands.add_parser("train", help="learn a policy on a scenario, and export it")
     )
+    add_fit_options(commands.add_parser("fit", help="write a scenario that is like recorded pods"))
     commands.add_parser("schema", help="print the JSON Schema of scenario files")
     return parser
 

@@ -33,6 +33,44 @@ def add_record_options(parser: argparse.ArgumentParser) -> None:
     add("--anonymise", action="store_true", help="put hashes in place of names, salted at random")
 
 
+def add_fit_options(parser: argparse.ArgumentParser) -> None:
+    """Say what ``fit`` can be told."""
+    add = parser.add_argument
+    add("--pods", type=Path, required=True, metavar="FILE", help="recorded pods")
+    add(
+        "--nodes",
+        type=Path,
+        metavar="FILE",
+        help="recorded nodes; else so many alike that pods request 70 %% of them",
+    )
+    add("--usage", type=Path, metavar="PATH", help="recorded usage, a file or folder")
+    add(
+        "--format",
+        choices=("generic", "openb"),
+        default="generic",
+        help="of pods and nodes; of openb, cards are left out (%(default)s)",
+    )
+    add(
+        "--compress",
+        type=_compress,
+        default=1.0,
+        metavar="TIMES",
+        help="let so many times as much work come in an hour (%(default)s)",
+    )
+    add("--out", type=Path, required=True, metavar="FILE", help="the scenario; it is replaced")
+    add("--name", type=_name, default="fitted", help="of the scenario (%(default)s)")
+
+
+def _compress(text: str) -> float:
+    try:
+        times = float(text)
+    except ValueError:
+        times = float("nan")
+    if not 0.001 <= times <= 100_000.0:
+        raise argparse.ArgumentTypeError(f"must be 0.001 to 100000, not {text!r}")
+    return times
+
+
 def _since(text: str) -> Duration:
     try:
         since = Interval.parse(text)
