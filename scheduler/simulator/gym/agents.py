@@ -24,7 +24,8 @@ from scheduler.plugins.learned.observation import NODE_FEATURES
 from scheduler.simulator.experiments.policies import Policy
 from scheduler.simulator.experiments.rewards import TERMS
 from scheduler.simulator.gym.cluster import LeanCluster
-from scheduler.simulator.gym.env import ClusterEnv, Features, Info
+from scheduler.simulator.gym.env import ClusterEnv, Info
+from scheduler.simulator.gym.episode import Features
 from scheduler.simulator.gym.pods import LeanPod
 
 _CPU: Final = NODE_FEATURES.index("cpu_requested_ratio")

@@ -20,6 +20,7 @@ from scheduler.events import Event, NodeSeen, NodesMeasured, PodGone, PodSeen
 from scheduler.model import Usage
 from scheduler.plugins.learned.observation import NodeState
 from scheduler.simulator import changes as ch
+from scheduler.simulator.chance import key_of
 from scheduler.simulator.experiments.layout import layout
 from scheduler.simulator.experiments.rewards import Occupancy, PodMix
 from scheduler.simulator.experiments.scenario import Drift, Scenario
@@ -47,13 +48,20 @@ class LeanCluster:
         scenario: What to build; its warm-up is left out.
         seed: Decides all chance.
         library: Recorded usage for the workloads to live through, if there is any.
+        n_queues: To so many queues workloads are dealt, by a hash of their name, each for a
+            scheduler of its own.
 
     Raises:
         ConfigError: The scenario asks for what is not kept here; the message says what.
     """
 
     def __init__(
-        self, scenario: Scenario, *, seed: int, library: UsageLibrary | None = None
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        library: UsageLibrary | None = None,
+        n_queues: int = 1,
     ) -> None:
         if scenario.recording is not None:
             raise ConfigError("the environment does not run recordings; use evaluate")
@@ -74,7 +82,7 @@ class LeanCluster:
             self.world, n_nodes=len(self.nodes), resolution_s=scenario.physics.metrics_resolution_s
         )
         self._services = Services(create=self._create, delete=self._delete)
-        self.waiting = Waiting()
+        self.queues = tuple(Waiting() for _ in range(n_queues))
         self._hopeless: set[Template] = set()
         """Those whose pods were found to fit nowhere since room was last given back."""
         self._has_room_back = False
@@ -97,27 +105,37 @@ class LeanCluster:
 
     # --- what is to be decided
 
-    def offer(self) -> tuple[LeanPod, Bools] | None:
-        """Name the next pod that has a node to go to, and where it may go, shape ``(n_nodes,)``."""
-        while (pod := self.waiting.first()) is not None:
+    @property
+    def n_pending(self) -> int:
+        """How many pods wait for a node, those that were set aside included."""
+        return sum(len(queue) for queue in self.queues)
+
+    def offer(self, queue: int = 0) -> tuple[LeanPod, Bools] | None:
+        """Name the next pod that has a node to go to, and where it may go, shape ``(n_nodes,)``.
+
+        Args:
+            queue: Of which queue.
+        """
+        waiting = self.queues[queue]
+        while (pod := waiting.first()) is not None:
             if pod.template not in self._hopeless:
                 feasible = self.nodes.feasible(pod.template)
                 if feasible.any():
                     return pod, feasible
                 self._hopeless.add(pod.template)
-            self.waiting.set_aside(pod)
+            waiting.set_aside(pod)
         return None
 
     def bind(self, pod: LeanPod, *, row: int) -> None:
         """Put a waiting pod on a node where it may go; its kubelet takes it in at once."""
-        self.waiting.remove(pod)
+        self._queue_of(pod).remove(pod)
         self.nodes.take(pod, row=row)
         self._tell_pod(pod)
         self._admit(pod)
 
     def set_aside(self, pod: LeanPod) -> None:
-        """Pass a waiting pod over until the cluster has changed, or usage was measured anew."""
-        self.waiting.set_aside(pod)
+        """Pass a waiting pod over until room was given back, or usage was measured anew."""
+        self._queue_of(pod).set_aside(pod)
 
     # --- time
 
@@ -253,8 +271,13 @@ class LeanCluster:
         )
         self._n_pods += 1
         self._pods[pod.uid] = pod
-        self.waiting.add(pod, now_s=self.now_s)
+        self._queue_of(pod).add(pod, now_s=self.now_s)
         return pod
+
+    def _queue_of(self, pod: LeanPod) -> Waiting:
+        if len(self.queues) == 1:
+            return self.queues[0]
+        return self.queues[key_of("dealt", pod.template.workload) % len(self.queues)]
 
     def _admit(self, pod: LeanPod) -> None:
         """Have the node's kubelet carry a pod out, if it lives."""
@@ -298,7 +321,7 @@ class LeanCluster:
         """Ask a pod to go."""
         pod.is_stopping = True
         if pod.node == NOWHERE:
-            self.waiting.remove(pod)
+            self._queue_of(pod).remove(pod)
             self._forget(pod)
             return
         self._tell_pod(pod)
@@ -340,14 +363,15 @@ class LeanCluster:
             return
         self._hopeless.clear()
         may_fit: dict[Template, bool] = {}
-        chosen = []
-        for pod in self.waiting.aside:
-            template = pod.template
-            if template not in may_fit:
-                may_fit[template] = bool(self.nodes.feasible(template).any())
-            if may_fit[template]:
-                chosen.append(pod)
-        self.waiting.take_back(chosen, now_s=self.now_s)
+        for queue in self.queues:
+            chosen = []
+            for pod in queue.aside:
+                template = pod.template
+                if template not in may_fit:
+                    may_fit[template] = bool(self.nodes.feasible(template).any())
+                if may_fit[template]:
+                    chosen.append(pod)
+            queue.take_back(chosen, now_s=self.now_s)
         self._has_room_back = self._is_news = False
 
     # --- what happens in the world

@@ -1,55 +1,44 @@
 """``ClusterEnv-v0``: place pods on the nodes of a scenario, one at a time.
 
-An episode begins with an empty cluster (or after a warm-up under another policy) and ends when its
-time is over. At each step a pod is offered that has at least one node to go to: the head of the
-queue, by priority and then by who has waited longer. Action *i* below the number of nodes places
-it on node *i*; the last action skips it until room was given back or usage was measured anew.
-While there are pods to offer, time stands still; then it moves on to the next instant at which
-there is one. The reward of a step is minus the cost of the time that passed with it.
+An episode begins with an empty cluster and ends when its time is over. At each step a pod is
+offered that has at least one node to go to: the head of the queue, by priority and then by who has
+queued longer. Action *i* below the number of nodes places it on node *i*; the last action skips it
+until room was given back or usage was measured anew. While there are pods to offer, time stands
+still; then it moves on to the next instant at which there is one. The reward of a step is minus the
+cost of the time that passed with it.
 
 The observation is what a scheduler of the real cluster could know, by the function that
 ``LearnedPolicy`` uses there; of what is hidden it tells nothing, nor does ``info``.
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
-from kube.edge.settings import Interval
-from scheduler.plugins.learned.observation import (
-    CLOCK_FEATURES,
-    NODE_FEATURES,
-    POD_FEATURES,
-    QUEUE_FEATURES,
-    PodState,
-    observe,
-)
-from scheduler.simulator.experiments.rewards import Meter
-from scheduler.simulator.experiments.scenario import Scenario, load_scenario
+from scheduler.simulator.experiments.scenario import Scenario
 from scheduler.simulator.gym.cluster import LeanCluster
+from scheduler.simulator.gym.episode import Features, Setting
 from scheduler.simulator.gym.pods import LeanPod
+from scheduler.simulator.gym.render import draw_nodes
 from scheduler.simulator.usage_traces import UsageLibrary
 
-Features = dict[str, Any]
-"""``nodes``, ``pod``, ``queue`` and ``clock``, arrays of ``float32``."""
 Info = dict[str, Any]
-
-MAX_FEATURE: Final = 4.0
-"""No feature is larger."""
-_NO_POD: Final = PodState(0, 0, 0.0, 0)
 
 
 class ClusterEnv(gymnasium.Env[Features, np.int64]):
     """A cluster whose scheduler is the agent.
 
+    ``info`` has the ``action_mask`` (shape ``(n_nodes + 1,)``), whether the last action
+    ``is_valid``, ``now_s``, the ``reward_terms`` of the step, each in its unit and not weighed, the
+    name of the offered ``pod`` if there is one, and after ``reset`` the ``node_names``.
+
     Args:
         scenario: What to build, or its file; its ``reward`` says what counts.
-        episode: How long an episode is, in seconds of virtual time; the scenario's ``measured`` if
-            left out.
+        episode: How long an episode is, in seconds of virtual time, or as ``6h``; the scenario's
+            ``measured`` if left out.
         library: Recorded usage for the workloads to live through, if there is any.
         render_mode: ``ansi`` or none.
 
@@ -65,36 +54,24 @@ class ClusterEnv(gymnasium.Env[Features, np.int64]):
         self,
         scenario: Scenario | Path | str,
         *,
-        episode: float | None = None,
+        episode: float | str | None = None,
         library: UsageLibrary | None = None,
         render_mode: str | None = None,
     ) -> None:
-        if not isinstance(scenario, Scenario):
-            scenario = load_scenario(Path(scenario))
-        self.scenario = scenario
+        self._setting = Setting(scenario, episode=episode, library=library)
+        self.scenario = self._setting.scenario
         self.render_mode = render_mode
-        self._episode_s = float(scenario.measured if episode is None else Interval.parse(episode))
-        self._library = library
-        n_nodes = scenario.n_nodes
-        self.observation_space = spaces.Dict(
-            {
-                "nodes": _box(0.0, MAX_FEATURE, n_nodes, len(NODE_FEATURES)),
-                "pod": _box(-MAX_FEATURE, MAX_FEATURE, len(POD_FEATURES)),
-                "queue": _box(0.0, MAX_FEATURE, len(QUEUE_FEATURES)),
-                "clock": _box(-1.0, 1.0, len(CLOCK_FEATURES)),
-            }
-        )
-        self.action_space = spaces.Discrete(n_nodes + 1)
-        self._n_nodes = n_nodes
+        self.observation_space = self._setting.observation_space()
+        self.action_space = self._setting.action_space()
+        self._n_nodes = self.scenario.n_nodes
         self._offered: LeanPod | None = None
-        self._mask = np.zeros(n_nodes + 1, dtype=np.bool_)
-        self._cluster = LeanCluster(scenario, seed=0, library=library)
-        self._begin(self._cluster)
+        self._mask = np.zeros(self._n_nodes + 1, dtype=np.bool_)
+        self._episode = self._setting.begin(seed=0)
 
     @property
     def cluster(self) -> LeanCluster:
         """The cluster of this episode: for agents that watch it as schedulers do."""
-        return self._cluster
+        return self._episode.cluster
 
     @property
     def offered(self) -> LeanPod | None:
@@ -113,16 +90,16 @@ class ClusterEnv(gymnasium.Env[Features, np.int64]):
         super().reset(seed=seed)
         if seed is None:
             seed = int(self.np_random.integers(2**31))
-        self._begin(LeanCluster(self.scenario, seed=seed, library=self._library))
+        self._episode = self._setting.begin(seed=seed)
         self._move()
-        self._meter.take()
+        self._episode.meter.take()
         info = self._info(is_valid=True)
-        info["node_names"] = np.array(self._cluster.nodes.names)
+        info["node_names"] = np.array(self.cluster.nodes.names)
         return self._observe(), info
 
     def step(self, action: np.int64) -> tuple[Features, float, bool, bool, Info]:
         """Place the offered pod, or skip it; an action that the mask forbids skips it, too."""
-        cluster, pod = self._cluster, self._offered
+        cluster, pod = self.cluster, self._offered
         is_valid = bool(self._mask[action])
         if pod is not None:
             if is_valid and action < self._n_nodes:
@@ -132,7 +109,7 @@ class ClusterEnv(gymnasium.Env[Features, np.int64]):
         self._move()
         info = self._info(is_valid=is_valid)
         reward = -self.scenario.reward.cost_of(info["reward_terms"])
-        return self._observe(), reward, False, self._is_over, info
+        return self._observe(), reward, False, self._episode.is_over, info
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Say which actions are allowed now, shape ``(n_nodes + 1,)``."""
@@ -142,87 +119,32 @@ class ClusterEnv(gymnasium.Env[Features, np.int64]):
         """Draw the nodes, and say what is offered."""
         if self.render_mode != "ansi":
             return None
-        state = self._cluster.node_state()
-        cpu = state.cpu_requested_milli / state.cpu_allocatable_milli
-        memory = state.memory_requested_bytes / state.memory_allocatable_bytes
-        passed_s, n_pending = self._cluster.now_s - self._from_s, len(self._cluster.waiting)
-        lines = [f"{passed_s:.0f} s, {n_pending} pending"]
-        for row, name in enumerate(self._cluster.nodes.names):
-            bar = "#" * round(20 * cpu[row])
-            mark = " " if self._offered is None or self._mask[row] else "x"
-            text = f"{mark} {name:8s} |{bar:20s}| cpu {cpu[row]:4.0%} memory {memory[row]:4.0%}"
-            lines.append(f"{text} {state.n_pods[row]:3.0f} pods")
-        if self._offered is not None:
-            lines.append(f"offered: {self._offered.name}")
-        return "\n".join(lines)
+        return draw_nodes(self._episode, offered=self._offered, feasible=self._mask[:-1])
 
     # --- details
 
-    @property
-    def _is_over(self) -> bool:
-        return self._cluster.now_s >= self._end_s
-
-    def _begin(self, cluster: LeanCluster) -> None:
-        self._cluster = cluster
-        self._from_s = cluster.now_s
-        self._end_s = cluster.now_s + self._episode_s
-        mix = cluster.pod_mix(for_s=self._episode_s)
-        self._meter = Meter(
-            self.scenario.reward,
-            mix=mix,
-            now_s=cluster.now_s,
-            lacking_core_s=cluster.world.lacking_core_s,
-        )
-        cluster.witnesses.append(self._meter.witness)
-
     def _move(self) -> None:
         """Find the next pod to offer, letting time pass until there is one."""
-        cluster = self._cluster
+        episode = self._episode
         self._offered = None
-        while not self._is_over:
-            found = cluster.offer()
+        self._mask[:-1], self._mask[-1] = False, True
+        while not episode.is_over:
+            found = episode.cluster.offer()
             if found is not None:
                 self._offered, self._mask[:-1] = found
-                break
-            self._meter.look(cluster.occupancy(), n_pending=len(cluster.waiting))
-            cluster.advance(min(self._end_s, cluster.next_s()))
-            lacking_core_s = cluster.world.lacking_core_s
-            self._meter.pass_until(cluster.now_s, lacking_core_s=lacking_core_s)
-        else:
-            self._mask[:-1] = False
-        self._mask[-1] = True
+                return
+            episode.pass_time()
 
     def _observe(self) -> Features:
-        cluster, pod = self._cluster, self._offered
-        state = _NO_POD
-        if pod is not None:
-            template = pod.template
-            state = PodState(
-                template.cpu_request_milli,
-                template.memory_request_bytes,
-                cluster.now_s - pod.created_at_s,
-                template.facts.priority,
-            )
-        found = observe(
-            cluster.node_state(),
-            pod=state,
-            queue=cluster.waiting.state,
-            feasible=self._mask[:-1],
-            now_s=cluster.now_s,
-        )
-        return found._asdict()
+        return self._episode.observe(self._offered, feasible=self._mask[:-1])
 
     def _info(self, *, is_valid: bool) -> Info:
         info: Info = {
             "action_mask": self._mask.copy(),
             "is_valid": is_valid,
-            "now_s": self._cluster.now_s,
-            "reward_terms": self._meter.take(),
+            "now_s": self.cluster.now_s,
+            "reward_terms": self._episode.meter.take(),
         }
         if self._offered is not None:
             info["pod"] = self._offered.uid
         return info
-
-
-def _box(low: float, high: float, *shape: int) -> spaces.Box:
-    return spaces.Box(low, high, shape=shape, dtype=np.float32)

@@ -12,7 +12,8 @@ from scheduler.plugins.learned.observation import Observation
 from scheduler.simulator.experiments.policies import BASELINE, policy_of
 from scheduler.simulator.experiments.statistics import Estimate, estimate
 from scheduler.simulator.gym.agents import Agent, ProfileAgent, rollout
-from scheduler.simulator.gym.env import ClusterEnv, Features, Info
+from scheduler.simulator.gym.env import ClusterEnv, Info
+from scheduler.simulator.gym.episode import Features
 
 LEARNED: Final = "learned"
 RIVALS: Final = (BASELINE, "most-allocated", "random")
