@@ -22,6 +22,7 @@ class CycleMeter:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._n_cycles = 0
+        self.is_sampling = False
         self.now_s = time.perf_counter
         self._points = SwiftHistogram(
             "scheduler_framework_extension_point_duration_seconds",
@@ -32,8 +33,8 @@ class CycleMeter:
         )
         self._plugins = SwiftHistogram(
             "scheduler_plugin_execution_duration_seconds",
-            "Time that a plugin took at an extension point, in one cycle of ten; what is kept of"
-            " earlier answers is not asked again",
+            "Time that a plugin took at an extension point, in one cycle of ten; as a rule it is"
+            " asked about those nodes alone that changed",
             ("plugin", "extension_point", "status"),
             buckets=_PLUGIN_S,
             registry=registry,
@@ -59,4 +60,5 @@ class CycleMeter:
     def samples(self) -> bool:
         """Pick one cycle of ten."""
         self._n_cycles += 1
-        return self._n_cycles % _SAMPLED == 0
+        self.is_sampling = self._n_cycles % _SAMPLED == 0
+        return self.is_sampling

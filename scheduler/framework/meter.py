@@ -28,6 +28,10 @@ class Meter(Protocol):
     def samples(self) -> bool:
         """Say whether to measure every plugin in the cycle that begins now."""
 
+    @property
+    def is_sampling(self) -> bool:
+        """What ``samples`` said of the cycle that is under way."""
+
 
 class _Unmetered:
     def now_s(self) -> float:
@@ -40,6 +44,10 @@ class _Unmetered:
         pass
 
     def samples(self) -> bool:
+        return False
+
+    @property
+    def is_sampling(self) -> bool:
         return False
 
 

@@ -12,6 +12,7 @@ from scheduler.framework.interface import (
     PreScorePlugin,
     ScorePlugin,
 )
+from scheduler.framework.meter import Meter
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import ScoreColumn, Verdicts
@@ -36,15 +37,21 @@ class Panel:
     filters: Sequence[FilterPlugin]
     pre_scores: Sequence[PreScorePlugin]
     scores: Sequence[ScorePlugin]
+    meter: Meter
+    sampled: "Panel | None"
+    """The same plugins, every call of which the meter is told of."""
 
     @classmethod
     def of(cls, profile: Profile, *, filters: Collection[str], scores: Collection[str]) -> "Panel":
         """Pick plugins from a profile, by name."""
+        twin = profile.sampled
         return cls(
             [plugin for plugin in profile.pre_filter if plugin.name in filters],
             [plugin for plugin in profile.filter if plugin.name in filters],
             [plugin for plugin in profile.pre_score if plugin.name in scores],
             [plugin for plugin in profile.score if plugin.name in scores],
+            profile.meter,
+            None if twin is None else cls.of(twin, filters=filters, scores=scores),
         )
 
     def pod_readers(self) -> list[str]:
@@ -53,6 +60,8 @@ class Panel:
 
     def ask(self, pod: PodFacts, *, snapshot: Snapshot) -> Answers:
         """Ask about the nodes of *snapshot*, in a cycle of their own."""
+        if self.sampled is not None and self.meter.is_sampling:
+            return self.sampled.ask(pod, snapshot=snapshot)
         state = CycleState()
         skipped = [
             plugin.name
