@@ -37,7 +37,7 @@ class Worth:
             [spec.cpu_milli for spec in site.cluster.node_specs.values()], dtype=np.float64
         )
         self._allocatable = _allocatable(site.store.list(NODES), rows=self._rows)
-        self._free = self._allocatable.copy()
+        self._requested = np.zeros_like(self._allocatable)
         self._pods: dict[str, tuple[int | None, NDArray[np.float64]]] = {}
         """By uid: the row of its node, and what it takes there."""
         self._n_pending = 0
@@ -64,21 +64,18 @@ class Worth:
     def look(self) -> None:
         """Take in how the site stands, after time has passed or something was done."""
         world = self._site.cluster.world
-        cpu, memory, pods = self._free
-        used_milli = world.sample_nodes().cpu_milli
-        self._meter.look(
-            self._site.now_s,
-            n_pending=self._n_pending,
-            lacking_core_s=world.lacking_core_s,
-            nodes=Occupancy(
-                cpu_allocatable_milli=self._allocatable[0],
-                cpu_free_milli=cpu,
-                memory_free_bytes=memory,
-                pods_free=pods,
-                n_pods=self._allocatable[2] - pods,
-                cpu_usage_ratio=used_milli / self._capacity_milli,
-            ),
+        self._meter.pass_until(self._site.now_s, lacking_core_s=world.lacking_core_s)
+        allocatable, requested = self._allocatable, self._requested
+        nodes = Occupancy(
+            cpu_allocatable_milli=allocatable[0],
+            memory_allocatable_bytes=allocatable[1],
+            pods_allocatable=allocatable[2],
+            cpu_requested_milli=requested[0],
+            memory_requested_bytes=requested[1],
+            n_pods=requested[2],
+            cpu_usage_ratio=world.sample_nodes().cpu_milli / self._capacity_milli,
         )
+        self._meter.look(nodes, n_pending=self._n_pending)
 
     def terms(self) -> dict[str, float]:
         """Hand over the terms so far, each in its unit, not weighed."""
@@ -100,7 +97,7 @@ class Worth:
         if known[0] is None and row is not None:
             self._pods[uid] = (row, known[1])
             self._n_pending -= 1
-            self._free[:, row] -= known[1]
+            self._requested[:, row] += known[1]
 
     def _drop(self, uid: str) -> None:
         row, taken = self._pods.pop(uid, (None, None))
@@ -109,7 +106,7 @@ class Worth:
         if row is None:
             self._n_pending -= 1
         else:
-            self._free[:, row] += taken
+            self._requested[:, row] -= taken
 
 
 def _allocatable(nodes: Iterable[Object], *, rows: dict[str, int]) -> NDArray[np.float64]:
