@@ -4,9 +4,7 @@
 # What it learnt rates pods on a cluster by config/profiles/learned.yaml, and in experiments by `evaluate --policies DIR/policy.onnx,…`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-./scripts/setup.sh
-# Some 200 MB if pip finds PyTorch's build without CUDA, else several GB; so only who trains has it.
-.venv/bin/python -c "import onnx, sb3_contrib, tensorboard, torch" 2>/dev/null || .venv/bin/pip install --quiet --editable '.[rl]'
+./scripts/setup.sh rl
 scenario=config/scenarios/large-jobs.yaml
 case ${1:-} in "" | --*) ;; *) scenario=$1; shift ;; esac
 exec .venv/bin/python -m scheduler.simulator train --scenario "$scenario" --steps 500000 --out "trained/$(basename "$scenario" .yaml)" "$@"
