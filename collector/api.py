@@ -9,10 +9,8 @@ from flask import Flask, Response, request
 from collector.answers import (
     Health,
     HistoryPoint,
-    Metrics,
     NodeHistory,
     Nodes,
-    NodeUsage,
     Pods,
     PodState,
     Summary,
@@ -20,7 +18,7 @@ from collector.answers import (
 )
 from collector.cluster_view import ClusterView
 from collector.collecting import Collector
-from collector.contract import NodeState, Wire, cluster_state
+from collector.contract import NodeState, Wire
 from collector.database import StoreError
 from collector.facts import PodFacts
 from collector.history import Subject
@@ -34,8 +32,7 @@ from collector.queries import (
     read_span,
     read_window,
 )
-from collector.samples import NodeSample
-from collector.usage_windows import window_of
+from collector.usage_windows import metrics_of
 from collector.windows import Rollup
 from kube.edge.openapi import install_openapi
 from kube.edge.problems import ProblemDetails, ProblemError, answer, install
@@ -87,16 +84,10 @@ class _Answers:
         window_s = read_window(read_query(request.args, MetricsQuery))
         self._check_synced()
         now_s = self._collector.now_s()
+        at_s = self._collector.changed_at_s
         with self._collector.looking() as (view, _):
-            nodes = view.node_states(now_s=now_s)
-            samples = view.node_samples(since_s=now_s - window_s)
-        return _json(
-            Metrics(
-                at_s=self._collector.changed_at_s,
-                cluster=cluster_state(nodes),
-                nodes=[_usage(node, samples=samples.get(node.name, [])) for node in nodes],
-            )
-        )
+            metrics = metrics_of(view, at_s=at_s, now_s=now_s, window_s=window_s)
+        return _json(metrics)
 
     def nodes(self) -> Response:
         nodes = self._node_states()
@@ -232,25 +223,6 @@ def _on_store_error(error: StoreError) -> Response:
 
 def _json(document: Wire) -> Response:
     return Response(msgspec.json.encode(document), mimetype=JSON)
-
-
-def _usage(node: NodeState, *, samples: list[NodeSample]) -> NodeUsage:
-    return NodeUsage(
-        name=node.name,
-        is_ready=node.is_ready,
-        allocatable_cpu_milli=node.allocatable_cpu_milli,
-        allocatable_memory_bytes=node.allocatable_memory_bytes,
-        usage_cpu_milli=node.usage_cpu_milli,
-        usage_memory_bytes=node.usage_memory_bytes,
-        cpu_usage_ratio=_ratio(node.usage_cpu_milli, node.allocatable_cpu_milli),
-        memory_usage_ratio=_ratio(node.usage_memory_bytes, node.allocatable_memory_bytes),
-        sampled_at_s=node.sampled_at_s,
-        window=window_of(samples),
-    )
-
-
-def _ratio(part: int | None, whole: int) -> float | None:
-    return None if part is None or whole <= 0 else part / whole
 
 
 def _point(start_s: int, cpu: Rollup, memory: Rollup) -> HistoryPoint:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from kube.client import Client
@@ -28,6 +29,7 @@ from scheduler.cluster.leader import LeaderElector, lease_client
 from scheduler.cluster.metrics import Metrics
 from scheduler.cluster.shell import ClusterShell
 from scheduler.cluster.supervisor import Supervisor
+from scheduler.cluster.usage.choice import chosen
 from scheduler.conformance import command as conformance
 from scheduler.engine import Engine, EngineSettings
 from scheduler.errors import ConfigError
@@ -40,7 +42,7 @@ from scheduler.framework.registry import Registry
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
 from scheduler.predictions import PredictionSettings
 from scheduler.queue import QueueSettings
-from scheduler.settings import ExtenderSettings, SchedulerSettings
+from scheduler.settings import ExtenderSettings, SchedulerSettings, UsageSettings
 
 log = logging.getLogger("scheduler")
 
@@ -62,17 +64,22 @@ def main(arguments: Sequence[str], *, env: Mapping[str, str]) -> int:
 
 def _load_profiles(
     settings: SchedulerSettings, *, beside: Path | None, registry: Registry
-) -> KubeSchedulerConfiguration:
+) -> tuple[KubeSchedulerConfiguration, UsageSettings]:
+    """Read the profiles; give whom they want to be asked for usage, too.
+
+    Raises:
+        ConfigError: They cannot be read, or contradict themselves.
+    """
     if not settings.profile_path:
-        return built_in_configuration()
+        return built_in_configuration(), settings.usage
     path = (beside.parent if beside is not None else Path()) / settings.profile_path
     try:
         configuration = load_configuration(path, registry=registry)
         # Each state is built with profiles of its own; these tell what is wrong before any is.
-        make_profiles(configuration, registry=registry)
+        profiles = make_profiles(configuration, registry=registry)
+        return configuration, chosen(settings.usage, profiles=profiles)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return configuration
 
 
 def _serve(start: Start[SchedulerSettings]) -> int:
@@ -82,7 +89,8 @@ def _serve(start: Start[SchedulerSettings]) -> int:
     gc.set_threshold(50_000, 20, 100)
     registry = built_in_registry()
     registry.add_installed()
-    configuration = _load_profiles(settings, beside=start.path, registry=registry)
+    configuration, usage = _load_profiles(settings, beside=start.path, registry=registry)
+    settings = msgspec.structs.replace(settings, usage=usage)
     names = [profile.scheduler_name for profile in configuration.profiles]
     extender_profile = _extender_profile(settings.extender, names=names)
     cluster = load_cluster(

@@ -1,9 +1,10 @@
 """What an operator can turn, with the defaults that are tested. See ``config/scheduler.yaml``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from kube.edge.prometheus import PrometheusAccess
 from kube.edge.settings import (
     HttpUrl,
     Interval,
@@ -14,6 +15,7 @@ from kube.edge.settings import (
 )
 
 DEFAULT_PORT = 8081
+_MAX_WINDOW_S = 900.0
 
 
 class PredictorSettings(Settings, frozen=True):
@@ -26,11 +28,62 @@ class PredictorSettings(Settings, frozen=True):
     """How long an answer serves, by the cluster's clock."""
 
 
+class UsageQueries(Settings, frozen=True):
+    """What Prometheus is asked, in PromQL.
+
+    ``$window`` stands for the time over which rates are taken, ``$node`` for the label that names
+    a node. CPU is in cores, memory in bytes.
+    """
+
+    node_cpu: str = (
+        "max by ($node) (rate(node_cpu_usage_seconds_total[$window]))"
+        ' or max by ($node) (rate(container_cpu_usage_seconds_total{id="/"}[$window]))'
+    )
+    """By node: what the kubelet's ``/metrics/resource`` says, else cAdvisor's root group."""
+    node_memory: str = (
+        "max by ($node) (node_memory_working_set_bytes)"
+        ' or max by ($node) (container_memory_working_set_bytes{id="/"})'
+    )
+    """By node."""
+
+
+class PrometheusUsageSettings(PrometheusAccess, frozen=True):
+    """Where Prometheus is, if it is asked for usage."""
+
+    token: str = ""
+    """A bearer token; a file keeps it better."""
+    insecure_skip_verify: bool = False
+    """Whether to believe any certificate."""
+    node_label: Annotated[str, msgspec.Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$")] = "node"
+    """The label that names the node of the kubelets' series."""
+    rate_window: Interval = Interval(120)
+    """Over which time rates are taken: at least four times as long as lies between two scrapes."""
+    queries: UsageQueries = UsageQueries()
+
+
 class UsageSettings(Settings, frozen=True):
     """How nodes' usage is followed, for profiles with plugins that read it."""
 
+    provider: Literal["collector", "metrics.k8s.io", "prometheus"] = "collector"
+    """Who is asked. ``metrics.k8s.io`` tells the last sample only."""
+    url: HttpUrl = "http://127.0.0.1:8080"
+    """The collector's."""
+    timeout: Interval = Interval(10)
+    """How long the collector's whole answer may take."""
     interval: Interval = Interval(30)
-    """How often ``metrics.k8s.io`` is asked, by the local clock."""
+    """How often it is asked, by the local clock."""
+    window: Interval = Interval(900)
+    """Over which time the collector and Prometheus take mean and deviation."""
+    prometheus: PrometheusUsageSettings = PrometheusUsageSettings()
+
+    def __post_init__(self) -> None:
+        """Refuse a window that nobody remembers.
+
+        Raises:
+            ValueError: Names the key.
+        """
+        if self.window > _MAX_WINDOW_S:
+            raise ValueError("window: at most 15m, as long as the collector remembers")
 
 
 class FeedbackSettings(Settings, frozen=True):

@@ -28,6 +28,7 @@ from scheduler.cluster.records import Recorder
 from scheduler.cluster.reporter import Reporter
 from scheduler.cluster.surprises import Surprises
 from scheduler.cluster.timekeeper import Timekeeper
+from scheduler.cluster.usage.choice import make_source
 from scheduler.cluster.watches import is_optional, watched
 from scheduler.cluster.workers import Workers
 from scheduler.engine import Engine, EngineSettings
@@ -39,6 +40,7 @@ from scheduler.events import (
     BindSucceeded,
     Event,
     Evict,
+    NodesMeasured,
     Predicted,
     Record,
     ReportFailure,
@@ -46,6 +48,7 @@ from scheduler.events import (
     Tick,
     WriteFirst,
 )
+from scheduler.model import UsageWindow
 from scheduler.queue import Pool
 from scheduler.settings import SchedulerSettings
 
@@ -117,7 +120,11 @@ class ClusterShell:
         self._gauge: Gauge | None = None
         if engine.reads_usage:
             self._gauge = Gauge(
-                client, interval_s=settings.usage.interval, deliver=self._inbox.put_result, rng=rng
+                make_source(settings.usage, client=client),
+                interval_s=settings.usage.interval,
+                deliver=self._inbox.put_result,
+                now_s=client.now_s,
+                rng=rng,
             )
         news = News(inbox=self._inbox, feedback=self._feedback)
         self._pods = Informer(
@@ -289,10 +296,18 @@ class ClusterShell:
 
     def _in_engine_time(self, event: Event) -> Event:
         # By the cluster's clock a snapshot would seem old for ever once that has been set back.
-        if not isinstance(event, Predicted):
-            return event
-        at_s = self._clock.of_cluster(event.answer.snapshot_at_s)
-        return Predicted(replace(event.answer, snapshot_at_s=at_s))
+        match event:
+            case Predicted(answer):
+                at_s = self._clock.of_cluster(answer.snapshot_at_s)
+                return Predicted(replace(answer, snapshot_at_s=at_s))
+            case NodesMeasured(usage, windows):
+                return NodesMeasured(usage, {n: self._shifted(w) for n, w in windows.items()})
+            case _:
+                return event
+
+    def _shifted(self, window: UsageWindow) -> UsageWindow:
+        start_s, end_s = map(self._clock.of_cluster, (window.start_s, window.end_s))
+        return UsageWindow(window.mean, window.std, start_s, end_s)
 
     def _patience_s(self) -> float:
         """Tell how long to wait for news."""

@@ -1,19 +1,38 @@
-"""Nodes' usage, asked of an API server over real HTTP."""
+"""Nodes' usage, asked over real HTTP of those who tell it."""
 
+import math
 import random
+import socket
 import threading
+import time
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
+from flask import Flask, Response, request
 
+from collector.answers import Metrics
+from collector.cluster_view import ClusterView
+from collector.facts import NodeFacts
+from collector.history import History
+from collector.samples import NodeSample
+from collector.usage_windows import metrics_of
 from kube.client import Client
-from kube.errors import KubeError
-from scheduler.cluster.measuring import Gauge, measure
+from kube.edge.serve import Server
+from kube.edge.settings import Interval, ServerSettings
+from scheduler.cluster.measuring import Gauge
+from scheduler.cluster.usage.choice import make_source
+from scheduler.cluster.usage.source import UsageError
 from scheduler.events import NodesMeasured
-from scheduler.model import Usage
+from scheduler.model import Usage, UsageWindow
+from scheduler.settings import PrometheusUsageSettings, UsageSettings
 from tests.fakes import FakeApiServer, refusal
+from tests.prometheus import NoPrometheusError, prometheus_server
 
 METRICS = "/apis/metrics.k8s.io/v1beta1/nodes"
+GI = 2**30
+WAIT_S = 60.0
 
 
 @pytest.fixture
@@ -28,41 +47,333 @@ def client(server):
         yield client
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(look, what, *, until=bool):
+    deadline_s = time.monotonic() + WAIT_S
+    while not until(found := look()):
+        assert time.monotonic() < deadline_s, f"not within {WAIT_S} s: {what}; last: {found}"
+        time.sleep(0.02)
+    return found
+
+
+@contextmanager
+def asking(client, **settings):
+    with closing(make_source(UsageSettings(**settings), client=client)) as source:
+        yield source
+
+
+@contextmanager
+def gauging(source, client, *, heard):
+    gauge = Gauge(
+        source, interval_s=0.01, deliver=heard.append, now_s=client.now_s, rng=random.Random(1)
+    )
+    gauge.start()
+    try:
+        yield gauge
+    finally:
+        gauge.stop()
+        wait_for(lambda: not gauge.is_alive, "the thread's end")
+
+
+# -------------------------------------------------------------------------- metrics.k8s.io
+
+
 def put_sample(server, name, *, cpu="250m", memory="1Gi", age_s=0.0):
     at = datetime.now(UTC) - timedelta(seconds=age_s)
     usage = {"cpu": cpu, "memory": memory}
     server.put(METRICS, {"metadata": {"name": name}, "timestamp": at.isoformat(), "usage": usage})
+    return at.timestamp()
 
 
 def test_samples_that_are_old_or_cannot_be_read_are_left_out(server, client):
-    put_sample(server, "n1")
+    at_s = put_sample(server, "n1")
     put_sample(server, "n2", cpu="lots")
     put_sample(server, "n3", age_s=3600)
 
-    assert measure(client) == NodesMeasured({"n1": Usage(250, 2**30)})
+    with asking(client, provider="metrics.k8s.io") as source:
+        measured = source.measure()
+
+    usage = Usage(250, GI)
+    assert measured == NodesMeasured({"n1": usage}, {"n1": UsageWindow(usage, None, at_s, at_s)})
 
 
-def test_an_outage_is_no_answer(server, client):
+def test_an_outage_of_metrics_is_no_answer(server, client):
     server.fail_next(refusal(503, "no metrics"), path=METRICS, times=100)
 
-    with pytest.raises(KubeError):
-        measure(client)
+    with asking(client, provider="metrics.k8s.io") as source, pytest.raises(UsageError):
+        source.measure()
 
 
 def test_the_gauge_measures_again_and_again_and_outlives_an_outage(server, client):
     put_sample(server, "n1")
-    heard, twice = [], threading.Event()
-
-    def hear(measured):
-        heard.append(measured)
-        if len(heard) == 2:
-            twice.set()
-
+    heard = []
     server.fail_next(refusal(404, "no such API"), path=METRICS)
-    gauge = Gauge(client, interval_s=0.01, deliver=hear, rng=random.Random(1))
-    gauge.start()
 
-    assert twice.wait(30.0)
-    assert gauge.is_alive
-    gauge.stop()
-    assert heard[0] == NodesMeasured({"n1": Usage(250, 2**30)})
+    with (
+        asking(client, provider="metrics.k8s.io") as source,
+        gauging(source, client, heard=heard) as gauge,
+    ):
+        wait_for(lambda: len(heard) >= 2, "two samples")
+        assert gauge.is_alive
+
+    assert heard[0].usage == {"n1": Usage(250, GI)}
+
+
+# ------------------------------------------------------------------------------ collector
+
+
+class FakeCollector:
+    """The collector's own answer, from a view that a test fills; or another."""
+
+    def __init__(self):
+        history = History(
+            half_life_s=1.0,
+            stability_half_life_s=1.0,
+            keep_s=1.0,
+            prior_failure_rate=0.1,
+            prior_weight=1.0,
+        )
+        self.view = ClusterView(history, version=1)
+        self.answer = None
+        self.windows = []
+        self.now_s = time.time()
+
+    def node(self, name, *cpu_milli, age_s=0.0):
+        """Sample a node every 30 s, the last time *age_s* ago."""
+        facts = NodeFacts(
+            name=name,
+            is_ready=True,
+            is_schedulable=True,
+            taints=(),
+            pressures=(),
+            allocatable_cpu_milli=4000,
+            allocatable_memory_bytes=8 * GI,
+            allocatable_pods=110,
+        )
+        self.view.put_node(facts)
+        last = len(cpu_milli) - 1
+        for i, milli in enumerate(cpu_milli):
+            at_s = self.now_s - age_s - 30.0 * (last - i)
+            self.view.take_node_sample(NodeSample(name, at_s, milli, GI))
+
+    def app(self):
+        app = Flask("collector")
+
+        @app.get("/api/v1/metrics")
+        def metrics():
+            self.windows.append(request.args["window"])
+            if self.answer is not None:
+                return Response(self.answer[1], status=self.answer[0])
+            told = metrics_of(
+                self.view,
+                at_s=self.now_s,
+                now_s=self.now_s,
+                window_s=float(request.args["window"]),
+            )
+            assert isinstance(told, Metrics)
+            return Response(msgspec.json.encode(told), mimetype="application/json")
+
+        return app
+
+
+@pytest.fixture
+def collector():
+    fake = FakeCollector()
+    with Server(fake.app(), settings=ServerSettings()) as running:
+        fake.url = running.url
+        yield fake
+
+
+def test_the_collector_tells_mean_and_deviation(client, collector):
+    collector.node("n1", 100, 200, 600)
+    collector.node("n2", 500)
+    collector.node("n3", 500, age_s=600)
+    collector.node("n4")
+
+    with asking(client, url=collector.url, window=Interval(600)) as source:
+        measured = source.measure()
+
+    now_s = collector.now_s
+    assert measured.usage == {"n1": Usage(600, GI), "n2": Usage(500, GI)}
+    assert measured.windows["n1"] == UsageWindow(
+        Usage(300, GI), Usage(round(math.sqrt(140_000 / 3)), 0), now_s - 60, now_s
+    )
+    assert measured.windows["n2"] == UsageWindow(Usage(500, GI), None, now_s, now_s)
+    assert collector.windows == ["600"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((503, '{"title": "Not ready"}'), "HTTP 503: .*Not ready"),
+        ((302, ""), "HTTP 302"),
+        ((200, "<html>"), "malformed"),
+        ((200, '{"items": []}'), "malformed"),
+        ((200, '{"nodes": [{"usage_cpu_milli": 3}]}'), "malformed"),
+    ],
+)
+def test_an_outage_of_the_collector_is_no_answer(client, collector, answer, message):
+    collector.answer = answer
+
+    with asking(client, url=collector.url) as source, pytest.raises(UsageError, match=message):
+        source.measure()
+
+
+def test_nobody_there_is_no_answer(client):
+    with (
+        asking(client, url=f"http://127.0.0.1:{free_port()}") as source,
+        pytest.raises(UsageError, match="does not answer"),
+    ):
+        source.measure()
+
+
+def test_an_outage_ends_what_is_known_only_after_minutes_and_recovery_brings_it_back(
+    server, collector
+):
+    """The cluster's clock is what counts: here a test turns it."""
+    collector.node("n1", 100)
+    heard, clock = [], {"ahead_s": 0.0}
+
+    class Clocked:
+        def now_s(self):
+            return collector.now_s + clock["ahead_s"]
+
+    with (
+        asking(Clocked(), url=collector.url) as source,
+        gauging(source, Clocked(), heard=heard),
+    ):
+        wait_for(lambda: heard, "a sample")
+        collector.answer = (503, "")
+        n_asked = len(collector.windows)
+        wait_for(lambda: len(collector.windows) > n_asked + 2, "attempts that fail")
+        n_heard = len(heard)
+        wait_for(lambda: len(collector.windows) > n_asked + 5, "more of them")
+        is_silent = len(heard) == n_heard
+        clock["ahead_s"] = 301.0
+        wait_for(lambda: heard[-1] == NodesMeasured({}), "nothing to be known")
+        clock["ahead_s"], collector.answer = 0.0, None
+        wait_for(lambda: heard[-1].usage, "recovery")
+
+    assert is_silent
+    assert heard[-1].usage == {"n1": Usage(100, GI)}
+
+
+# ------------------------------------------------------------------------------ Prometheus
+
+
+def history_of(now_s, *, nodes):
+    """Write OpenMetrics: each node's cpu over the last half hour, by minutes, and 1 GiB.
+
+    Args:
+        now_s: When it ends.
+        nodes: By name, cores used before and since a quarter of an hour ago.
+    """
+    start_s = now_s - 1800
+    cpu, memory = [], []
+    for name, (before, since) in nodes.items():
+        total = 0.0
+        for at_s in range(start_s, now_s + 1, 15):
+            cpu.append(f'node_cpu_usage_seconds_total{{node="{name}"}} {total} {at_s}')
+            memory.append(f'node_memory_working_set_bytes{{node="{name}"}} {GI} {at_s}')
+            total += 15 * (before if at_s < now_s - 900 else since)
+    head = "# TYPE {} {}"
+    return "\n".join(
+        [
+            head.format("node_cpu_usage_seconds", "counter"),
+            *cpu,
+            head.format("node_memory_working_set_bytes", "gauge"),
+            *memory,
+            "# EOF\n",
+        ]
+    )
+
+
+@contextmanager
+def prometheus_with(history, *, port=None):
+    try:
+        with prometheus_server(port or free_port(), history=history) as url:
+            yield url
+    except NoPrometheusError as error:
+        pytest.skip(str(error))
+
+
+class ClockAt:
+    """A cluster whose time stands still."""
+
+    def __init__(self, now_s):
+        self._now_s = float(now_s)
+
+    def now_s(self):
+        return self._now_s
+
+
+def test_prometheus_tells_mean_and_deviation_and_its_outage_ends():
+    now_s = int(time.time()) // 60 * 60 - 3600
+    history = history_of(now_s, nodes={"n1": (0.5, 0.5), "n2": (1.0, 2.0)})
+    port = free_port()
+
+    def source_of(url, window_s):
+        settings = PrometheusUsageSettings(url=url)
+        return asking(
+            ClockAt(now_s), provider="prometheus", prometheus=settings, window=Interval(window_s)
+        )
+
+    with prometheus_with(history, port=port) as url:
+        with source_of(url, 600) as source:
+            steady = source.measure()
+        with source_of(url, 900) as source:
+            long = source.measure()
+    with source_of(url, 900) as source:
+        with pytest.raises(UsageError, match="does not answer"):
+            source.measure()
+        with prometheus_with(history, port=port):
+            again = source.measure()
+
+    assert steady.usage == {"n1": Usage(500, GI), "n2": Usage(2000, GI)}
+    assert steady.windows["n2"] == UsageWindow(Usage(2000, GI), Usage(0, 0), now_s - 600, now_s)
+    # The first rates of the quarter of an hour still hold some of what was before.
+    n1, n2 = (long.windows[name] for name in ("n1", "n2"))
+    assert (n1.mean.cpu_milli, n1.std) == (500, Usage(0, 0))
+    assert 1850 <= n2.mean.cpu_milli < 2000
+    assert 100 < n2.std.cpu_milli < 400
+    assert again == long
+
+
+def test_a_prometheus_without_figures_is_no_answer():
+    now_s = int(time.time()) // 60 * 60 - 3600
+    history = history_of(now_s - 1200, nodes={"n1": (0.5, 0.5)})
+
+    with (
+        prometheus_with(history) as url,
+        asking(
+            ClockAt(now_s), provider="prometheus", prometheus=PrometheusUsageSettings(url=url)
+        ) as source,
+        pytest.raises(UsageError, match="no figures of any node"),
+    ):
+        source.measure()
+
+
+def test_a_token_is_sent_to_prometheus(client):
+    sent, asked = [], threading.Event()
+    app = Flask("prometheus")
+
+    @app.get("/api/v1/query")
+    def query():
+        sent.append(request.headers.get("Authorization"))
+        asked.set()
+        return {"status": "success", "data": {"resultType": "vector", "result": []}}
+
+    with Server(app, settings=ServerSettings()) as running:
+        settings = PrometheusUsageSettings(url=running.url, token="secret")
+        with (
+            asking(client, provider="prometheus", prometheus=settings) as source,
+            pytest.raises(UsageError),
+        ):
+            source.measure()
+
+    assert set(sent) == {"Bearer secret"}

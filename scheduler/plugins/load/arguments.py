@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from kube.edge.settings import Settings
+import msgspec
+
+from kube.edge.settings import HttpUrl, Settings
 from scheduler.framework.interface import PluginArgs
 
 
@@ -24,8 +26,12 @@ class MetricProvider(Settings, frozen=True, rename="camel"):
             ValueError: Names the field that is missing, or of no use.
         """
         if self.type == "Prometheus":
-            if not self.address.startswith(("http://", "https://")):
-                raise ValueError("address must say where Prometheus is (http://… or https://…)")
+            try:
+                msgspec.convert(self.address, HttpUrl)
+            except msgspec.ValidationError as error:
+                raise ValueError(
+                    "address must say where Prometheus is (http://… or https://…)"
+                ) from error
         elif self.address or self.token or self.insecure_skip_verify:
             raise ValueError(
                 "address, token and insecureSkipVerify say nothing of a KubernetesMetricsServer,"

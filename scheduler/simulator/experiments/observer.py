@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from collector.cluster_view import ClusterView
+from collector.cluster_view import MAX_WINDOW_S, ClusterView
 from collector.contract import Placement, PlacementState, Snapshot
 from collector.facts import node_facts, pod_facts
 from collector.history import History
@@ -17,6 +17,7 @@ from collector.settings import ScoringSettings
 from collector.snapshots import snapshot_of
 from collector.sources import MetricsApi
 from collector.tracking import Tracker
+from collector.usage_windows import metrics_of
 from kube.decoding import decode_object
 from kube.objects import Node, Pod
 from scheduler.simulator.door import LocalClient
@@ -97,6 +98,13 @@ class Observer:
                 self._tracker.view, self._tracker.history, at_s=self._changed_at_s, now_s=now_s
             )
         return self._snapshot
+
+    def metrics(self, *, now_s: float) -> bytes:
+        """Tell what nodes use, and have used, in the collector's own words (JSON)."""
+        metrics = metrics_of(
+            self._tracker.view, at_s=self._changed_at_s, now_s=now_s, window_s=MAX_WINDOW_S
+        )
+        return msgspec.json.encode(metrics)
 
     def _forget(self, before_s: float) -> None:
         while self.placements:

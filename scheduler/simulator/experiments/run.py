@@ -33,7 +33,11 @@ class Run(Course):
                 observer, now_s=site.now_s, retrain_every_s=interval_s if learns else None
             )
         shell = VirtualShell(
-            policy.profiles(), client=site.client, forecasts=forecaster, seed=site.seed
+            policy.profiles(),
+            client=site.client,
+            forecasts=forecaster,
+            metrics=observer,
+            seed=site.seed,
         )
         super().__init__(
             site, observer=observer, shell=shell, name=policy.name, forecaster=forecaster

@@ -17,8 +17,8 @@ from kube.errors import NotFoundError
 from kube.objects import KubeObject, Node, Pod
 from scheduler.cluster.binder import Binder
 from scheduler.cluster.evictor import Evictor
-from scheduler.cluster.measuring import measure
 from scheduler.cluster.news import node_event, pod_event
+from scheduler.cluster.usage.collector import read_metrics
 from scheduler.cluster.watches import is_optional, watched
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import (
@@ -54,6 +54,13 @@ class Forecasts(Protocol):
         """Take in where a pod was put."""
 
 
+class MetricsTeller(Protocol):
+    """Says what a scheduler asks the collector."""
+
+    def metrics(self, *, now_s: float) -> bytes:
+        """Tell what nodes use, and have used, as JSON."""
+
+
 class VirtualShell:
     """A scheduler that has just been started on a cluster.
 
@@ -61,6 +68,7 @@ class VirtualShell:
         profiles: What it decides by, by scheduler name.
         client: The API server.
         forecasts: Its predictor, if it has one.
+        metrics: Its collector, if it has one.
         seed: Breaks ties.
     """
 
@@ -70,10 +78,12 @@ class VirtualShell:
         *,
         client: LocalClient,
         forecasts: Forecasts | None,
+        metrics: MetricsTeller | None = None,
         seed: int,
     ) -> None:
         self._client = client
         self._forecasts = forecasts
+        self._metrics = metrics
         self._engine = Engine(profiles, settings=EngineSettings(seed=seed, n_recorded_nodes=0))
         self._results: list[Event] = []
         stop, rng = threading.Event(), random.Random(seed)
@@ -106,8 +116,9 @@ class VirtualShell:
 
     def measure(self) -> None:
         """Ask for the nodes' usage, if a plugin wants to know."""
-        if self._engine.reads_usage:
-            self._take([measure(self._client)])
+        if self._engine.reads_usage and self._metrics is not None:
+            now_s = self._client.now_s()
+            self._take([read_metrics(self._metrics.metrics(now_s=now_s), now_s=now_s)])
 
     def _list(self, path: str, kind: type[KubeObject]) -> list[KubeObject]:
         try:

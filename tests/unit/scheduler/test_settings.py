@@ -35,6 +35,8 @@ def run(tmp_path, text, env=None):
         pytest.param("profile_path: nowhere.yaml", "nowhere.yaml", id="no such profile file"),
         pytest.param("{}", "/nowhere", id="no such kubeconfig"),
         pytest.param("extender: {profile: nobody}", "extender.profile: 'nobody'", id="profile"),
+        pytest.param("usage: {window: 16m}", "usage: window: at most 15m", id="window"),
+        pytest.param("usage: {provider: sar}", "usage.provider: Invalid enum", id="provider"),
     ],
 )
 def test_a_wrong_setting_stops_the_program_and_is_named(tmp_path, capsys, text, message):

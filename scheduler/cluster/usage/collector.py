@@ -1,0 +1,138 @@
+"""Usage from the collector: the last sample of each node, and mean and deviation over a window."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import requests
+
+from scheduler.cluster.usage.source import MAX_AGE_S, UsageError, whole
+from scheduler.events import NodesMeasured
+from scheduler.model import Usage, UsageWindow
+
+_MAX_BYTES: Final = 64 * 2**20
+_CHUNK_BYTES: Final = 2**16
+_QUOTED_CHARS: Final = 200
+
+
+class _Window(msgspec.Struct, frozen=True):
+    start_s: float
+    end_s: float
+    cpu_mean_milli: float
+    memory_mean_bytes: float
+    cpu_std_milli: float | None = None
+    memory_std_bytes: float | None = None
+
+
+class _Node(msgspec.Struct, frozen=True):
+    name: str
+    usage_cpu_milli: int | None = None
+    usage_memory_bytes: int | None = None
+    sampled_at_s: float | None = None
+    window: _Window | None = None
+
+
+class _Metrics(msgspec.Struct, frozen=True):
+    """As much of the answer as is needed here."""
+
+    nodes: list[_Node]
+
+
+_METRICS: Final = msgspec.json.Decoder(_Metrics)
+
+
+class CollectorSource:
+    """Asks ``GET /api/v1/metrics``.
+
+    Args:
+        url: Where the collector listens.
+        timeout_s: How long a whole answer may take.
+        window_s: Over which time mean and deviation are taken.
+        now_s: The cluster's time, Unix seconds, which samples are dated by.
+    """
+
+    def __init__(
+        self, url: str, *, timeout_s: float, window_s: float, now_s: Callable[[], float]
+    ) -> None:
+        self._url = url.rstrip("/") + "/api/v1/metrics"
+        self._timeout_s = timeout_s
+        self._window = f"{window_s:g}"
+        self._now_s = now_s
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def measure(self) -> NodesMeasured:
+        """Ask for all nodes' usage; one whose sample is old is left out.
+
+        Raises:
+            UsageError: The collector does not answer, or is not ready, or talks nonsense.
+        """
+        try:
+            status, body = self._read()
+        except (requests.RequestException, OSError) as error:
+            raise UsageError(f"the collector does not answer: {error}") from error
+        if status != requests.codes.ok:
+            said = body[:_QUOTED_CHARS].decode(errors="replace")
+            raise UsageError(f"the collector answers HTTP {status}: {said}")
+        return read_metrics(body, now_s=self._now_s())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def _read(self) -> tuple[int, bytes]:
+        deadline_s = time.monotonic() + self._timeout_s
+        body = bytearray()
+        with self._session.get(
+            self._url,
+            params={"window": self._window},
+            timeout=self._timeout_s,
+            stream=True,
+            allow_redirects=False,
+        ) as answer:
+            for chunk in answer.iter_content(_CHUNK_BYTES):
+                body += chunk
+                if len(body) > _MAX_BYTES or time.monotonic() > deadline_s:
+                    raise UsageError("the collector's answer is too long, or comes too slowly")
+            return answer.status_code, bytes(body)
+
+
+def read_metrics(body: bytes, *, now_s: float) -> NodesMeasured:
+    """Read the collector's answer.
+
+    Args:
+        body: JSON.
+        now_s: The cluster's time, Unix seconds.
+
+    Raises:
+        UsageError: It is not what a collector says.
+    """
+    try:
+        metrics = _METRICS.decode(body)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"the collector's answer is malformed: {error}") from error
+    usage: dict[str, Usage] = {}
+    windows: dict[str, UsageWindow] = {}
+    for node in metrics.nodes:
+        if node.usage_cpu_milli is None or node.usage_memory_bytes is None:
+            continue
+        if node.sampled_at_s is None or node.sampled_at_s < now_s - MAX_AGE_S:
+            continue
+        usage[node.name] = Usage(node.usage_cpu_milli, node.usage_memory_bytes)
+        window = None if node.window is None else _window(node.window)
+        if window is not None:
+            windows[node.name] = window
+    return NodesMeasured(usage, windows)
+
+
+def _window(window: _Window) -> UsageWindow | None:
+    mean = _usage(window.cpu_mean_milli, window.memory_mean_bytes)
+    std = _usage(window.cpu_std_milli, window.memory_std_bytes)
+    return None if mean is None else UsageWindow(mean, std, window.start_s, window.end_s)
+
+
+def _usage(cpu_milli: float | None, memory_bytes: float | None) -> Usage | None:
+    cpu = None if cpu_milli is None else whole(cpu_milli)
+    memory = None if memory_bytes is None else whole(memory_bytes)
+    return None if cpu is None or memory is None else Usage(cpu, memory)

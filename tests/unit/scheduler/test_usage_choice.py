@@ -1,0 +1,65 @@
+"""Who is asked what nodes use."""
+
+import pytest
+
+from scheduler.cluster.usage.choice import chosen, make_source
+from scheduler.cluster.usage.collector import CollectorSource
+from scheduler.errors import ConfigError
+from scheduler.framework.configuration import read_configuration
+from scheduler.framework.profile import make_profiles
+from scheduler.plugins.defaults import built_in_registry
+from scheduler.settings import UsageSettings
+
+PROMETHEUS = {"type": "Prometheus", "address": "https://p:9090", "token": "t"}
+
+
+def profiles_with(**providers):
+    """Make a profile for each, with TargetLoadPacking and its provider."""
+    registry = built_in_registry()
+    profiles = [
+        {
+            "schedulerName": name,
+            "plugins": {"multiPoint": {"enabled": [{"name": "TargetLoadPacking"}]}},
+            "pluginConfig": [{"name": "TargetLoadPacking", "args": {"metricProvider": provider}}]
+            if provider is not None
+            else [],
+        }
+        for name, provider in providers.items()
+    ]
+    document = {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "profiles": profiles,
+    }
+    return make_profiles(read_configuration(document, registry=registry), registry=registry)
+
+
+def test_the_collector_is_asked_unless_something_else_is_said():
+    settings = UsageSettings(url="http://collector:8080")
+
+    found = chosen(settings, profiles=profiles_with(a=None))
+
+    assert found == settings
+    assert isinstance(make_source(found, client=Clock()), CollectorSource)
+
+
+class Clock:
+    def now_s(self):
+        return 0.0
+
+
+def test_a_plugins_provider_outdoes_the_settings_for_all():
+    metrics = chosen(UsageSettings(), profiles=profiles_with(a=None, b={}))
+    prometheus = chosen(UsageSettings(), profiles=profiles_with(a=PROMETHEUS, b=None))
+
+    assert metrics.provider == "metrics.k8s.io"
+    assert prometheus.provider == "prometheus"
+    asked = prometheus.prometheus
+    assert (asked.url, asked.token, asked.insecure_skip_verify) == ("https://p:9090", "t", False)
+
+
+def test_two_providers_are_refused_by_the_names_of_who_named_them():
+    other = {"type": "Prometheus", "address": "http://q"}
+
+    with pytest.raises(ConfigError, match="'a', TargetLoadPacking and profile 'b', Target"):
+        chosen(UsageSettings(), profiles=profiles_with(a=PROMETHEUS, b=other))
