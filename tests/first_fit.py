@@ -92,7 +92,6 @@ def schedule(api, pod, free, refused):
 if __name__ == "__main__":
     if MODE == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print(
-        "KUBECONFIG is", "set" if os.environ["KUBECONFIG"] == sys.argv[1] else "wrong", flush=True
-    )
+    print("same" if os.environ["KUBECONFIG"] == sys.argv[1] else "other", "KUBECONFIG")
+    print("pid", os.getpid(), flush=True)
     main(Api(sys.argv[1]))

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -37,10 +38,6 @@ from scheduler.simulator.resources import NODES, PODS
 from scheduler.simulator.store import Change
 
 _NAMED: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", re.DOTALL)
-_START_S: Final = 60.0
-"""How long a program may take to its first answer."""
-_GRACE_S: Final = 10.0
-"""How long it may take to end when asked to."""
 _LOOK_S: Final = 0.1
 """How often to look whether it still runs."""
 _CALM_S: Final = 0.03
@@ -57,6 +54,10 @@ class External:
     in any case."""
     patience_s: float
     """For how long it may be silent while pods wait."""
+    start_s: float = 60.0
+    """How long it may take to its first answer."""
+    grace_s: float = 10.0
+    """How long it may take to end when asked to."""
     output: Path | None = None
     """The folder for what it prints; without it, that is thrown away in the end."""
 
@@ -137,11 +138,9 @@ class ExternalShell:
             pods=site.store.list(PODS),
         )
         self._door = ApiDoor(site)
+        self._log_name = f"{external.name}-seed-{site.seed}.log"
+        self._stack = ExitStack()
         self._news = asyncio.Event()
-        self._folder = tempfile.TemporaryDirectory(prefix="external-scheduler-")
-        self._log = (external.output or Path(self._folder.name)) / (
-            f"{external.name}-seed-{site.seed}.log"
-        )
         site.store.on_change(self._see)
         self.n_waits = 0
         """How often pods had to be answered for."""
@@ -152,23 +151,18 @@ class ExternalShell:
 
     def __enter__(self) -> Self:
         """Open the door, and start the program."""
-        self._door.__enter__()
-        try:
-            self._process = self._start()
-        except BaseException:
-            self._close()
-            raise
+        with self._stack:
+            folder = tempfile.TemporaryDirectory(prefix="external-scheduler-")
+            directory = Path(self._stack.enter_context(folder))
+            self._stack.enter_context(self._door)
+            self._process = self._start(directory)
+            self._stack.callback(self._end)
+            self._stack = self._stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the program, then close the door."""
-        try:
-            self._process.ask_to_end()
-            self._door.run(self._ended())
-        finally:
-            if self._process.is_running:
-                self._process.kill()
-            self._close()
+        self._stack.close()
 
     def turn(self, changes: Iterable[Change]) -> int:
         """Have the program take in what was written, and answer for all pods.
@@ -185,21 +179,26 @@ class ExternalShell:
 
     # --- details
 
-    def _start(self) -> SchedulerProcess:
-        kubeconfig = Path(self._folder.name) / "kubeconfig"
+    def _start(self, directory: Path) -> SchedulerProcess:
+        kubeconfig = directory / "kubeconfig"
         write_private(kubeconfig, self._door.kubeconfig)
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        output = self._external.output or directory
+        output.mkdir(parents=True, exist_ok=True)
         command = [word.replace("{kubeconfig}", str(kubeconfig)) for word in self._external.command]
         return SchedulerProcess(
             self._external.name,
             command=command,
             variables={"KUBECONFIG": str(kubeconfig)},
-            log=self._log,
+            log=output / self._log_name,
         )
 
-    def _close(self) -> None:
-        self._door.__exit__(None, None, None)
-        self._folder.cleanup()
+    def _end(self) -> None:
+        try:
+            self._process.ask_to_end()
+            self._door.run(self._ended())
+        finally:
+            if self._process.is_running:
+                self._process.kill()
 
     def _see(self, change: Change) -> None:
         self._backlog.see(change)
@@ -217,7 +216,7 @@ class ExternalShell:
 
     async def _hear_of_all(self) -> None:
         n_refused = self._backlog.n_refused
-        while not self._backlog.is_quiet:
+        while not self._backlog.is_quiet and not self._door.is_interrupted:
             await self._hear()
         if self._backlog.n_refused > n_refused:
             await self._calm()
@@ -226,7 +225,7 @@ class ExternalShell:
         """Wait for the next answer; give up on those who wait if there is none."""
         loop = asyncio.get_running_loop()
         n_answers = self._backlog.n_answers
-        patience_s = self._external.patience_s if n_answers else _START_S
+        patience_s = self._external.patience_s if n_answers else self._external.start_s
         until_s = loop.time() + patience_s
         while self._backlog.n_answers == n_answers and not self._backlog.is_quiet:
             self._process.check()
@@ -234,12 +233,14 @@ class ExternalShell:
             if left_s <= 0:
                 if not n_answers:
                     raise self._process.error(
-                        f"gave no answer for any pod of {SCHEDULER_NAME!r} within {_START_S:g} s"
+                        f"gave no answer for any pod of {SCHEDULER_NAME!r} in {patience_s:g} s"
                     )
                 self.n_timeouts += 1
                 self._backlog.give_up()
                 return
             await self._wait(min(left_s, _LOOK_S))
+            if self._door.is_interrupted:
+                return
 
     async def _calm(self) -> None:
         """Wait until nothing is written for a moment."""
@@ -260,8 +261,8 @@ class ExternalShell:
 
     async def _ended(self) -> None:
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + _GRACE_S
-        while self._process.is_running and loop.time() < until_s:
+        until_s = loop.time() + self._external.grace_s
+        while self._process.is_running and loop.time() < until_s and not self._door.is_interrupted:
             await self._wait(_CALM_S)
 
 
