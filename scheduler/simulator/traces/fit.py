@@ -3,8 +3,6 @@
 import argparse
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +18,9 @@ from scheduler.simulator.traces.fitting import (
     fit_pods,
     nodes_for,
 )
+from scheduler.simulator.traces.makes import node_groups
 from scheduler.simulator.traces.nature import fit_nature
-from scheduler.simulator.traces.rows import PodRow
+from scheduler.simulator.traces.rows import NodeRow, PodRow
 from scheduler.simulator.traces.tables import read_nodes, read_pods
 from scheduler.simulator.usage_traces import load_usage
 
@@ -77,7 +76,7 @@ def _scenario(options: argparse.Namespace, fitted: Fit, *, n_pods: int) -> dict[
         "name": options.name,
         "description": f"Work like that of {n_pods} recorded pods of {options.pods.name}.",
         "expects": "no_worse",
-        **_nodes(options, fitted),
+        "nodes": _nodes(options, fitted),
         "services": [{**group, **own} for group in fitted.services],
         "jobs": [{**group, **own} for group in fitted.jobs],
     }
@@ -111,27 +110,21 @@ def _openb_row(pod: openb.OpenbPod) -> PodRow:
     )
 
 
-def _nodes(options: argparse.Namespace, fitted: Fit) -> dict[str, Any]:
+def _nodes(options: argparse.Namespace, fitted: Fit) -> list[Group]:
     if options.nodes is None:
-        return {"nodes": [nodes_for(fitted)]}
+        return [nodes_for(fitted)]
     if options.format == "generic":
-        read_nodes(options.nodes)  # what is wrong with them is told now
-        path = os.path.relpath(options.nodes.resolve(), options.out.resolve().parent)
-        return {"recording": {"nodes": path}}
-    return {"nodes": list(_openb_nodes(openb.read_nodes(options.nodes.parent)))}
+        return node_groups(read_nodes(options.nodes))
+    return node_groups([_openb_node(n) for n in openb.read_nodes(options.nodes.parent)])
 
 
-def _openb_nodes(nodes: Iterable[openb.OpenbNode]) -> Iterable[Group]:
-    makes = Counter((node.cpu_milli, node.memory_bytes, node.model) for node in nodes)
-    for number, ((cpu_milli, memory_bytes, model), count) in enumerate(makes.most_common(), 1):
-        labels = {"labels": {"gpu-model": model}} if model else {}
-        yield {
-            "name": f"make-{number}",
-            "count": count,
-            "cpu": f"{cpu_milli}m",
-            "memory": str(memory_bytes),
-            **labels,
-        }
+def _openb_node(node: openb.OpenbNode) -> NodeRow:
+    return NodeRow(
+        name=node.name,
+        cpu_milli=node.cpu_milli,
+        memory_bytes=node.memory_bytes,
+        labels=f"gpu-model={node.model}" if node.model else "",
+    )
 
 
 # --- writing

@@ -13,6 +13,7 @@ from scheduler.simulator.draws import Distribution, draw
 from scheduler.simulator.experiments.scenario import load_scenario
 from scheduler.simulator.experiments.wishes import Arrival, Wishes
 from scheduler.simulator.experiments.workload import HiddenUsage
+from scheduler.simulator.parameters import USUAL
 from scheduler.simulator.traces import openb
 from scheduler.simulator.traces.arrivals import Window, burst_sizes, busy_window, hours_of_day
 from scheduler.simulator.traces.durations import FINE_STEP, mean_of, quantiles_of
@@ -275,16 +276,31 @@ def test_limits_and_priorities_are_kept(tmp_path):
     ]
 
 
-def test_recorded_nodes_are_taken_as_they_are(tmp_path):
-    (tmp_path / "below").mkdir()
-    nodes = tmp_path / "below" / "nodes.csv"
-    write_rows(nodes, [NodeRow(name="a", cpu_milli=9000, memory_bytes=2**34)], kind=NodeRow)
+def test_recorded_nodes_become_groups_of_what_schedulers_cannot_tell_apart(tmp_path):
+    def node(name, **fields):
+        labels = f"kubernetes.io/hostname={name},serial=s-{name},disk=ssd"
+        return NodeRow(name=name, cpu_milli=9000, memory_bytes=2**34, labels=labels, **fields)
 
-    scenario = fit(tmp_path, recorded_week(per_hour=2.0), "--nodes", nodes)
+    nodes = [
+        node("a", allocatable_cpu_milli=8000, allocatable_memory_bytes=2**33),
+        node("b", taints="gpu=yes:NoSchedule,old:NoExecute", max_pods=30),
+        node("c", allocatable_cpu_milli=8000, allocatable_memory_bytes=2**33),
+    ]
+    write_rows(tmp_path / "nodes.csv", nodes, kind=NodeRow)
 
-    assert scenario.nodes == ()
-    assert [node.name for node in scenario.recording.load().nodes] == ["a"]
-    assert "nodes: below/nodes.csv" in (tmp_path / "fitted.yaml").read_text()
+    scenario = fit(tmp_path, recorded_week(per_hour=2.0), "--nodes", tmp_path / "nodes.csv")
+
+    two, one = scenario.nodes
+    usual = USUAL.nodes
+    assert (two.count, one.count) == (2, 1)
+    assert two.labels == one.labels == {"disk": "ssd"}
+    assert two.cpu_milli - usual.reserved_cpu_milli == 8000
+    assert two.memory_bytes - usual.reserved_memory_bytes - usual.eviction_hard_bytes == 2**33
+    assert (one.cpu_milli, one.memory_bytes, one.max_pods) == (9000, 2**34, 30)
+    assert [(t.key, t.value, t.effect) for t in one.taints] == [
+        ("gpu", "yes", "NoSchedule"),
+        ("old", "", "NoExecute"),
+    ]
 
 
 def test_without_nodes_there_are_as_many_as_the_work_needs(tmp_path):
