@@ -17,6 +17,8 @@ from scheduler.simulator.experiments.observer import Observer
 from scheduler.simulator.experiments.policies import policy_of
 from scheduler.simulator.experiments.run import Run
 from scheduler.simulator.experiments.site import Site
+from scheduler.simulator.gym.agents import ProfileAgent
+from scheduler.simulator.gym.env import ClusterEnv
 from scheduler.simulator.natures import Nature
 from scheduler.simulator.resources import PODS
 from tests.unit.simulator.experiments.worlds import make_group, make_job, make_scenario
@@ -24,7 +26,7 @@ from tests.unit.simulator.experiments.worlds import make_group, make_job, make_s
 pytestmark = pytest.mark.integration
 
 N_NODES = 5
-SEED = 12
+SEED = 24
 PATIENCE_S = 20.0
 """Never waited for: a machine may be as busy as it likes."""
 
@@ -62,7 +64,7 @@ PROFILE = {
 
 @pytest.fixture(scope="module")
 def past():
-    """A cluster with some work, of which a few pods find no room at once.
+    """A cluster at its beginning; of the work that comes a few pods find no room at once.
 
     Its seed is one with which no two pods wait at the same time, and none begins to in the moment
     before there is room: which of two goes first, and how long a scheduler backs off, depends on
@@ -88,13 +90,10 @@ def past():
     scenario = make_scenario(
         nodes,
         jobs=tuple(msgspec.structs.replace(job, pod_spec=POD_SPEC) for job in jobs),
-        warm_up_s=600.0,
         measured_s=3600.0,
     )
     site = Site(scenario, seed=SEED)
-    observer = Observer(scenario.observation, start_s=site.start_s)
-    Run(site, observer=observer, policy=policy_of("kube-default")).advance(site.measured_from_s)
-    return site, observer
+    return site, Observer(scenario.observation, start_s=site.start_s)
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +148,20 @@ def through_the_api_servers_door(past, profile):
     return placements, run_external(site, observer=observer, external=program)
 
 
+def through_the_gymnasium_door(past, profile):
+    """By the environment that policies are trained in."""
+    env = ClusterEnv(past[0].scenario)
+    agent = ProfileAgent(env, policy_of(str(profile)))
+    observation, info = env.reset(seed=SEED)
+    placements, is_over = {}, False
+    while not is_over:
+        action = agent.act(observation, info)
+        if env.offered is not None and action < N_NODES:
+            placements[env.offered.name] = (env.cluster.nodes.names[action], info["now_s"])
+        observation, _, _, is_over, info = env.step(action)
+    return placements, None
+
+
 @pytest.fixture(scope="module")
 def batch(past, profile):
     return through_the_batch_door(past, profile)
@@ -162,10 +175,12 @@ def test_the_scenario_is_worth_it(batch):
     assert result.pending_p99_s > 10.0  # some found no room at once
 
 
-@pytest.mark.parametrize("door", [through_the_api_servers_door])
+@pytest.mark.parametrize("door", [through_the_api_servers_door, through_the_gymnasium_door])
 def test_every_door_leads_to_the_same_placements(batch, past, profile, door):
     placements, result = door(past, profile)
 
     assert placements == batch[0]
+    if result is None:
+        return
     assert result.n_failed_placements == batch[1].n_failed_placements
     assert result.pending_p99_s == batch[1].pending_p99_s
