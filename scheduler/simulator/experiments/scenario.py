@@ -262,6 +262,8 @@ def load_scenario(path: Path) -> Scenario:
     if scenario.recording is None:
         return scenario
     recording = scenario.recording.beside(path.parent)
+    if recording.from_s is None:  # whoever lets the scenario start at another time moves it all
+        recording = msgspec.structs.replace(recording, from_s=parse_rfc3339(scenario.start))
     names = {node.name for node in recording.load().nodes}
     # Nodes that are described are called so; see ``Site``.
     taken = sorted(names.intersection(f"n{number + 1}" for number in range(scenario.n_nodes)))

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from kube.edge.settings import SettingsError
@@ -248,6 +249,17 @@ def test_recorded_usage_keeps_its_times_when_the_recording_is_moved(tmp_path):
 
     assert series.at(site.start_s) == pytest.approx((0.1, 0.2))
     assert series.at(site.start_s + 300.0) == pytest.approx((0.3, 0.4))
+
+
+def test_a_scenario_that_starts_at_another_time_moves_its_recording(tmp_path):
+    scenario = load_scenario(write_recording(tmp_path))
+
+    site = Site(msgspec.structs.replace(scenario, start="2027-01-01T00:00:00Z"), seed=1)
+
+    make_run(site).advance(site.start_s + 59.0)
+    assert pods_of(site) == {}
+    make_run(site).advance(site.start_s + 120.0)
+    assert set(pods_of(site)) == {"train-1"}
 
 
 def test_what_a_deployment_used_is_not_what_a_job_of_that_name_uses(tmp_path):

@@ -1,12 +1,16 @@
 """Files of recorded nodes and pods: what is read, and how a malformed row is told."""
 
 import gzip
+import re
+from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from scheduler.simulator.traces import tables
+from scheduler.simulator.traces.recorder import UsageRow
 from scheduler.simulator.traces.rows import NodeRow, PodRow
 from scheduler.simulator.traces.tables import TraceError, read_nodes, read_pods, write_rows
 
@@ -178,3 +182,27 @@ def test_more_rows_than_fit_are_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "pods.csv", f"{PODS}\n" + 3 * "a,1,1,1\n")
 
     assert refusal(read_pods, path) == f"{path}:4: more than 2 rows"
+
+
+@pytest.mark.parametrize(
+    ("title", "kind"),
+    [
+        pytest.param("Nodes", NodeRow, id="nodes"),
+        pytest.param("Pods", PodRow, id="pods"),
+        pytest.param("Usage", UsageRow, id="usage"),
+    ],
+)
+def test_every_column_is_documented(title, kind):
+    text = (Path(tables.__file__).parents[1] / "TRACES.md").read_text()
+    section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (yes)?", section, re.MULTILINE)
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+
+    assert {name for name, _ in rows} == set(fields)
+    assert all(fields[name].required for name, is_needed in rows if is_needed)
+    if kind is not UsageRow:
+        assert {name for name, is_needed in rows if is_needed} == {
+            name for name, field in fields.items() if field.required
+        }
+        numbers = {"Nodes": tables.MAX_NODES, "Pods": tables.MAX_PODS}
+        assert f"At most {numbers[title]:,} rows." in section
