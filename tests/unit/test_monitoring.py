@@ -232,6 +232,15 @@ def test_the_stack_of_containers_shows_itself_on_loopback_alone():
             assert not source.startswith("./") or (ROOT / source).is_dir()
 
 
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="no docker-compose here")
+def test_docker_compose_knows_the_profile():
+    command = ["docker-compose", "--profile", "monitoring", "config", "--services"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert {"cluster", "scheduler", "prometheus", "grafana"} <= set(done.stdout.split())
+
+
 def test_grafana_is_given_the_dashboards_and_their_source():
     [source] = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())[
         "datasources"

@@ -105,6 +105,32 @@ def test_faults_are_made_on_purpose_and_counted(faults, code):
         assert b"apiserver_injected_faults_total{" in live("GET", "/metrics")[2]
 
 
+def test_the_state_of_the_cluster_is_exposed_in_parts_and_counted_as_one_answer():
+    with running() as live:
+        assert live("POST", PODS_PATH, pod())[0] == 201
+
+        status, headers, body = live("GET", "/metrics/kube-state")
+        counted = live("GET", "/metrics")[2]
+
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert b'kube_pod_status_phase{namespace="default",pod="web",uid="' in body
+    assert b'apiserver_request_total{code="200",resource="",verb="GET"} 1.0' in counted
+    assert b'apiserver_storage_objects{resource="pods"} 1.0' in counted
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/kube-state", "/metrics/cadvisor"])
+def test_metrics_are_shown_to_those_who_have_the_token(path):
+    with running(tokens=frozenset({"secret"})) as live:
+        assert live("GET", path)[0] == 401
+        assert live("GET", path, Authorization="Bearer secret")[0] == 200
+
+
+def test_there_are_no_metrics_at_other_paths():
+    with running() as live:
+        assert live("GET", "/metrics/slis")[0] == 404
+
+
 FAULTS_PATH = "/simulator/v1/faults"
 
 
