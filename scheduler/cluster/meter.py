@@ -6,6 +6,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter
 
 from scheduler.cluster.histograms import SwiftHistogram
+from scheduler.framework.status import Code
 
 _SAMPLED: Final = 10
 """The plugins of one cycle in so many are measured, kube-scheduler's rate."""
@@ -44,6 +45,11 @@ class CycleMeter:
             "Times that room was looked for by evicting pods",
             registry=registry,
         )
+
+    def expect(self, profile: str) -> None:
+        """Show zeros for what cycles of a profile will pass."""
+        for point in ("PreFilter", "Filter", "PreScore", "Score", "Reserve", "Bind"):
+            self._points.expect(point, Code.SUCCESS.word, profile)
 
     def passed(self, point: str, *, profile: str, status: str, since_s: float) -> float:
         """Take in that an extension point is passed."""

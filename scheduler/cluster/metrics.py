@@ -162,6 +162,7 @@ class Metrics:
     def know_profiles(self, names: Iterable[str]) -> None:
         """Show zeros, instead of nothing, for what has not happened yet."""
         for name in names:
+            self.meter.expect(name)
             for result in ("scheduled", "unschedulable", "error"):
                 self.attempts.labels(result, name)
                 self.attempt_duration.expect(result, name)

@@ -142,7 +142,7 @@ def deploy(stack, name, *, replicas, **pod):
     stack.ask("POST", "cluster", "/apis/apps/v1/namespaces/default/deployments", json=body)
 
 
-def run_workloads(stack):
+def run_workloads(stack, *, server):
     """Let pods run, starve, be killed, find no node, and make room for others."""
     classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
     stack.ask("POST", "cluster", classes, json={"metadata": {"name": "urgent"}, "value": 1000})
@@ -161,6 +161,10 @@ def run_workloads(stack):
         assert time.monotonic() < time_of_filler_s, stack.log("scheduler")
         time.sleep(0.1)
     deploy(stack, "urgent", replicas=1, cpu="3", usage=calm, priority="urgent")
+    # Few cycles are sampled, and what they show counts from the second time on.
+    sampled = Query("plugins", "scheduler_plugin_execution_duration_seconds_count")
+    assert wait_for_all([sampled], server=server, stack=stack) == []
+    deploy(stack, "more", replicas=20, cpu="10m", usage=calm)
 
 
 # ------------------------------------------------------------------------------------ the tests
@@ -181,7 +185,7 @@ def watched(tmp_path_factory):
                 seen = Query("targets", "count(count_over_time(up[1m]) >= 2) == 6")
                 assert wait_for_all([seen], server=server, stack=stack) == []
                 teach(stack)
-                run_workloads(stack)
+                run_workloads(stack, server=server)
                 yield stack, server
                 server.close()
         except NoPrometheusError as error:
