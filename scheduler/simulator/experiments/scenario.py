@@ -264,12 +264,29 @@ def load_scenario(path: Path) -> Scenario:
     recording = scenario.recording.beside(path.parent)
     if recording.from_s is None:  # whoever lets the scenario start at another time moves it all
         recording = msgspec.structs.replace(recording, from_s=parse_rfc3339(scenario.start))
-    names = {node.name for node in recording.load().nodes}
+    found = msgspec.structs.replace(scenario, recording=recording)
+    problem = _problem_of(found, recording)
+    if problem:
+        raise SettingsError(f"{path}: {problem}")
+    return found
+
+
+def _problem_of(scenario: Scenario, recording: Recording) -> str:
+    """Say why a recording cannot be run in its scenario, if so."""
+    cluster = recording.load()
     # Nodes that are described are called so; see ``Site``.
-    taken = sorted(names.intersection(f"n{number + 1}" for number in range(scenario.n_nodes)))
-    if taken:
-        raise SettingsError(f"{path}: nodes: {taken[0]!r} was recorded, too; describe none")
-    return msgspec.structs.replace(scenario, recording=recording)
+    taken = {f"n{number + 1}" for number in range(scenario.n_nodes)}
+    twice = sorted(taken.intersection(node.name for node in cluster.nodes))
+    if twice:
+        return f"nodes: {twice[0]!r} was recorded, too; describe none"
+    from_s = recording.from_s or 0.0
+    until_s = from_s + float(scenario.warm_up) + float(scenario.measured)
+    if recording.pods and not cluster.has_pods(from_s=from_s, until_s=until_s):
+        return (
+            f"recording: no pod is there from {from_s:.0f} to {until_s:.0f} s of its time, which "
+            "start and from_s say"
+        )
+    return ""
 
 
 def scenario_schema() -> dict[str, Any]:

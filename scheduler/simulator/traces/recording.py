@@ -20,6 +20,13 @@ class RecordedCluster:
     usage: UsageLibrary | None = None
     """By ``namespace/pod`` or ``namespace/kind/workload``, as ratios of the requests."""
 
+    def has_pods(self, *, from_s: float, until_s: float) -> bool:
+        """Tell whether a pod is there between two times of the recording."""
+        return any(
+            pod.created_at_s < until_s and (pod.ended_at_s is None or pod.ended_at_s > from_s)
+            for pod in self.pods
+        )
+
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self  # nothing in it ever changes, and it is large
 

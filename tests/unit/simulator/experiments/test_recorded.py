@@ -311,6 +311,11 @@ def test_a_misspelt_key_is_refused_with_its_line(tmp_path, wrong, told):
             "'n2' was recorded, too",
             id="one name twice",
         ),
+        pytest.param(
+            SCENARIO + "start: '2026-03-01T00:00:00Z'\n",
+            "no pod is there from 1772323200",
+            id="when",
+        ),
     ],
 )
 def test_a_recording_that_cannot_be_run_is_refused(tmp_path, scenario, told):
