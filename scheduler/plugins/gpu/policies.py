@@ -8,12 +8,11 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.framework.columns import IntColumn
 from scheduler.plugins.gpu.cards import best_cards, random_cards
 from scheduler.plugins.gpu.columns import GpuNodes, GpuPod, LargestNode
-from scheduler.plugins.gpu.fgd import descent_scores
+from scheduler.plugins.gpu.demand import DemandMeasure
+from scheduler.plugins.gpu.fgd import Measure, descent_scores
 from scheduler.plugins.gpu.fragmentation import TypicalWorkload, fragmentation_milli
-from scheduler.plugins.gpu.lookahead import LookAhead
 from scheduler.plugins.gpu.scores import (
     best_fit_scores,
     dot_product_scores,
@@ -46,12 +45,6 @@ class PolicyContext:
     idle: GpuNodes
     """The cluster without any pod."""
     chance: np.random.Generator
-
-
-class _Rate(Protocol):
-    """Scores nodes, and chooses a card of each."""
-
-    def __call__(self, pod: GpuPod, *, nodes: GpuNodes) -> tuple[NDArray[np.int64], IntColumn]: ...
 
 
 class _BestCards:
@@ -125,33 +118,32 @@ class BestFit(_BestCards):
 class _Descent(_BestCards):
     """The steepest fall of a measure, on the card where it falls most."""
 
-    def __init__(self, rate: _Rate) -> None:
-        self._rate = rate
+    def __init__(self, measure: Measure) -> None:
+        self._measure = measure
 
     def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
-        """Rate by the fall."""
-        return self._rate(pod, nodes=nodes)[0]
+        """Rate by :func:`descent_scores`."""
+        return descent_scores(pod, nodes=nodes, measure=self._measure)[0]
 
     def choose_cards(self, pod: GpuPod, *, node: GpuNodes) -> tuple[int, ...]:
         """Choose the card for a share by its score."""
         if not pod.is_share:
             return super().choose_cards(pod, node=node)
-        return (int(self._rate(pod, nodes=node)[1][0]),)
+        return (int(descent_scores(pod, nodes=node, measure=self._measure)[1][0]),)
 
 
 class Fgd(_Descent):
     """The steepest fall of fragmentation as Weng et al. measure it."""
 
     def __init__(self, context: PolicyContext) -> None:
-        measure = partial(fragmentation_milli, workload=context.workload)
-        super().__init__(partial(descent_scores, measure=measure))
+        super().__init__(partial(fragmentation_milli, workload=context.workload))
 
 
-class Foresighted(_Descent):
-    """The steepest fall of what the pods to come are expected to leave unused."""
+class FgdDemand(_Descent):
+    """The steepest fall of what the pods to come are not expected to use."""
 
     def __init__(self, context: PolicyContext) -> None:
-        super().__init__(LookAhead(context.workload, idle=context.idle).scores)
+        super().__init__(DemandMeasure(context.workload, idle=context.idle).unserved_milli)
 
 
 POLICIES: Final[dict[str, Callable[[PolicyContext], GpuPolicy]]] = {
@@ -161,6 +153,6 @@ POLICIES: Final[dict[str, Callable[[PolicyContext], GpuPolicy]]] = {
     "gpu-packing": GpuPacking,
     "best-fit": BestFit,
     "fgd": Fgd,
-    "lookahead": Foresighted,
+    "fgd-demand": FgdDemand,
 }
 """Policies by name, in the order in which tables show them."""

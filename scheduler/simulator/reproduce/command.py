@@ -5,8 +5,8 @@ import shlex
 import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
+from functools import partial
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -140,18 +140,12 @@ def _run_all(
 ) -> Generator[tuple[Task, RunOutcome]]:
     if n_jobs <= 1 or len(tasks) == 1:
         for task in tasks:
-            yield task, _run(folder, task)
+            yield _run(folder, task)
         return
-    # Spawned, not forked: libraries under us may have started threads.
-    pool = ProcessPoolExecutor(
-        min(n_jobs, len(tasks)), mp_context=get_context("spawn"), initializer=_leave_interrupts
-    )
-    try:
-        runs = {pool.submit(_run, folder, task): task for task in tasks}
-        for run in as_completed(runs):
-            yield runs[run], run.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    # Spawned, not forked: libraries under us may have started threads. A pool of this kind, for it
+    # ends what is under way when it is left; an executor's may wait for ever after an interrupt.
+    with get_context("spawn").Pool(min(n_jobs, len(tasks)), initializer=_leave_interrupts) as pool:
+        yield from pool.imap_unordered(partial(_run, folder), tasks)
 
 
 def _leave_interrupts() -> None:
@@ -159,8 +153,8 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _run(folder: Path, task: Task) -> RunOutcome:
-    return study_of(folder, task.variant).run(task.policy, seed=task.seed)
+def _run(folder: Path, task: Task) -> tuple[Task, RunOutcome]:
+    return task, study_of(folder, task.variant).run(task.policy, seed=task.seed)
 
 
 def _tell(outcome: RunOutcome, *, n_done: int, n_all: int) -> None:

@@ -169,7 +169,7 @@ def _notes(found: Reproduction, *, about: ReportAbout) -> list[str]:
     if not found.is_complete:
         notes.append(f"interrupted: {len(found.runs)} of {about.n_asked} runs are told of")
     short = sorted({r.variant for r in found.rows if r.is_recorded and len(r.seeds) < about.seeds})
-    if short:
+    if short and found.is_complete:
         notes.append(
             f"{', '.join(short)}: fewer orders of arrival than the {about.seeds} asked for are "
             "recorded; tables of published results tell of those"

@@ -9,6 +9,7 @@ import pytest
 
 from scheduler.plugins.gpu.cards import best_cards, random_cards
 from scheduler.plugins.gpu.columns import GpuNodes, GpuPod, LargestNode, feasible_nodes
+from scheduler.plugins.gpu.demand import DemandMeasure
 from scheduler.plugins.gpu.fgd import descent_scores, outcomes
 from scheduler.plugins.gpu.fragmentation import PodShape, TypicalWorkload, fragmentation_milli
 from scheduler.plugins.gpu.scores import (
@@ -346,3 +347,42 @@ def test_the_largest_node_is_the_measure():
     nodes = make_nodes([1000] * 2, [1000] * 4, cpu_milli=[64_000, 32_000])
 
     assert LargestNode.of(nodes) == LargestNode(cpu_milli=64_000, gpu_milli=4000)
+
+
+def test_demand_comes_to_its_example():
+    measure = DemandMeasure(EXAMPLE, idle=make_nodes([1000, 1000]))
+
+    nodes = make_nodes([300, 1000], [300, 700], cpu_milli=[16_000, 12_000])
+    assert measure.unserved_milli(nodes).tolist() == pytest.approx([800.0, 675.0])
+
+
+def test_demand_sees_cpu_that_will_not_do_for_all_cards():
+    workload = TypicalWorkload.of([PodShape(8000, 1000, 1, "")])
+    measure = DemandMeasure(workload, idle=make_nodes([1000] * 4))
+
+    rich, poor, none = measure.unserved_milli(
+        make_nodes(*[[1000] * 4] * 3, cpu_milli=[32_000, 8000, 4000])
+    )
+
+    assert rich == pytest.approx(0.0)
+    assert rich < poor < none
+
+
+def test_demand_keeps_models_for_those_who_need_them():
+    workload = TypicalWorkload.of(
+        [PodShape(1000, 1000, 1, "")] * 8 + [PodShape(1000, 1000, 1, "T4")] * 2
+    )
+    models = ["T4", "G2", "G2", "G2", "G2"]
+    idle = make_nodes(*[[1000, 1000]] * 5, model=models)
+    measure = DemandMeasure(workload, idle=idle)
+
+    scores, _ = descent_scores(make_pod(1000), nodes=idle, measure=measure.unserved_milli)
+
+    assert scores[0] < scores[1] == scores[4]
+
+
+def test_demand_leaves_out_what_no_node_could_host():
+    workload = TypicalWorkload.of([PodShape(1000, 1000, 8, ""), PodShape(1000, 0, 0, "")])
+    measure = DemandMeasure(workload, idle=make_nodes([1000]))
+
+    assert measure.unserved_milli(make_nodes([1000])).tolist() == [1000.0]

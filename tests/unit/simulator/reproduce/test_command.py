@@ -145,8 +145,8 @@ def test_ours_is_paired_with_fgd_on_as_many_seeds_as_asked(recorded, capsys):
     assert reproduce(recorded, f"--policies=best-fit,fgd,{OURS}", "--seeds=3") == 0
 
     text = capsys.readouterr()
-    assert text.err.count("fgd:") == 3 + ("fgd" in OURS) * 3
-    assert text.err.count("best-fit:") == 2
+    assert text.err.count(" fgd: ") == text.err.count(f" {OURS}: ") == 3
+    assert text.err.count(" best-fit: ") == 2
     assert cells(text.out, "default fgd")[:2] == ["2", "recorded"]
     assert "3 (2 recorded)" in text.out
     assert "fewer orders of arrival than the 3 asked for" in text.out
