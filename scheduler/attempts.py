@@ -150,8 +150,14 @@ class Attempts:
 
     def put_back(self, queued: QueuedPod, rejectors: frozenset[str], *, now_s: float) -> None:
         """Keep a pod until something changes that may sway those who refused it."""
-        events = self.desk.events_for(queued.pod, rejectors)
-        self.desk.queue.put_back(queued, wakes_on=events, rejectors=rejectors, now_s=now_s)
+        gang = self.desk.gangs.find(queued.pod)
+        self.desk.queue.put_back(
+            queued,
+            wakes_on=self.desk.events_for(queued.pod, rejectors),
+            rejectors=rejectors,
+            rests_until_s=0.0 if gang is None else gang.rests_until_s,
+            now_s=now_s,
+        )
 
     # --------------------------------------------------------------------------------- preemption
 

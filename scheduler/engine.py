@@ -38,13 +38,14 @@ from scheduler.events import (
     WriteFailed,
     Written,
 )
-from scheduler.framework.interface import Change, ClusterEvent
+from scheduler.framework.interface import Change, ClusterEvent, Waiting
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
 from scheduler.gang_attempts import GangAttempts
 from scheduler.gangs import GATE, Gang, GangBook
 from scheduler.model import PodFacts, Shape
 from scheduler.placing import Placer
+from scheduler.plugins.coscheduling import Coscheduling
 from scheduler.plugins.prediction import PREDICTED
 from scheduler.predictions import PredictionBook, PredictionSettings
 from scheduler.queue import Pool, QueuedPod, QueueSettings, SchedulingQueue
@@ -97,7 +98,14 @@ class Engine:
         self._asking: set[Shape] = set()
         self._short: dict[str, float] = {}
         """Gangs that lack members, and when to say so."""
-        self._gangs = GangBook(self._cache.snapshot.objects)
+        self._gangs = GangBook(
+            self._cache.snapshot.objects,
+            arguments={
+                scheduler: plugin.arguments
+                for (scheduler, _), plugin in self._plugins.items()
+                if isinstance(plugin, Coscheduling)
+            },
+        )
         # All profiles have the same queueSort plugin, for there is one queue.
         self._order = next(iter(profiles.values())).queue_sort
         self._queue = SchedulingQueue(
@@ -163,6 +171,11 @@ class Engine:
     def reads(self) -> frozenset[type[CustomResource]]:
         """Which custom resources plugins read, or gangs are made from (``ObjectSeen``)."""
         return frozenset({PodGroup}.union(*(plugin.reads for plugin in self._plugins.values())))
+
+    @property
+    def keeps(self) -> frozenset[type[CustomResource]]:
+        """Of which of these plugins want the status to be kept."""
+        return frozenset().union(*(plugin.keeps for plugin in self._plugins.values()))
 
     def n_pending(self, pool: Pool) -> int:
         """How many pods wait in *pool*."""
@@ -460,6 +473,11 @@ class Engine:
         pod = queued.pod
         gang = self._gangs.find(pod)
         priority, size, _ = (pod.priority, 1, True) if gang is None else gang.standing
-        return self._order.sort_key(
-            pod, priority=priority, size=size, queued_at_s=queued.queued_at_s
+        waiting = Waiting(
+            pod=pod,
+            priority=priority,
+            size=size,
+            queued_at_s=queued.queued_at_s,
+            since_s=queued.first_queued_at_s if gang is None else self._gangs.since_s(gang),
         )
+        return self._order.sort_key(waiting, objects=self.snapshot.objects)

@@ -27,6 +27,10 @@ class GangAttempts:
         desk = self._single.desk
         pending = sorted(gang.pending.values(), key=lambda pod: (-pod.priority, pod.key))
         members = desk.queue.take([pod.key for pod in pending])
+        if now_s < gang.rests_until_s:
+            for queued in members:
+                desk.queue.rest(queued, until_s=gang.rests_until_s)
+            return []
         n_missing = desk.gangs.n_missing(gang)
         if len(members) < n_missing:
             return self._wait_for_others(gang, members, n_missing=n_missing, now_s=now_s)
@@ -143,6 +147,7 @@ class GangAttempts:
         why = f"gang {gang.key}: {n_placed} of {needed} members fit; {first.message}"
         rejectors = frozenset().union(*(outcome.found.rejectors for _, outcome in failed))
         rooms = self._find_rooms(gang, members, needed=needed, now_s=now_s)
+        self._single.desk.gangs.fail(gang, now_s=now_s)
         actions: list[Action] = []
         is_over = bool(rooms) or not self._awaits_victims(gang, members)
         if is_over:

@@ -5,17 +5,19 @@ label of a ``PodGroup`` of ``scheduling.x-k8s.io/v1alpha1``. Once it has run who
 dies is replaced, and one that comes late joins, like any other pod.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kube.custom import PodGroup
 from scheduler.framework.objects import ClusterObjects
 from scheduler.model import POD_GROUP_LABEL, PodFacts
+from scheduler.plugins.coscheduling import Coscheduling, CoschedulingArgs
 
-DEFAULT_TIMEOUT_S: Final = 60.0
-GATE: Final = "Coscheduling"
+GATE: Final = Coscheduling.name
 """What keeps a pod out of the queue while too few of its gang are known."""
+
+_DEFAULTS: Final = CoschedulingArgs()
 
 
 @dataclass(slots=True)
@@ -37,6 +39,12 @@ class Gang:
     """It was found in part on nodes, longer than its timeout after that began."""
     standing: tuple[int, int, bool] = (0, 1, False)
     """Priority, size and quorum, as ``GangBook.refresh`` found them last."""
+    made_at_s: float = float("inf")
+    """When the first of its members was made."""
+    failed_at_s: float | None = None
+    """When it was last found not to fit as a whole."""
+    rests_until_s: float = 0.0
+    """It is not tried before."""
     has_run: bool = False
     """It was whole once: what is left of it is not a subset that should not be."""
 
@@ -56,10 +64,15 @@ class GangBook:
 
     Args:
         objects: Where PodGroups are found.
+        arguments: Of the plugin that stands for gangs, by scheduler name; where a profile has no
+            such plugin, its defaults hold.
     """
 
-    def __init__(self, objects: ClusterObjects) -> None:
+    def __init__(
+        self, objects: ClusterObjects, *, arguments: Mapping[str, CoschedulingArgs] | None = None
+    ) -> None:
         self._objects = objects
+        self._arguments = arguments or {}
         self._gangs: dict[str, Gang] = {}
         self._group_of: dict[str, str] = {}
         self._timed: set[str] = set()
@@ -87,6 +100,7 @@ class GangBook:
             return None
         gang = self._gangs.setdefault(pod.group_key, Gang(pod.group_key))
         self._group_of[pod.uid] = gang.key
+        gang.made_at_s = min(gang.made_at_s, pod.created_at_s)
         if not pod.node_name:
             gang.pending[pod.uid] = pod
             return gang
@@ -178,7 +192,23 @@ class GangBook:
         """Take in that members were given nodes together, and are to be bound."""
         gang.coming |= set(uids)
         gang.n_coming = len(gang.coming) + len(gang.placed)
+        gang.failed_at_s = None
         self._set_deadline(gang, from_s=now_s)
+
+    def fail(self, gang: Gang, *, now_s: float) -> None:
+        """Take in that a gang was tried as a whole, and did not fit."""
+        gang.failed_at_s = now_s
+        gang.rests_until_s = now_s + self._arguments_of(gang).pod_group_backoff_seconds
+
+    def since_s(self, gang: Gang) -> float:
+        """Tell since when a gang waits: it was made then, or refused."""
+        if gang.failed_at_s is not None:
+            return gang.failed_at_s
+        group = self._objects.find(PodGroup, gang.key)
+        created = None if group is None else group.metadata.creation_timestamp
+        if created is not None:
+            return created.timestamp()
+        return gang.made_at_s
 
     def take_back(self, uid: str) -> None:
         """Take in that a member could not be bound: it is merely pending again."""
@@ -244,7 +274,14 @@ class GangBook:
     def _timeout_s(self, gang: Gang) -> float:
         group = self._objects.find(PodGroup, gang.key)
         seconds = group.spec.schedule_timeout_seconds if group is not None else None
-        return DEFAULT_TIMEOUT_S if seconds is None else float(seconds)
+        if seconds is None:
+            return float(self._arguments_of(gang).permit_waiting_time_seconds)
+        return float(seconds)
+
+    def _arguments_of(self, gang: Gang) -> CoschedulingArgs:
+        names = {member.scheduler_name for member in gang.members}
+        # Of several, or of none that is known, it is as if no profile said anything.
+        return self._arguments.get(names.pop(), _DEFAULTS) if len(names) == 1 else _DEFAULTS
 
 
 def _lacks_a_first_member(gang: Gang) -> bool:

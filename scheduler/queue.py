@@ -199,15 +199,25 @@ class SchedulingQueue:
         *,
         wakes_on: ClusterEvent,
         rejectors: frozenset[str] = frozenset(),
+        rests_until_s: float = 0.0,
         now_s: float,
     ) -> None:
-        """Keep a pod that no node would take until something of *wakes_on* happens."""
+        """Keep a pod that no node would take until something of *wakes_on* happens.
+
+        Args:
+            queued: The pod.
+            wakes_on: What may help.
+            rejectors: Who refused it.
+            rests_until_s: It is not tried before, whatever happens.
+            now_s: When it was refused.
+        """
         queued.n_unschedulable += 1
         queued.n_errors = 0
         queued.wakes_on = wakes_on | ClusterEvent.POD_UPDATE
         queued.rejectors = rejectors
         queued.refused_at_s = now_s
-        queued.backoff_until_s = now_s + self._backoff_s(queued.n_unschedulable)
+        backoff_until_s = now_s + self._backoff_s(queued.n_unschedulable)
+        queued.backoff_until_s = max(backoff_until_s, rests_until_s)
         self._insert(queued, Pool.UNSCHEDULABLE)
 
     def retry(self, queued: QueuedPod, *, now_s: float) -> None:
@@ -216,6 +226,12 @@ class SchedulingQueue:
         queued.rejectors = frozenset()
         queued.backoff_until_s = now_s + self._backoff_s(queued.n_errors)
         queued.queued_at_s = now_s
+        self._insert(queued, Pool.BACKOFF)
+
+    def rest(self, queued: QueuedPod, *, until_s: float) -> None:
+        """Try a pod that was taken out too early again at *until_s*."""
+        queued.attempts -= 1
+        queued.backoff_until_s = until_s
         self._insert(queued, Pool.BACKOFF)
 
     def remove(self, key: str) -> None:

@@ -21,6 +21,7 @@ from kube.edge.settings import Settings
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult
 from scheduler.framework.nominations import Nominations
+from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
     SUCCESS,
@@ -99,6 +100,9 @@ class Plugin(ABC):
     """Of which custom resources it reads ``Snapshot.objects``, which then mirrors them; a cluster
     that has no such kind has no objects of it."""
 
+    keeps: ClassVar[tuple[type[CustomResource], ...]] = ()
+    """Of which of these the status is kept up to date where the plugin is on."""
+
     def __init__(self, args: PluginArgs) -> None:
         self.args = args
 
@@ -126,21 +130,27 @@ class Plugin(ABC):
         return True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A pod in the queue; a gang's members differ in ``pod`` and ``queued_at_s`` alone."""
+
+    pod: PodFacts
+    priority: int
+    """The pod's; of a gang's member, the gang's."""
+    size: int = 1
+    """How many pods are placed together; 1 outside gangs."""
+    queued_at_s: float
+    """When it was queued the last time, Unix seconds."""
+    since_s: float
+    """When it was queued first; of a gang's member, when the gang was made, or refused last."""
+
+
 class QueueSortPlugin(Plugin):
     """Orders the active queue; a profile has exactly one."""
 
     @abstractmethod
-    def sort_key(
-        self, pod: PodFacts, *, priority: int, size: int, queued_at_s: float
-    ) -> tuple[float, ...]:
-        """Return a key; the pod with the smallest is scheduled first.
-
-        Args:
-            pod: The pod.
-            priority: The pod's; of a gang's member, the gang's.
-            size: How many pods are placed together; 1 outside gangs.
-            queued_at_s: When it was queued, Unix seconds.
-        """
+    def sort_key(self, waiting: Waiting, *, objects: ClusterObjects) -> tuple[float, ...]:
+        """Return a key; the pod with the smallest is scheduled first."""
 
 
 class PreEnqueuePlugin(Plugin):

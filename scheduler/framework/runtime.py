@@ -376,12 +376,14 @@ def _post_filter(
     profile: Profile, *, state: CycleState, pod: PodFacts, search: FailedSearch
 ) -> PostFilterResult | None:
     reasons: list[str] = []
+    node: str | None = None
     result: PostFilterResult | None = None
     for plugin in profile.post_filter if search.snapshot.n_nodes else ():
         result = plugin.post_filter(state, pod=pod, search=search)
         if result.status.is_success:
             return replace(result, plugin=plugin.name)
         reasons += result.status.reasons
+        node = result.node if node is None else node
     if result is None:
         return None
-    return replace(result, status=Status(result.status.code, tuple(reasons)))
+    return replace(result, node=node, status=Status(result.status.code, tuple(reasons)))

@@ -41,6 +41,7 @@ class CapacityScheduling(PreFilterPlugin, DefaultPreemption, ReservePlugin):
         | ClusterEvent.POD_UPDATE
     )
     reads: ClassVar[tuple[type[CustomResource], ...]] = (ElasticQuota,)
+    keeps: ClassVar[tuple[type[CustomResource], ...]] = (ElasticQuota,)
 
     def __init__(self, args: PluginArgs) -> None:
         super().__init__(DefaultPreemptionArgs())

@@ -10,6 +10,7 @@ from scheduler.framework.configuration import (
 from scheduler.framework.registry import Registry
 from scheduler.plugins.balanced_allocation import NodeResourcesBalancedAllocation
 from scheduler.plugins.capacity_scheduling import CapacityScheduling
+from scheduler.plugins.coscheduling import Coscheduling
 from scheduler.plugins.default_binder import DefaultBinder
 from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.plugins.dynamic_resources import DynamicResources
@@ -66,6 +67,7 @@ def built_in_registry() -> Registry:
             (NodeLoad, None),
             (OnePodPerNode, None),
             (CapacityScheduling, None),
+            (Coscheduling, None),
             (LearnedPolicy, None),
             (NodeResourcesAllocatable, None),
             (TargetLoadPacking, None),

@@ -2,7 +2,13 @@
 
 from typing import ClassVar
 
-from scheduler.framework.interface import ClusterEvent, PreEnqueuePlugin, QueueSortPlugin
+from scheduler.framework.interface import (
+    ClusterEvent,
+    PreEnqueuePlugin,
+    QueueSortPlugin,
+    Waiting,
+)
+from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.status import SUCCESS, Status, unresolvable
 from scheduler.model import PodFacts
 
@@ -25,8 +31,6 @@ class PrioritySort(QueueSortPlugin):
 
     name = "PrioritySort"
 
-    def sort_key(
-        self, pod: PodFacts, *, priority: int, size: int, queued_at_s: float
-    ) -> tuple[float, ...]:
+    def sort_key(self, waiting: Waiting, *, objects: ClusterObjects) -> tuple[float, ...]:
         """Order by priority, then by size, then by when the pod was queued."""
-        return (-priority, size, queued_at_s)
+        return (-waiting.priority, waiting.size, waiting.queued_at_s)

@@ -2,17 +2,26 @@
 
 import pytest
 
-from scheduler.framework.interface import Change, ClusterEvent, PluginArgs
+from scheduler.framework.interface import Change, ClusterEvent, PluginArgs, Waiting
+from scheduler.framework.objects import ClusterObjects
 from scheduler.plugins.queue_order import PrioritySort
 from scheduler.queue import Pool, QueueSettings, SchedulingQueue
 from tests.unit.scheduler.worlds import make_pending
 
 
+def rank(queued):
+    waiting = Waiting(
+        pod=queued.pod,
+        priority=queued.pod.priority,
+        queued_at_s=queued.queued_at_s,
+        since_s=queued.first_queued_at_s,
+    )
+    return PrioritySort(PluginArgs()).sort_key(waiting, objects=ClusterObjects())
+
+
 def make_queue():
     return SchedulingQueue(
-        rank=lambda queued: PrioritySort(PluginArgs()).sort_key(
-            queued.pod, priority=queued.pod.priority, size=1, queued_at_s=queued.queued_at_s
-        ),
+        rank=rank,
         gate=lambda pod: "SchedulingGates" if pod.scheduling_gates else None,
         hint=lambda queued, change: True,
         settings=QueueSettings(),
