@@ -1,4 +1,4 @@
-"""Ctrl-C, heard at the next good moment."""
+"""Ctrl-C (SIGINT, or SIGTERM), heard at the next good moment."""
 
 import signal
 from types import FrameType, TracebackType
@@ -6,6 +6,7 @@ from typing import Final, Self
 
 EXIT_CODE: Final = 130
 """Of a program that Ctrl-C ended, as shells count."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
@@ -15,7 +16,7 @@ class Interruption:
         self.is_asked = False
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._note)
+        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -24,7 +25,8 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.is_asked:

@@ -8,7 +8,6 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecNormalize
 
-from kube.edge.settings import SettingsError
 from scheduler.simulator.training.folder import Episode, Plan, TrainingFolder
 from scheduler.simulator.training.networks import NodeRatingNetwork, NodeRatingPolicy
 from scheduler.simulator.training.worlds import MakeEnv, make_worlds
@@ -39,9 +38,6 @@ class Learner:
         plan: What it learns from, and how.
         folder: Where checkpoints go, and come from.
         make_env: Makes an environment.
-
-    Raises:
-        SettingsError: The hyper-parameters do not go together.
     """
 
     def __init__(self, plan: Plan, *, folder: TrainingFolder, make_env: MakeEnv) -> None:
@@ -49,11 +45,6 @@ class Learner:
         checkpoint = folder.newest_checkpoint()
         n_done = 0 if checkpoint is None else int(checkpoint.name)
         ppo = plan.hyperparameters
-        if ppo.batch_size > ppo.n_steps * plan.n_envs:
-            raise SettingsError(
-                f"batch_size: {ppo.batch_size} is more than the {ppo.n_steps} steps of each of "
-                f"{plan.n_envs} environments"
-            )
         folder.forget_episodes_after(n_done)
         worlds = make_worlds(
             make_env,
@@ -68,7 +59,7 @@ class Learner:
                 worlds,
                 learning_rate=FallingRate(ppo.learning_rate),
                 n_steps=ppo.n_steps,
-                batch_size=ppo.batch_size,
+                batch_size=min(ppo.batch_size, ppo.n_steps * plan.n_envs),
                 n_epochs=ppo.n_epochs,
                 gamma=ppo.gamma,
                 gae_lambda=ppo.gae_lambda,

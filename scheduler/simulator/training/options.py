@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--envs",
         type=at_least(1),
-        default=8,
+        default=16,
         metavar="K",
         help="environments that are played in turn (%(default)s)",
     )

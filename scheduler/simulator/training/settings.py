@@ -19,7 +19,7 @@ class PpoSettings(Settings, frozen=True):
     reward is measured in.
     """
 
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 6e-4
     """At the beginning; falls in a straight line to zero at the end."""
     gamma: Share = 0.995
     """What a reward one decision later is worth, of what it is worth now."""
@@ -28,12 +28,12 @@ class PpoSettings(Settings, frozen=True):
     n_steps: Count = 256
     """Decisions in each environment between two updates."""
     batch_size: Count = 512
-    """Decisions that a gradient is taken over; at most ``n_steps`` times environments."""
-    n_epochs: Count = 4
+    """Decisions that a gradient is taken over; all that there are if they are fewer."""
+    n_epochs: Count = 6
     """How often an update goes through its decisions."""
     clip_range: Positive = 0.2
     """How far an update may change a decision's probability, as a ratio."""
-    entropy_weight: NotNegative = 0.003
+    entropy_weight: NotNegative = 0.002
     """Of the reward for staying undecided."""
     value_weight: NotNegative = 0.5
     """Of the value network's error, beside the policy's."""

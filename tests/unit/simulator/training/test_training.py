@@ -244,11 +244,10 @@ def test_who_may_not_wait_is_shown_no_such_action_while_a_node_would_do(may_wait
     assert masks[-1] == may_wait
 
 
-def test_batches_larger_than_what_is_gathered_are_refused(tmp_path, capsys):
-    code = train(tmp_path, "--batch-size=129", options=OPTIONS)
+def test_a_batch_is_never_larger_than_what_is_gathered(tmp_path):
+    settings = msgspec.structs.replace(TINY, batch_size=1000)
 
-    assert code == 2
-    assert "batch_size: 129 is more than the 64 steps" in capsys.readouterr().err
+    assert learn_lottery(tmp_path / "out", hyperparameters=settings).n_steps == 128
 
 
 def train(tmp_path, *more, steps=256, options=OPTIONS, out="out"):
