@@ -12,7 +12,7 @@ from tests.unit.simulator.experiments.worlds import (
     make_service,
 )
 
-SERVICES = (make_service(kinds=8, replicas=3.0, cpu_request_milli=900.0, memory_request_mib=64.0),)
+SERVICES = (make_service(kinds=8, replicas=3.0, cpu_request_milli=1200.0, memory_request_mib=64.0),)
 
 
 def make_env(*groups, n_schedulers=3, **fields):
@@ -41,7 +41,7 @@ def test_it_keeps_pettingzoos_contract():
 
 
 def test_two_that_choose_a_node_with_room_for_one_conflict_and_the_loser_tries_again():
-    env = make_env(make_group(count=6, cpu="1"), n_schedulers=2, jobs=())
+    env = make_env(make_group(count=6, cpu="2"), n_schedulers=2, jobs=())
     _, infos = env.reset(seed=1)
     offered = {agent: env.offered(agent) for agent in env.agents}
     assert len({pod.uid for pod in offered.values()}) == 2
@@ -58,7 +58,7 @@ def test_two_that_choose_a_node_with_room_for_one_conflict_and_the_loser_tries_a
 def test_who_is_faster_is_drawn_anew_each_round():
     losers = set()
     for seed in range(10):
-        env = make_env(make_group(count=6, cpu="1"), n_schedulers=2, jobs=())
+        env = make_env(make_group(count=6, cpu="2"), n_schedulers=2, jobs=())
         env.reset(seed=seed)
         infos = env.step(dict.fromkeys(env.agents, np.int64(0)))[4]
         losers |= {agent for agent, info in infos.items() if info["conflict"]}

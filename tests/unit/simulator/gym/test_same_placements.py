@@ -1,4 +1,4 @@
-"""The environment's door and the batch door: the same scheduler, the same pods on the same nodes."""
+"""The environment's door and the batch door: one scheduler, the same pods on the same nodes."""
 
 import pytest
 
