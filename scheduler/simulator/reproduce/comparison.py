@@ -135,11 +135,11 @@ def compare_with_published(outcomes: Sequence[RunOutcome], *, published: Publish
     )
     if not theirs:
         return row
-    if recorded and first.policy not in CHANCY:
+    if same and first.policy not in CHANCY:
         worst = [
             _worst(outcome, theirs[outcome.seed]) for outcome in shown if outcome.seed in theirs
         ]
-        return msgspec.structs.replace(row, worst_run_difference=max(worst, default=None))
+        return msgspec.structs.replace(row, worst_run_difference=max(worst))
     return msgspec.structs.replace(
         row,
         worst_mean_difference=_worst_mean(row),

@@ -18,12 +18,15 @@ from scheduler.simulator.experiments.pictures import Picture
 from scheduler.simulator.reproduce.comparison import PUBLISHED_NAMES, Published
 from scheduler.simulator.reproduce.curves import MAX_LOAD
 from scheduler.simulator.reproduce.study import RunOutcome, Study
+from scheduler.simulator.traces.openb import PublishedCurves
 
 _FULL_FROM: Final = 80
 """Below this load all policies place almost all; allocation is drawn from here on."""
 _LOADS: Final = np.arange(MAX_LOAD + 1)
 _COLOURS: Final = colormaps["tab10"]
 _DPI: Final = 120
+_LEAST_TICKED: Final = 0.02
+"""Models of fewer of the nodes than this get no tick of their own: it would hide another's."""
 
 
 def draw_curves(
@@ -45,9 +48,7 @@ def draw_curves(
     allocated, fragmented = figure.subplots(1, 2)
     for number, policy in enumerate(dict.fromkeys(outcome.policy for outcome in outcomes)):
         runs = [outcome for outcome in outcomes if outcome.policy == policy]
-        theirs = [
-            curves for (name, _), curves in published.items() if name == PUBLISHED_NAMES.get(policy)
-        ]
+        theirs = _same_seeds(runs, published=published)
         colour = _COLOURS(number % _COLOURS.N)
         _draw_policy(
             allocated,
@@ -112,12 +113,22 @@ def draw_heat_maps(
         )
         axes.set_title(policy, loc="left")
         axes.set_xlabel("arrived load, %")
-    panels[0].set_yticks(starts, [models[row] or "no card" for row in starts])
+    shown = [row for row in starts if models.count(models[row]) >= _LEAST_TICKED * len(models)]
+    panels[0].set_yticks(shown, [models[row] or "no card" for row in shown])
     panels[0].set_ylabel("nodes by model, as the trace lists them")
     if image is not None:
         figure.colorbar(image, ax=list(panels), label="allocated part of the node's GPU")
     _save(figure, directory / picture.file)
     return picture
+
+
+def _same_seeds(runs: Sequence[RunOutcome], *, published: Published) -> list[PublishedCurves]:
+    """Find what was published of a policy on the same arrivals; if nothing was, on any."""
+    name = PUBLISHED_NAMES.get(runs[0].policy)
+    theirs = {seed: curves for (policy, seed), curves in published.items() if policy == name}
+    recorded = {run.seed for run in runs if run.is_recorded}
+    same = [curves for seed, curves in theirs.items() if seed in recorded]
+    return same or list(theirs.values())
 
 
 def _draw_policy(
