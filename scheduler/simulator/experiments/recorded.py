@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -223,10 +223,23 @@ def _pod_spec(row: PodRow) -> Object:
         "resources": {"requests": requests, "limits": limits},
     }
     return {
-        **row.constraint_fields,
+        **_without_revisions(row.constraint_fields),
         "schedulerName": SCHEDULER_NAME,
         "containers": [container],
     }
+
+
+def _without_revisions(part: Any) -> Any:
+    """Leave out conditions on revisions of a workload, which are not replayed."""
+    if isinstance(part, dict):
+        return {k: _without_revisions(v) for k, v in part.items() if k not in _REVISION_LABELS}
+    if not isinstance(part, list):
+        return part
+    return [
+        _without_revisions(each)
+        for each in part
+        if (each.get("key") if isinstance(each, dict) else each) not in _REVISION_LABELS
+    ]
 
 
 def _quantities(cpu_milli: int | None, memory_bytes: int | None) -> dict[str, str]:

@@ -164,6 +164,44 @@ def test_where_a_pod_may_run_is_replayed(tmp_path):
     assert {p["spec"]["nodeName"] for p in pods_of(site).values()} == {"fast"}
 
 
+def test_conditions_on_revisions_are_left_out(tmp_path):
+    selector = {
+        "matchLabels": {"app": "web", "pod-template-hash": "5d4"},
+        "matchExpressions": [
+            {"key": "pod-template-hash", "operator": "In", "values": ["5d4"]},
+            {"key": "app", "operator": "Exists"},
+        ],
+    }
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": selector,
+        "matchLabelKeys": ["pod-template-hash", "tier"],
+    }
+    constraints = json.dumps({"topologySpreadConstraints": [spread]})
+    labels = "app=web,pod-template-hash=5d4"
+    site = make_site(
+        tmp_path,
+        nodes=[node("a"), node("b")],
+        pods=[
+            pod(f"web-{i}", workload="web", labels=labels, constraints=constraints)
+            for i in range(2)
+        ],
+    )
+
+    run_until(site, 300.0)
+
+    first, second = pods_of(site).values()
+    [written] = first["spec"]["topologySpreadConstraints"]
+    assert written["labelSelector"] == {
+        "matchLabels": {"app": "web"},
+        "matchExpressions": [{"key": "app", "operator": "Exists"}],
+    }
+    assert written["matchLabelKeys"] == ["tier"]
+    assert {first["spec"]["nodeName"], second["spec"]["nodeName"]} == {"a", "b"}
+
+
 def test_a_name_that_comes_twice_is_two_pods(tmp_path):
     site = make_site(tmp_path, pods=[pod("run"), pod("run", after_s=90.0)])
 
