@@ -1,6 +1,7 @@
 """Plugins that rate nodes by what is used on them: their formulas' numbers, and their laws."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scheduler.cache import ClusterCache
 from scheduler.framework.checks import check_score_plugin
 from scheduler.framework.configuration import load_configuration
 from scheduler.framework.cycle import CycleState
+from scheduler.framework.profile import make_profiles
 from scheduler.framework.snapshot import Snapshot
 from scheduler.model import CpuTerms, Usage, UsageWindow
 from scheduler.plugins.defaults import built_in_registry
@@ -37,6 +39,7 @@ from scheduler.plugins.load.target_load_packing import (
 )
 from tests.unit.scheduler.worlds import GI, make_facts, make_pending
 
+SHIPPED = Path(__file__).parents[3] / "config" / "profiles" / "load-aware.yaml"
 CAPACITY = {CPU: 4000, MEMORY: 10 * GI}
 PLUGINS = [
     TargetLoadPacking(TargetLoadPackingArgs()),
@@ -349,3 +352,15 @@ def test_upstreams_arguments_are_taken_as_they_stand(tmp_path):
     assert config.args.metric_provider == MetricProvider(
         type="Prometheus", address="https://p:9090", token="t", insecure_skip_verify=True
     )
+
+
+def test_the_shipped_profile_goes_by_load_and_keeps_what_does_without(tmp_path):
+    configuration = load_configuration(SHIPPED, registry=built_in_registry())
+
+    [profile] = make_profiles(configuration, registry=built_in_registry()).values()
+
+    assert profile.scheduler_name == "ai-scheduler"
+    by_load = {"LoadVariationRiskBalancing": 3, "LowRiskOverCommitment": 3}
+    assert by_load.items() <= profile.weights.items()
+    assert profile.weights["NodeResourcesFit"] == 1
+    assert "NodeResourcesBalancedAllocation" not in profile.weights
