@@ -13,6 +13,7 @@ from kube.objects import (
     Container,
     Node,
     NodeAffinity,
+    ObjectMeta,
     OwnerReference,
     Pod,
     PodAffinity,
@@ -312,7 +313,7 @@ class PodFacts:
                 and c.reason == "PreemptionByScheduler"
                 for c in pod.status.conditions or ()
             ),
-            pod_group=annotations.get(POD_GROUP) or labels.get(POD_GROUP_LABEL) or "",
+            pod_group=pod_group_of(meta),
             pod_group_size=annotated_size(annotations),
             scheduling_gates=tuple(gate.name for gate in spec.scheduling_gates or ()),
             has_resource_claims=bool(spec.resource_claims),
@@ -396,6 +397,12 @@ def _cpu_and_memory(amounts: Mapping[str, int]) -> dict[str, int]:
 
 def _bounded(amounts: Mapping[str, int]) -> dict[str, int]:
     return {name: max(0, min(MAX_AMOUNT, amount)) for name, amount in amounts.items()}
+
+
+def pod_group_of(meta: ObjectMeta) -> str:
+    """Name the gang that a pod's annotation, or its label, puts it into; empty if none does."""
+    annotations, labels = meta.annotations or {}, meta.labels or {}
+    return annotations.get(POD_GROUP) or labels.get(POD_GROUP_LABEL) or ""
 
 
 def annotated_priority(annotations: Mapping[str, str]) -> int | None:

@@ -1,6 +1,7 @@
 """Turns what the watches say into events for the engine, in the watches' own threads."""
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kube.edge.logs import facts
@@ -8,7 +9,6 @@ from kube.informer import Added, Deleted, Modified, Synced
 from kube.informer import Event as Change
 from kube.objects import KubeObject, Node, Pod
 from kube.quantity import QuantityError
-from scheduler.cluster.feedback import FeedbackSender
 from scheduler.cluster.inbox import Inbox
 from scheduler.events import Event, NodeGone, NodeSeen, ObjectGone, ObjectSeen, PodGone, PodSeen
 from scheduler.model import (
@@ -33,12 +33,14 @@ class News:
 
     Args:
         inbox: Where the events go.
-        feedback: Follows the pods, too.
+        followers: Who else is told of pods, before the engine is.
     """
 
-    def __init__(self, *, inbox: Inbox, feedback: FeedbackSender) -> None:
+    def __init__(
+        self, *, inbox: Inbox, followers: Sequence[Callable[[Change[Pod]], None]] = ()
+    ) -> None:
         self._inbox = inbox
-        self._feedback = feedback
+        self._followers = followers
 
     def on_node(self, change: Change[Node]) -> None:
         """Take in a change of a node."""
@@ -62,7 +64,8 @@ class News:
 
     def on_pod(self, change: Change[Pod]) -> None:
         """Take in a change of a pod."""
-        self._feedback.see(change)
+        for tell in self._followers:
+            tell(change)
         match change:
             case Added(pod):
                 _warn_of_annotations(pod)

@@ -24,8 +24,10 @@ from scheduler.cluster.news import News
 from scheduler.cluster.outcomes import OutcomeTracker
 from scheduler.cluster.predictions import PredictionAsker
 from scheduler.cluster.questions import NoAnswerError, Question, Questions
+from scheduler.cluster.quota_status import quota_usage
 from scheduler.cluster.records import Recorder
 from scheduler.cluster.reporter import Reporter
+from scheduler.cluster.statuses import StatusKeeper
 from scheduler.cluster.surprises import Surprises
 from scheduler.cluster.timekeeper import Timekeeper
 from scheduler.cluster.usage.choice import make_source
@@ -126,7 +128,14 @@ class ClusterShell:
                 now_s=client.now_s,
                 rng=rng,
             )
-        news = News(inbox=self._inbox, feedback=self._feedback)
+        self._keeper = StatusKeeper(
+            client,
+            objects=lambda kind: list(self._informers[_plural(kind.collection)].store.values()),
+            kinds=engine.keeps,
+            is_leader=is_leader,
+            rng=rng,
+        )
+        news = News(inbox=self._inbox, followers=(self._feedback.see, self._keeper.see))
         self._pods = Informer(
             client, "/api/v1/pods", Pod, on_event=news.on_pod, stop=self._stop, rng=rng
         )
@@ -138,7 +147,7 @@ class ClusterShell:
             "nodes": self._nodes,
             "pods": self._pods,
             **{
-                path.rsplit("/", 1)[1]: watch(path, kind, is_optional=is_optional(kind))
+                _plural(path): watch(path, kind, is_optional=is_optional(kind))
                 for kind, path in watched(engine.reads).items()
             },
         }
@@ -201,6 +210,7 @@ class ClusterShell:
         self._report_workers.stop(timeout_s=_STOP_TIMEOUT_S)
         self._asker.stop()
         self._feedback.stop()
+        self._keeper.stop()
         self._timekeeper.stop()
         if self._gauge is not None:
             self._gauge.stop()
@@ -273,6 +283,8 @@ class ClusterShell:
         is_synced = all(informer.is_synced for informer in self._informers.values())
         self._has_more = is_synced and self._is_leader() and self._decide()
         self.surprises.look()
+        if self._keeper.wants_usage:
+            self._keeper.take_usage(quota_usage(self._engine.snapshot))
         self._recorder.show(self._engine)
         self._metrics.predictor_resting.set(self._asker.is_resting)
         self._metrics.open_outcomes.set(self._feedback.n_open)
@@ -283,13 +295,14 @@ class ClusterShell:
         if not self._reports_outcomes and self._is_leader():
             # Whoever is not leader leaves the outcomes to the one that is.
             self._feedback.start()
+            self._keeper.start()
             self._reports_outcomes = True
         hands: list[Informer[Any] | PredictionAsker | Timekeeper | Gauge]
         hands = [*self._informers.values(), self._asker, self._timekeeper]
         hands += [] if self._gauge is None else [self._gauge]
         are_alive = all(hand.is_alive for hand in hands)
         if self._reports_outcomes:
-            are_alive &= self._feedback.is_alive
+            are_alive &= self._feedback.is_alive and self._keeper.is_alive
         if not (are_alive or self._stop.is_set()):
             log.error("a thread has ended")
             self.failed.set()
@@ -359,3 +372,7 @@ class ClusterShell:
         # Not among the reports, which may be dropped when there are too many.
         self._bind_workers.submit(partial(self._evictor.evict, action))
         self._report_workers.submit(partial(self._reporter.report_eviction, action))
+
+
+def _plural(path: str) -> str:
+    return path.rsplit("/", 1)[1]

@@ -258,8 +258,12 @@ ELSEWHERE = {
     ("", "persistentvolumeclaims", "patch"),
     ("", "persistentvolumes", "patch"),
     ("metrics.k8s.io", "nodes", "list"),
+    ("scheduling.x-k8s.io", "elasticquotas", "list"),
+    ("scheduling.x-k8s.io", "elasticquotas", "watch"),
+    ("scheduling.x-k8s.io", "elasticquotas/status", "patch"),
+    ("scheduling.x-k8s.io", "podgroups/status", "patch"),
 }
-"""What only volumes, preemption, gangs and plugins that read usage need, which are not here."""
+"""What only volumes, preemption, gangs and plugins need that are not here."""
 
 
 def test_asks_for_what_its_role_allows_and_for_nothing_else(server):

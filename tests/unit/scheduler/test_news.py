@@ -10,16 +10,9 @@ from scheduler.cluster.news import News
 from tests.builders import make_pod
 
 
-class Indifferent:
-    """Cares for no outcome."""
-
-    def see(self, change):
-        pass
-
-
 @pytest.fixture
 def news():
-    return News(inbox=Inbox(max_news=100), feedback=Indifferent())
+    return News(inbox=Inbox(max_news=100))
 
 
 @pytest.mark.parametrize(
