@@ -1,8 +1,7 @@
 """What is said of a PodGroup: how far its pods have come.
 
-The phases are those of scheduler-plugins' controller (v0.31), with what it gets wrong mended: pods
-of other namespaces do not count, the time of the first attempt is written down, and a group waits
-for its pods for as long as they take, not for 48 hours after the first attempt alone.
+The phases are those of scheduler-plugins' controller, with what it gets wrong mended: pods of other
+namespaces do not count, and the time since which a group could start is written down.
 """
 
 from collections import Counter
@@ -26,7 +25,7 @@ FAILED: Final = "Failed"
 FINISHED: Final = "Finished"
 
 _GIVE_UP_S: Final = 48 * 3600.0
-"""After so long without a running pod a group is left as it is: its pods may be gone for good."""
+"""A group that could have started so long ago is left as it is: its pods may be gone for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +118,9 @@ def _phase(status: PodGroupStatus, *, n_needed: int) -> str:
 
 
 def _is_given_up(group: PodGroup, *, now_s: float) -> bool:
-    status, created = group.status, group.metadata.creation_timestamp
+    status, began = group.status, group.status.schedule_start_time
     is_waiting = status.phase in (PENDING, SCHEDULING) and not status.running
-    return is_waiting and created is not None and now_s - created.timestamp() > _GIVE_UP_S
+    return is_waiting and began is not None and now_s - began.timestamp() > _GIVE_UP_S
 
 
 def _occupier(members: Mapping[str, Member]) -> str:

@@ -78,10 +78,11 @@ def test_a_group_tells_how_many_of_its_pods_do_what_for_whom_and_since_when():
         pytest.param({}, 47, False, id="in time"),
         pytest.param({}, 49, True, id="too late"),
         pytest.param({"running": 1}, 49, False, id="someone runs"),
+        pytest.param({"schedule_start_time": None}, 49, False, id="it could never start"),
     ],
 )
 def test_a_group_of_which_nothing_ever_ran_is_left_alone_in_the_end(status, hours, is_left):
-    found = group("Scheduling", **status)
+    found = group("Scheduling", **{"schedule_start_time": at(0), **status})
 
     then = next_status(found, members=members("rrr"), now_s=EPOCH_S + hours * HOUR_S)
 
