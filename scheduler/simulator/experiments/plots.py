@@ -4,7 +4,9 @@ Figures are made without pyplot, so nothing global is set and no display is need
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from scheduler.simulator.experiments import pictures
+from scheduler.simulator.experiments.colours import COLOURS
 from scheduler.simulator.experiments.pictures import Picture
 from scheduler.simulator.experiments.results import RunResult
 from scheduler.simulator.experiments.statistics import (
@@ -29,9 +32,15 @@ from scheduler.simulator.experiments.statistics import (
     Summary,
     by_seed,
 )
+from scheduler.simulator.experiments.time_plots import (
+    draw_course,
+    draw_ecdf,
+    draw_heat,
+    with_timelines,
+)
 
-_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which colour-blind people can tell apart; the light yellow is left out."""
+_Runs = Mapping[str, Sequence[RunResult]]
+
 _MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X")
 _GREY: Final = "#999999"
 _DPI: Final = 120
@@ -48,39 +57,58 @@ def draw_plots(
         directory: Where the files go.
 
     Returns:
-        The pictures drawn; that of Brier scores only if a model served.
+        The pictures drawn; those of time only if a run tells of it, that of Brier scores only if a
+        model served.
     """
     runs = {
         policy.policy: [run for run in results if run.policy == policy.policy]
         for policy in summary.policies
     }
-    drawings: list[tuple[Picture, Callable[[Axes], None]]] = [
-        (pictures.TROUBLES, lambda axes: _draw_paired(axes, TROUBLES, runs=runs, summary=summary)),
-        (
-            pictures.THROTTLED,
-            lambda axes: _draw_paired(axes, THROTTLED, runs=runs, summary=summary),
-        ),
-        (pictures.PENDING, lambda axes: _draw_pending(axes, runs=runs, summary=summary)),
+    wide = (max(7.0, 1.4 * len(runs)), 4.5)
+    drawings = [
+        _Drawing(pictures.TROUBLES, wide, partial(_draw_paired, TROUBLES, runs, summary)),
+        _Drawing(pictures.THROTTLED, wide, partial(_draw_paired, THROTTLED, runs, summary)),
+        _Drawing(pictures.PENDING, wide, partial(_draw_pending, runs, summary)),
     ]
+    told = with_timelines(runs)
+    if told:
+        height = 1.0 + 1.8 * len(told)
+        drawings += [
+            _Drawing(pictures.COURSE, (10.0, 9.0), partial(draw_course, runs=told)),
+            _Drawing(pictures.ECDF, (10.0, 4.5), partial(draw_ecdf, runs=told)),
+            _Drawing(pictures.HEAT, (10.0, height), partial(draw_heat, runs=told)),
+        ]
     served = [policy for policy in summary.policies if BRIER.key in policy.model]
     if served:
-        drawings.append((pictures.BRIER, lambda axes: _draw_brier(axes, served)))
-    for picture, draw in drawings:
-        figure = Figure(figsize=(max(7.0, 1.4 * len(runs)), 4.5), layout="constrained")
+        drawings.append(_Drawing(pictures.BRIER, wide, partial(_draw_brier, served)))
+    for drawing in drawings:
+        figure = Figure(figsize=drawing.size, layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(picture.caption, loc="left")
-        draw(axes)
+        figure.suptitle(drawing.picture.caption, x=0.01, ha="left")
+        drawing.draw(figure)
         # No version of the library, so that its next release need not change the bytes.
-        figure.savefig(directory / picture.file, dpi=_DPI, metadata={"Software": None})
-    return tuple(picture for picture, _ in drawings)
+        path = directory / drawing.picture.file
+        figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    return tuple(drawing.picture for drawing in drawings)
 
 
-def _draw_paired(
-    axes: Axes, metric: Metric, *, runs: dict[str, list[RunResult]], summary: Summary
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    picture: Picture
+    size: tuple[float, float]
+    """Width and height, in inches."""
+    draw: Callable[[Figure], None]
+
+
+def _single(figure: Figure) -> Axes:
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def _draw_paired(metric: Metric, runs: _Runs, summary: Summary, figure: Figure) -> None:
     """Draw a line a seed through the policies, and each policy's mean with its interval."""
+    axes = _single(figure)
     values = [by_seed(metric, runs[policy.policy]) for policy in summary.policies]
     for seed in summary.seeds:
         axes.plot(
@@ -100,7 +128,7 @@ def _draw_paired(
                 x,
                 estimate.mean,
                 yerr=estimate.half_width,
-                color=_COLOURS[x % len(_COLOURS)],
+                color=COLOURS[x % len(COLOURS)],
                 marker=_MARKERS[x % len(_MARKERS)],
                 markersize=8,
                 capsize=5,
@@ -114,15 +142,16 @@ def _draw_paired(
     axes.set_xlabel("grey: one line a seed; coloured: mean and 95 % interval")
 
 
-def _draw_pending(axes: Axes, *, runs: dict[str, list[RunResult]], summary: Summary) -> None:
+def _draw_pending(runs: _Runs, summary: Summary, figure: Figure) -> None:
     """Draw a small mark a run, and each policy's means with their intervals."""
+    axes = _single(figure)
     for i, policy in enumerate(summary.policies):
         nodes = by_seed(NODES_IN_USE, runs[policy.policy])
         pending_s = by_seed(PENDING_P99, runs[policy.policy])
         seeds = [seed for seed in nodes if seed in pending_s]
         if not seeds:
             continue
-        colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+        colour, marker = COLOURS[i % len(COLOURS)], _MARKERS[i % len(_MARKERS)]
         x, y = policy.values[NODES_IN_USE.key], policy.values[PENDING_P99.key]
         axes.scatter(
             [nodes[seed] for seed in seeds],
@@ -151,8 +180,9 @@ def _draw_pending(axes: Axes, *, runs: dict[str, list[RunResult]], summary: Summ
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _draw_brier(axes: Axes, served: Sequence[PolicySummary]) -> None:
+def _draw_brier(served: Sequence[PolicySummary], figure: Figure) -> None:
     """Draw three bars a policy: less is better."""
+    axes = _single(figure)
     forecasts = ((BRIER, "model"), (BASE_RATE_BRIER, "base rate"), (ENHANCED_BRIER, "enhanced"))
     width = 0.8 / len(forecasts)
     for i, (metric, label) in enumerate(forecasts):
@@ -163,7 +193,7 @@ def _draw_brier(axes: Axes, served: Sequence[PolicySummary]) -> None:
             width=0.9 * width,
             yerr=[estimate.half_width or 0.0 for estimate in estimates],
             capsize=4,
-            color=_COLOURS[i],
+            color=COLOURS[i],
             label=label,
         )
     axes.set_xticks(range(len(served)), [policy.policy for policy in served])

@@ -35,6 +35,34 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """What the program took of a processor."""
 
 
+class HeatMap(msgspec.Struct, frozen=True, kw_only=True):
+    """How full nodes were over time."""
+
+    nodes: list[str]
+    """One a row; in large clusters, the first of some that share it."""
+    cpu_percent: list[list[int]]
+    """Of the row's cpu, by row and then by bin."""
+
+
+class Timelines(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run went: means over equal parts of the measured time, and over placements."""
+
+    bin_h: float
+    """How long a part is; the last may be shorter."""
+    cpu_used_ratio: list[float]
+    """Of all the cluster's cpu."""
+    cpu_requested_ratio: list[float]
+    n_pending: list[float]
+    """Pods without a node."""
+    troubles_per_h: list[float]
+    pending_quantiles_s: list[float]
+    """From the smallest to the largest in steps of 1 %; empty if there was none, as for the other.
+    Pods that were never bound count to the end of the run."""
+    lacking_quantiles_ratio: list[float]
+    """What share of the cpu that it wanted a placement lacked while it was watched."""
+    heat: HeatMap
+
+
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """One policy on one seed, over the measured days."""
 
@@ -75,6 +103,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """How trainings ended, by result."""
     cpu_s: float = 0.0
     """What the run took of our processor."""
+    timelines: Timelines | None = None
     pace: Pace | None = None
     """``None`` for policies that are run in our own process."""
 

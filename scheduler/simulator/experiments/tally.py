@@ -11,6 +11,7 @@ from scheduler.simulator import changes as ch
 from scheduler.simulator.cluster import Cluster
 from scheduler.simulator.controllers.pods import is_over
 from scheduler.simulator.experiments.results import ModelQuality, RunResult
+from scheduler.simulator.experiments.timelines import TimelineKeeper
 from scheduler.simulator.resources import PODS, Object
 from scheduler.simulator.store import Change
 
@@ -37,6 +38,11 @@ class _Placement:
     def starved_share(self) -> float:
         """In what share of the looks since it got ready it was throttled."""
         return float(np.mean(np.array(self.lacking) > LACKING_RATIO)) if self.lacking else 0.0
+
+    @property
+    def mean_lacking(self) -> list[float]:
+        """What share of the cpu that it wanted it lacked, if anybody looked."""
+        return [float(np.mean(self.lacking))] if self.lacking else []
 
 
 class Tally:
@@ -66,6 +72,8 @@ class Tally:
         self._cpu_spreads: list[float] = []
         self._memory_spreads: list[float] = []
         self._idle: list[int] = []
+        self._lacking_ratios: list[float] = []
+        self._timelines = TimelineKeeper(cluster.node_specs, look_s=_LOOK_S)
         self._lacking_from_core_s = cluster.world.lacking_core_s
         cluster.on_world_change(self._witness)
         for pod in pods:
@@ -80,6 +88,7 @@ class Tally:
         if change.type == "DELETED":
             for known in (self._created_at_s, self._node_of, self._open):
                 known.pop(uid, None)
+            self._timelines.lose(uid)
             return
         self._note_node(change.new)
         node = change.new["spec"].get("nodeName")
@@ -103,6 +112,7 @@ class Tally:
                 placement.lacking.append(lacking)
         for uid in [uid for uid, each in self._open.items() if each.due_s <= now_s]:
             placement = self._open.pop(uid)
+            self._lacking_ratios += placement.mean_lacking
             if not placement.is_ready:
                 self._failed["start_failed"] += 1
             elif placement.starved_share > MAX_STARVED_SHARE:
@@ -113,6 +123,9 @@ class Tally:
             memory = np.array([specs[name].memory_bytes for name in sample.nodes])
             self._cpu_spreads.append(float(np.std(sample.node_cpu_milli / cpu)))
             self._memory_spreads.append(float(np.std(sample.node_memory_bytes / memory)))
+        n_troubles = self._failed.total() + self._n_oom_kills + self._n_evictions
+        used_milli = np.asarray(sample.node_cpu_milli, dtype=np.float64)
+        self._timelines.look(sample.nodes, used_milli=used_milli, n_troubles=n_troubles)
         used = set(self._node_of.values())
         self._idle.append(sum(name not in used for name in specs))
 
@@ -149,12 +162,16 @@ class Tally:
             idle_nodes=float(np.mean(self._idle)),
             model=model,
             trainings=trainings,
+            timelines=self._timelines.result(
+                pending_s=[*self._pending_s, *never], lacking_ratios=self._lacking_ratios
+            ),
             cpu_s=cpu_s,
         )
 
     # --- details
 
     def _note_node(self, pod: Object) -> None:
+        self._timelines.see(pod)
         uid, node = pod["metadata"]["uid"], pod["spec"].get("nodeName")
         if node and not is_over(pod):
             self._node_of[uid] = node
@@ -205,4 +222,5 @@ class Tally:
         placement = self._open.get(uid)
         if placement is not None and at_s <= placement.due_s:
             del self._open[uid]
+            self._lacking_ratios += placement.mean_lacking
             self._failed[cause] += 1

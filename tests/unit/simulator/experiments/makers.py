@@ -1,7 +1,7 @@
 """Made-up results of runs."""
 
 from scheduler.simulator.experiments.report import ReportAbout
-from scheduler.simulator.experiments.results import ModelQuality, RunResult
+from scheduler.simulator.experiments.results import HeatMap, ModelQuality, RunResult, Timelines
 
 
 def make_run(policy="kube-default", *, seed=0, troubles=10, throttled=5.0, **fields):
@@ -34,6 +34,20 @@ def make_quality(**fields):
         "enhanced_brier": 0.12,
     }
     return ModelQuality(**{**defaults, **fields})
+
+
+def make_timelines(*, n_bins=6, **fields):
+    defaults = {
+        "bin_h": 0.5,
+        "cpu_used_ratio": [0.25] * n_bins,
+        "cpu_requested_ratio": [0.5] * n_bins,
+        "n_pending": [1.0] * n_bins,
+        "troubles_per_h": [0.0] * n_bins,
+        "pending_quantiles_s": [float(i) for i in range(101)],
+        "lacking_quantiles_ratio": [],
+        "heat": HeatMap(nodes=["n1", "n2"], cpu_percent=[[20] * n_bins, [30] * n_bins]),
+    }
+    return Timelines(**{**defaults, **fields})
 
 
 def make_runs(policy="kube-default", *, troubles=(10, 20, 30), **fields):

@@ -4,7 +4,12 @@ from PIL import Image
 from scheduler.simulator.experiments.pictures import BRIER, PICTURES
 from scheduler.simulator.experiments.plots import draw_plots
 from scheduler.simulator.experiments.statistics import summarise
-from tests.unit.simulator.experiments.makers import make_quality, make_run, make_runs
+from tests.unit.simulator.experiments.makers import (
+    make_quality,
+    make_run,
+    make_runs,
+    make_timelines,
+)
 
 
 def draw(runs, directory):
@@ -12,7 +17,10 @@ def draw(runs, directory):
 
 
 def test_draws_every_picture_as_png(tmp_path):
-    runs = [*make_runs(), *make_runs("ai", model=make_quality())]
+    runs = [
+        *make_runs(timelines=make_timelines()),
+        *make_runs("ai", model=make_quality(), timelines=make_timelines(n_bins=5)),
+    ]
 
     drawn = draw(runs, tmp_path)
 
@@ -36,6 +44,7 @@ def test_draws_no_brier_scores_if_no_model_served(tmp_path):
         pytest.param([make_run()], id="one run"),
         pytest.param(make_runs(troubles=(0, 0), throttled=0.0, pending_p99_s=0.0), id="zeros"),
         pytest.param([*make_runs(), make_run("ai", seed=1)], id="failed runs"),
+        pytest.param([*make_runs(), make_run("ai", timelines=None)], id="no timelines"),
         pytest.param([make_run(n_placements=0, pending_p99_s=float("nan"))], id="not told"),
     ],
 )
