@@ -1,7 +1,7 @@
 """What falls due in the world."""
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from scheduler.simulator.runs import ContainerRun, NodeRun, PodRun
 
@@ -21,8 +21,7 @@ class Kind(Enum):
     NODE_RECOVER = "node recover"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Due:
+class Due(NamedTuple):
     """A planned event; it is void if its subject's epoch has moved on."""
 
     kind: Kind

@@ -240,14 +240,13 @@ class Lifecycle:
     def _rate_of_work(self, container: ContainerRun) -> float:
         """Guess from the node's last tick how fast a container will work now."""
         nodes, row = self._nodes, container.pod.node.row
-        utilization = nodes.cpu_milli[row : row + 1] / nodes.cpu_capacity_milli[row]
         slower = slow_down(
-            utilization,
+            float(nodes.cpu_milli[row] / nodes.cpu_capacity_milli[row]),
             hunger=container.spec.profile.cache_hunger,
-            neighbours=nodes.hunger[row : row + 1],
+            neighbours=float(nodes.hunger[row]),
             law=self._cpu,
         )
-        return float(nodes.speed[row] / slower[0])
+        return float(nodes.speed[row]) / slower
 
     def _emit_exit(
         self, container: ContainerRun, *, code: int, cause: ch.ExitCause, now_s: float

@@ -4,6 +4,8 @@ Arrays are aligned: one element a container, or one a node; ``node`` holds each 
 an index. Amounts are millicores and bytes.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ from scheduler.simulator.chance import Luck
 from scheduler.simulator.parameters import CpuPhysics, MemoryPhysics
 
 Floats = NDArray[np.float64]
+F = TypeVar("F", float, Floats)
 Indices = NDArray[np.intp]
 
 _BURST, _FAST, _SLOW, _MEMORY = 1, 2, 3, 4
@@ -117,10 +120,10 @@ def share_cpu(demand: Floats, *, weight: Floats, node: Indices, free: Floats) ->
     return granted
 
 
-def slow_down(
-    utilization: Floats, *, hunger: Floats | float = 0.0, neighbours: Floats, law: CpuPhysics
-) -> Floats:
+def slow_down(utilization: F, *, hunger: F | float = 0.0, neighbours: F, law: CpuPhysics) -> F:
     """Say how many times longer work takes than on an idle node (a queue's 1/(1-u)).
+
+    All are arrays, or all are numbers.
 
     Args:
         utilization: Of the node's cpu, 0 to 1.
@@ -129,7 +132,8 @@ def slow_down(
         law: The constants.
     """
     queueing = 1.0 / (1.0 - np.minimum(utilization, law.max_utilization))
-    return queueing * (1.0 + law.cache_penalty_ratio * hunger * neighbours)
+    slower: F = queueing * (1.0 + law.cache_penalty_ratio * hunger * neighbours)
+    return slower
 
 
 def badness(memory_bytes: Floats, *, capacity_bytes: float, oom_score_adj: Floats) -> Floats:

@@ -392,12 +392,10 @@ class LeanCluster:
 
     def _take_in_pod(self, change: ch.PodChange) -> None:
         pod = self._pods.get(change.pod)
-        if pod is None:
+        if pod is None or isinstance(change, _NOT_SEEN):
             return
         if isinstance(change, ch.PodStopped):
             self._end(pod)
-        elif isinstance(change, _NOT_SEEN):
-            return
         elif self.world.is_up(self.nodes.names[pod.node]):
             self._show(pod, change)
         else:

@@ -72,6 +72,8 @@ class Nodes:
         spread = [wait_s * (key_of("lease", name) % 1000 + 1) / 1000 for name in self.names]
         self._renew_at_s = now_s + np.array(spread)
         self._report_at_s = np.full(n, now_s + law.status_s)
+        self._next_report_s = now_s + law.status_s
+        """When the first of them is due, at the latest."""
         self._unreachable_since_s = np.full(n, np.nan)
         self._monitor_at_s = 0.0
 
@@ -140,8 +142,14 @@ class Nodes:
 
     def reports_due(self, now_s: float) -> list[int]:
         """Name the nodes that are to write their status, which they do every few minutes."""
-        due = self.is_up & (self._report_at_s <= now_s)
-        return np.flatnonzero(due).tolist() if due.any() else []
+        if now_s < self._next_report_s:
+            return []
+        due = np.flatnonzero(self.is_up & (self._report_at_s <= now_s)).tolist()
+        self._next_report_s = now_s + self._law.status_s
+        later = self._report_at_s[self._report_at_s > now_s]
+        if later.size:
+            self._next_report_s = min(self._next_report_s, float(later.min()))
+        return due
 
     def report(self, row: int, *, images: dict[str, int], now_s: float) -> None:
         """Let a node write its status."""
