@@ -37,7 +37,7 @@ from collector.windows import Rollup
 from kube.edge.openapi import install_openapi
 from kube.edge.problems import ProblemDetails, ProblemError, answer, install
 from kube.edge.queries import read_query
-from kube.edge.serve import JSON, install_health
+from kube.edge.serve import JSON, install_health, install_timing
 
 _MAX_BODY_BYTES: Final = 65_536
 
@@ -49,6 +49,8 @@ def make_app(collector: Collector) -> Flask:
         collector: What to answer from; running or not.
     """
     app = Flask("collector", static_folder=None)
+    paths = [operation.path for operation in OPERATIONS]
+    install_timing(app, duration=collector.telemetry.request_duration, paths=paths)
     install(app, max_body_bytes=_MAX_BODY_BYTES)
     install_health(
         app,

@@ -4,6 +4,7 @@ from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from kube.edge.serve import request_durations
 from kube.health import FailureReason
 
 _POLL_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -15,6 +16,7 @@ class Telemetry:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self.request_duration = request_durations("collector", registry=self.registry)
         self.samples = Counter(
             "collector_samples_total", "Samples taken in.", ["subject"], registry=self.registry
         )

@@ -1,12 +1,11 @@
 """The predictor over HTTP."""
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from kube.edge import problems
@@ -14,7 +13,7 @@ from kube.edge.logs import facts
 from kube.edge.openapi import install_openapi
 from kube.edge.problems import ProblemError, decode_body
 from kube.edge.queries import read_query
-from kube.edge.serve import JSON, install_health
+from kube.edge.serve import JSON, install_health, install_timing
 from predictor.contract import (
     Answer,
     BatchRequest,
@@ -68,10 +67,11 @@ def create_app(parts: Parts, *, max_body_bytes: int) -> Flask:
         max_body_bytes: Larger requests are refused.
     """
     app = Flask("predictor", static_folder=None)
-    # First, so that refusals are timed, too.
-    _install_timing(app, metrics=parts.metrics)
+    registry = parts.metrics.registry
+    paths = [operation.path for operation in OPERATIONS]
+    install_timing(app, duration=parts.metrics.request_duration, paths=paths)
     problems.install(app, max_body_bytes=max_body_bytes)
-    install_health(app, registry=parts.metrics.registry, not_ready=parts.not_ready)
+    install_health(app, registry=registry, not_ready=parts.not_ready)
     install_openapi(app, title="predictor", operations=OPERATIONS)
     _install_predictions(app, parts=parts)
     _install_models(app, parts=parts)
@@ -86,24 +86,6 @@ def create_app(parts: Parts, *, max_body_bytes: int) -> Flask:
         )
 
     return app
-
-
-def _install_timing(app: Flask, *, metrics: Metrics) -> None:
-    durations = {
-        operation.path: metrics.request_duration.labels(operation.path) for operation in OPERATIONS
-    }
-
-    @app.before_request
-    def start() -> None:
-        g.started_s = time.perf_counter()
-
-    @app.after_request
-    def observe(response: Response) -> Response:
-        # Only known paths become labels, or anybody could fill the memory with new ones.
-        duration = durations.get(request.path)
-        if duration is not None:
-            duration.observe(time.perf_counter() - g.started_s)
-        return response
 
 
 def _install_predictions(app: Flask, *, parts: Parts) -> None:

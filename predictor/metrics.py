@@ -14,9 +14,9 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from kube.edge.serve import request_durations
 from predictor.contract import Algorithm, ModelVersion, TrainingResult
 
-_SERVING_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _TRAINING_BUCKETS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -32,13 +32,7 @@ class Metrics:
             ["algorithm"],
             registry=self.registry,
         )
-        self.request_duration = Histogram(
-            "predictor_request_duration_seconds",
-            "Time to answer a request",
-            ["endpoint"],
-            buckets=_SERVING_BUCKETS_S,
-            registry=self.registry,
-        )
+        self.request_duration = request_durations("predictor", registry=self.registry)
         self.feedback = Counter(
             "predictor_feedback",
             "Reports of placements: success, failure or rejected",

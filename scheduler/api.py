@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from kube.edge.openapi import Operation, install_openapi
 from kube.edge.problems import ProblemError, install
 from kube.edge.queries import Query, read_query
-from kube.edge.serve import JSON, install_health
+from kube.edge.serve import JSON, install_health, install_timing, request_durations
 from scheduler.cluster.decisions import DecisionLog
 from scheduler.contract import DecisionAnswer, DecisionList, view
 from scheduler.extender import routes as extender_routes
@@ -58,6 +58,9 @@ def make_app(
         extender: How to answer kube-scheduler.
     """
     app = Flask("scheduler", static_folder=None)
+    paths = [operation.path for operation in OPERATIONS]
+    duration = request_durations("scheduler", registry=registry)
+    install_timing(app, duration=duration, paths=paths)
     large = {
         operation.path: extender_routes.MAX_BODY_BYTES for operation in extender_routes.OPERATIONS
     }

@@ -3,11 +3,11 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Self
 
 import prometheus_client
-from flask import Flask, Response
+from flask import Flask, Response, g, request
 from waitress import wasyncore
 from waitress.server import create_server
 
@@ -16,6 +16,7 @@ from kube.edge.settings import ServerSettings
 
 JSON: Final = "application/json"
 
+_ANSWER_BUCKETS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _LOOK_S: Final = 1.0
 """How often to look for clients that take too long."""
 _MAX_CONNECTIONS: Final = 500
@@ -121,6 +122,47 @@ def _listen(host: str, *, port: int) -> socket.socket:
         return socket.create_server(address, family=family)
     except OSError as error:
         raise OSError(f"cannot listen at {host}:{port}: {error.strerror}") from error
+
+
+def request_durations(
+    program: str, *, registry: prometheus_client.CollectorRegistry
+) -> prometheus_client.Histogram:
+    """Make the metric ``<program>_request_duration_seconds``, for ``install_timing``."""
+    return prometheus_client.Histogram(
+        f"{program}_request_duration_seconds",
+        "Time to answer a request",
+        ["endpoint"],
+        buckets=_ANSWER_BUCKETS_S,
+        registry=registry,
+    )
+
+
+def install_timing(
+    app: Flask, *, duration: prometheus_client.Histogram, paths: Iterable[str]
+) -> None:
+    """Time the answers, by endpoint.
+
+    To be installed before everything else, so that refusals are timed, too.
+
+    Args:
+        app: What to time.
+        duration: What ``request_durations`` made.
+        paths: Which endpoints, as OpenAPI writes them (``/pods/{name}``). Only these become labels,
+            or anybody could fill the memory with new ones.
+    """
+    durations = {path: duration.labels(path) for path in paths}
+
+    @app.before_request
+    def start() -> None:
+        g.started_s = time.perf_counter()
+
+    @app.after_request
+    def observe(response: Response) -> Response:
+        rule = "" if request.url_rule is None else request.url_rule.rule
+        timed = durations.get(rule.replace("<", "{").replace(">", "}"))
+        if timed is not None:
+            timed.observe(time.perf_counter() - g.started_s)
+        return response
 
 
 def install_health(

@@ -17,7 +17,7 @@ from flask import Flask, Response, request
 
 from kube.edge import problems
 from kube.edge.logs import JsonFormatter, facts
-from kube.edge.serve import Server, install_health
+from kube.edge.serve import Server, install_health, install_timing, request_durations
 from kube.edge.settings import Interval, ServerSettings
 
 LOOPBACK = ServerSettings(host="127.0.0.1", port=0)
@@ -121,6 +121,31 @@ def test_readiness_says_why_not(url, readiness):
     assert (before.status_code, before.text) == (503, "still loading")
     assert (after.status_code, after.text) == (200, "ok")
     assert requests.get(f"{url}/healthz", timeout=10).text == "ok"
+
+
+def test_answers_and_refusals_are_timed_at_known_paths_alone():
+    app = Flask("example")
+    registry = prometheus_client.CollectorRegistry()
+    duration = request_durations("example", registry=registry)
+    install_timing(app, duration=duration, paths=["/pods/{name}", "/quiet"])
+    problems.install(app, max_body_bytes=10)
+
+    @app.post("/pods/<name>")
+    def take(name: str) -> Response:
+        return Response(problems.decode_body(request, Body).name)
+
+    with Server(app, settings=LOOPBACK) as server:
+        codes = [
+            requests.post(f"{server.url}{path}", data=data, timeout=10).status_code
+            for path, data in (("/pods/a", "x" * 99), ("/pods/b", "{"), ("/other", "{}"))
+        ]
+
+    def count(path: str) -> float | None:
+        name = "example_request_duration_seconds_count"
+        return registry.get_sample_value(name, {"endpoint": path})
+
+    assert codes == [413, 400, 404]
+    assert (count("/pods/{name}"), count("/quiet"), count("/other")) == (2, 0, None)
 
 
 def test_metrics_are_prometheuss(url):
