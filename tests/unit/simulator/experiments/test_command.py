@@ -69,10 +69,10 @@ def test_a_scenario_must_be_named(capsys):
 
 
 def test_a_wrong_scenario_is_refused_with_file_line_and_key(scenario, capsys):
-    scenario.write_text(SMALL.replace("per_hour", "hourly"))
+    scenario.write_text(SMALL.replace("per_hour", "per_huor"))
 
     assert evaluate(f"--scenario={scenario}") == 2
-    assert f"{scenario}:10: jobs.0.hourly: unknown key" in capsys.readouterr().err
+    assert f"{scenario}:10: jobs.0.per_huor: unknown key" in capsys.readouterr().err
 
 
 def test_pods_that_the_api_server_refuses_are_the_scenarios_fault(scenario, capsys):
