@@ -116,7 +116,8 @@ class UnseenPods:
 
     def _forget(self) -> None:
         """Let go of pods that are in their node's window from its start on."""
-        newest_s = max((window.end_s for window in self._windows.values()), default=0.0)
+        ends_s = [window.end_s for window in self._windows.values()]
+        newest_s = max([*ends_s, *(placed.at_s for placed in self._placed.values())], default=0.0)
         for uid, placed in list(self._placed.items()):
             window = self._windows.get(placed.pod.node_name)
             is_seen = window is not None and placed.at_s <= min(

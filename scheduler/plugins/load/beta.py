@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _MAX_STEPS: Final = 300
-_PRECISION: Final = 1e-12
+_PRECISION: Final = 1e-10
 _TINY: Final = 1e-300
-
-_log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])
+_SHIFT: Final = 8
+_HALF_LOG_TWO_PI: Final = 0.5 * math.log(2.0 * math.pi)
 
 
 def beta_cdf(x: Floats, *, alpha: Floats, beta: Floats) -> Floats:
@@ -22,8 +22,8 @@ def beta_cdf(x: Floats, *, alpha: Floats, beta: Floats) -> Floats:
 
     Args:
         x: Any shape.
-        alpha: The same shape; more than 0.
-        beta: The same shape; more than 0.
+        alpha: The same shape, or one that stretches to it; more than 0.
+        beta: As *alpha*.
 
     Returns:
         The same shape, 0 to 1; off by 1e-9 at the most for parameters up to 10,000.
@@ -33,14 +33,8 @@ def beta_cdf(x: Floats, *, alpha: Floats, beta: Floats) -> Floats:
     is_upper = inside > (alpha + 1.0) / (alpha + beta + 2.0)
     a, b = np.where(is_upper, beta, alpha), np.where(is_upper, alpha, beta)
     at = np.where(is_upper, 1.0 - inside, inside)
-    log_front = (
-        _log_gamma(a + b)
-        - _log_gamma(a)
-        - _log_gamma(b)
-        + a * np.log(at)
-        + b * np.log1p(-at)
-        - np.log(a)
-    )
+    log_beta = _log_gamma(alpha) + _log_gamma(beta) - _log_gamma(alpha + beta)
+    log_front = a * np.log(at) + b * np.log1p(-at) - np.log(a) - log_beta
     tail = np.exp(log_front) * _fraction(at, a=a, b=b)
     cdf: Floats = np.clip(np.where(is_upper, 1.0 - tail, tail), 0.0, 1.0)
     return np.where(x <= 0.0, 0.0, np.where(x >= 1.0, 1.0, cdf))
@@ -60,6 +54,16 @@ def _fraction(x: Floats, *, a: Floats, b: Floats) -> Floats:
         if np.abs(c * d - 1.0).max(initial=0.0) < _PRECISION:
             break
     return value
+
+
+def _log_gamma(z: Floats) -> Floats:
+    """Return log(gamma(z)) of z > 0, by Stirling's series, which is good from 8 on."""
+    s = z + _SHIFT
+    square = 1.0 / (s * s)
+    series = (1.0 / 12 - square * (1.0 / 360 - square * (1.0 / 1260 - square / 1680))) / s
+    product = np.prod([z + i for i in range(_SHIFT)], axis=0)
+    log: Floats = (s - 0.5) * np.log(s) - s + _HALF_LOG_TWO_PI + series - np.log(product)
+    return log
 
 
 def _away_from_zero(values: Floats) -> Floats:

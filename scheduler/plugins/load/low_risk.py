@@ -1,7 +1,7 @@
 """LowRiskOverCommitment: avoids nodes whose pods may come to use more than there is."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Annotated, ClassVar, Final
 
 import msgspec
@@ -9,6 +9,7 @@ import numpy as np
 
 from kube.edge.settings import Settings
 from kube.quantity import CPU, MEMORY
+from scheduler.framework.columns import IntColumn
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import PluginArgs, PreScorePlugin, ScorePlugin
 from scheduler.framework.snapshot import Snapshot
@@ -20,7 +21,6 @@ from scheduler.plugins.load.columns import (
     FloatColumn,
     as_scores,
     is_known,
-    ratio_of_capacity,
     used_as_requested,
 )
 
@@ -64,7 +64,7 @@ class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
     def __init__(self, args: LowRiskOverCommitmentArgs) -> None:
         super().__init__(args)
         weights = args.risk_limit_weights
-        self._weights = {CPU: weights.cpu, MEMORY: weights.memory}
+        self._weights = np.array([[weights.cpu], [weights.memory]])
         self._stretch = math.sqrt(args.smoothing_window_size)
 
     def sign_pod(self, pod: PodFacts) -> Hashable:
@@ -84,33 +84,32 @@ class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate the riskier of cpu and memory."""
-        risks = [self._risk(pod, snapshot=snapshot, resource=each) for each in _RESOURCES]
-        scores = 100.0 * (1.0 - np.maximum(*risks))
-        return as_scores(scores, known=is_known(snapshot, *_RESOURCES))
-
-    def _risk(self, pod: PodFacts, *, snapshot: Snapshot, resource: str) -> FloatColumn:
-        requested = snapshot.requested[resource].astype(np.float64)
-        limited = np.maximum(snapshot.limits[resource], requested)
-        capacity = np.maximum(snapshot.capacity[resource], 1).astype(np.float64)
-        request = pod.requests.get(resource, 0)
+        # Both at once, for mostly there is one row: it is the number of calls that costs.
+        requested = _stack([snapshot.requested[r] for r in _RESOURCES])
+        limited = np.maximum(_stack([snapshot.limits[r] for r in _RESOURCES]), requested)
+        capacity = np.maximum(_stack([snapshot.capacity[r] for r in _RESOURCES]), 1.0)
+        used = _stack([used_as_requested(snapshot, resource=r) for r in _RESOURCES])
+        std = _stack([snapshot.usage_std[r] for r in _RESOURCES])
+        request = np.array([[pod.requests.get(r, 0)] for r in _RESOURCES])
+        limit = np.array([[pod.limits.get(r, 0)] for r in _RESOURCES])
         risk_limit = limit_risk(
             np.minimum(requested + request, capacity),
-            limited=limited + max(pod.limits.get(resource, 0), request),
+            limited=limited + np.maximum(limit, request),
             capacity=capacity,
         )
-        mean = ratio_of_capacity(
-            used_as_requested(snapshot, resource=resource), snapshot=snapshot, resource=resource
-        )
-        std = snapshot.usage_std[resource].astype(np.float64)
         within = p_load_within(
-            np.minimum(requested, capacity) / capacity,
+            np.minimum(requested / capacity, 1.0),
             limited=limited / capacity,
-            mean=np.clip(mean, 0.0, 1.0),
-            std=self._stretch * np.clip(std / capacity, 0.0, 1.0),
+            mean=np.minimum(used / capacity, 1.0),
+            std=self._stretch * np.minimum(std / capacity, 1.0),
         )
-        weight = self._weights[resource]
-        risk: FloatColumn = np.clip(weight * risk_limit + (1.0 - weight) * (1.0 - within), 0.0, 1.0)
-        return risk
+        risks = self._weights * risk_limit + (1.0 - self._weights) * (1.0 - within)
+        return as_scores(100.0 * (1.0 - risks.max(axis=0)), known=is_known(snapshot, *_RESOURCES))
+
+
+def _stack(columns: Sequence[IntColumn | FloatColumn]) -> FloatColumn:
+    """Make rows of columns, shape ``(n_resources, n_nodes)``."""
+    return np.array(columns, dtype=np.float64)
 
 
 def limit_risk(
@@ -145,15 +144,15 @@ def p_load_within(
     Returns:
         The same shape, 0 to 1.
     """
-    within = _load_cdf(requested, mean=mean, std=std)
     is_bounded = (limited < 1.0) & (requested <= limited)
-    bound = _load_cdf(np.clip(limited, 0.0, 1.0), mean=mean, std=std)
+    thresholds = np.stack([requested, np.minimum(limited, 1.0)])
+    within, bound = _load_cdf(thresholds, mean=mean, std=std)
     given = np.clip(within / np.maximum(bound, 1e-300), 0.0, 1.0)
     return np.where(is_bounded, np.where(limited <= 0.0, 1.0, given), within)
 
 
 def _load_cdf(x: FloatColumn, *, mean: FloatColumn, std: FloatColumn) -> FloatColumn:
-    """Return P(load <= x); a load without variation is what its mean is."""
+    """Return P(load <= x) for several x; a load without variation is what its mean is."""
     room = mean * (1.0 - mean)
     variance = np.minimum(std * std, _MAX_VARIANCE_RATIO * room)
     varies = variance > 0.0
