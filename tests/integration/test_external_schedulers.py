@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "first_fit.py"
-WAIT_S = 60.0
+WAIT_S = 100.0
 
 
 def make_site(*, cpu="4", cpu_request_milli=500.0, measured_s=1800.0):

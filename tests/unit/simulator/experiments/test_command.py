@@ -51,6 +51,15 @@ def evaluate(*options):
         pytest.param(["--jobs=0"], "--jobs: must be 1 or more", id="no process"),
         pytest.param(["--usage=/nowhere"], "/nowhere: No such file", id="no recordings"),
         pytest.param(["--scenario=/nowhere.yaml"], "/nowhere.yaml: No such file", id="scenario"),
+        pytest.param(["--external="], "--external: name a command", id="no command"),
+        pytest.param(["--external='"], '--external: cannot read "\'"', id="unreadable command"),
+        pytest.param(["--external=no-such-thing -x"], "no program 'no-such-thing'", id="program"),
+        pytest.param(
+            ["--external=env a", "--external=env b"], "called 'env'; say NAME=", id="twice"
+        ),
+        pytest.param(["--external=random=env"], "two are called 'random'", id="as a policy"),
+        pytest.param(["--patience=0"], "--patience: must be more than 0", id="no patience"),
+        pytest.param(["--patience=long"], "'long' is not a duration", id="patience"),
         pytest.param(["--speed=3"], "unrecognized arguments: --speed=3", id="unknown option"),
     ],
 )
