@@ -6,6 +6,7 @@ exported network. Whoever adds, drops or redefines one raises ``OBSERVATION_VERS
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
@@ -55,9 +56,28 @@ _DAY_S: Final = 86_400.0
 _MAX_RATIO: Final = 4.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing(NamedTuple):
+    """What does not change with pods that come and go."""
+
+    per_cpu: Floats
+    """1 by each node's allocatable; so is the next."""
+    per_memory: Floats
+    pods: Floats
+    """What each node takes, at least 1."""
+    cpu_milli: float
+    """All nodes' allocatable; so is the next."""
+    memory_bytes: float
+    columns: Floats
+    """Shape ``(len(NODE_FEATURES), n_nodes)``, with the features that do not change either."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class NodeState:
-    """The nodes; columns of shape ``(n_nodes,)``, amounts in millicores and bytes."""
+    """The nodes; columns of shape ``(n_nodes,)``, amounts in millicores and bytes.
+
+    Who keeps a state may change what is requested, and how many pods there are, in place; what is
+    allocatable or used has to stay as it is.
+    """
 
     cpu_allocatable_milli: Floats
     memory_allocatable_bytes: Floats
@@ -68,6 +88,27 @@ class NodeState:
     cpu_usage_milli: Floats
     """As last measured; NaN where that is not known, as for memory."""
     memory_usage_bytes: Floats
+
+    @cached_property
+    def standing(self) -> _Standing:
+        """What ``observe`` need not reckon anew."""
+        cpu, memory = self.cpu_allocatable_milli, self.memory_allocatable_bytes
+        per_cpu, per_memory = 1.0 / np.maximum(cpu, 1.0), 1.0 / np.maximum(memory, 1.0)
+        unknown = np.isnan(self.cpu_usage_milli) | np.isnan(self.memory_usage_bytes)
+        columns = np.zeros((len(NODE_FEATURES), len(cpu)))
+        columns[3] = np.where(unknown, 0.0, self.cpu_usage_milli * per_cpu)
+        columns[4] = np.where(unknown, 0.0, self.memory_usage_bytes * per_memory)
+        columns[5] = ~unknown
+        columns[8] = cpu / max(cpu.max(), 1.0)
+        columns[9] = memory / max(memory.max(), 1.0)
+        return _Standing(
+            per_cpu=per_cpu,
+            per_memory=per_memory,
+            pods=np.maximum(self.pods_allocatable, 1.0),
+            cpu_milli=float(cpu.sum()),
+            memory_bytes=float(memory.sum()),
+            columns=columns,
+        )
 
 
 class PodState(NamedTuple):
@@ -108,38 +149,25 @@ def observe(
         feasible: Shape ``(n_nodes,)``: where the pod may go.
         now_s: Unix seconds.
     """
-    cpu, memory = nodes.cpu_allocatable_milli, nodes.memory_allocatable_bytes
-    n_nodes = len(cpu)
-    per_cpu, per_memory = 1.0 / np.maximum(cpu, 1.0), 1.0 / np.maximum(memory, 1.0)
-    unknown = np.isnan(nodes.cpu_usage_milli) | np.isnan(nodes.memory_usage_bytes)
-    is_used = nodes.n_pods > 0
-    columns = np.empty((len(NODE_FEATURES), n_nodes))
-    np.multiply(nodes.cpu_requested_milli, per_cpu, out=columns[0])
-    np.multiply(nodes.memory_requested_bytes, per_memory, out=columns[1])
-    np.divide(nodes.n_pods, np.maximum(nodes.pods_allocatable, 1.0), out=columns[2])
-    np.multiply(nodes.cpu_usage_milli, per_cpu, out=columns[3])
-    np.multiply(nodes.memory_usage_bytes, per_memory, out=columns[4])
-    columns[3:5, unknown] = 0.0
-    np.logical_not(unknown, out=columns[5])
-    np.multiply(per_cpu, pod.cpu_request_milli, out=columns[6])
-    np.multiply(per_memory, pod.memory_request_bytes, out=columns[7])
-    np.divide(cpu, max(cpu.max(), 1.0), out=columns[8])
-    np.divide(memory, max(memory.max(), 1.0), out=columns[9])
-    columns[10] = is_used
+    standing, n_nodes = nodes.standing, len(nodes.n_pods)
+    columns = standing.columns.copy()
+    np.multiply(nodes.cpu_requested_milli, standing.per_cpu, out=columns[0])
+    np.multiply(nodes.memory_requested_bytes, standing.per_memory, out=columns[1])
+    np.divide(nodes.n_pods, standing.pods, out=columns[2])
+    np.multiply(standing.per_cpu, pod.cpu_request_milli, out=columns[6])
+    np.multiply(standing.per_memory, pod.memory_request_bytes, out=columns[7])
+    np.greater(nodes.n_pods, 0.0, out=columns[10])
     columns[11] = feasible
+    n_used = int(np.count_nonzero(columns[10]))
     np.minimum(columns, _MAX_RATIO, out=columns)
-    cpu_milli, memory_bytes = float(cpu.sum()), float(memory.sum())
-    used_ratio = int(np.count_nonzero(is_used)) / n_nodes
     return Observation(
         nodes=columns.T.astype(np.float32, order="C"),
-        pod=_pod_features(pod, cpu_milli=cpu_milli / n_nodes, memory_bytes=memory_bytes / n_nodes),
-        queue=_queue_features(
-            nodes,
-            queue=queue,
-            cpu_milli=cpu_milli,
-            memory_bytes=memory_bytes,
-            used_ratio=used_ratio,
+        pod=_pod_features(
+            pod,
+            cpu_milli=standing.cpu_milli / n_nodes,
+            memory_bytes=standing.memory_bytes / n_nodes,
         ),
+        queue=_queue_features(nodes, queue=queue, used_ratio=n_used / n_nodes),
         clock=_clock_features(now_s),
     )
 
@@ -155,14 +183,8 @@ def _pod_features(pod: PodState, *, cpu_milli: float, memory_bytes: float) -> Fe
     return np.array(features, dtype=np.float32)
 
 
-def _queue_features(
-    nodes: NodeState,
-    *,
-    queue: QueueState,
-    cpu_milli: float,
-    memory_bytes: float,
-    used_ratio: float,
-) -> Features:
+def _queue_features(nodes: NodeState, *, queue: QueueState, used_ratio: float) -> Features:
+    cpu_milli, memory_bytes = nodes.standing.cpu_milli, nodes.standing.memory_bytes
     cpu_requested = float(nodes.cpu_requested_milli.sum())
     memory_requested = float(nodes.memory_requested_bytes.sum())
     features = (

@@ -81,6 +81,8 @@ class LeanCluster:
         self._metrics = NodeMetrics(
             self.world, n_nodes=len(self.nodes), resolution_s=scenario.physics.metrics_resolution_s
         )
+        self._node_state: NodeState | None = None
+        """As observed, until usage is measured anew."""
         self._services = Services(create=self._create, delete=self._delete)
         self.queues = tuple(Waiting() for _ in range(n_queues))
         self._hopeless: set[Template] = set()
@@ -181,18 +183,20 @@ class LeanCluster:
     # --- how it stands
 
     def node_state(self) -> NodeState:
-        """Say what a scheduler may know of the nodes."""
-        nodes = self.nodes
-        return NodeState(
-            cpu_allocatable_milli=nodes.cpu_allocatable_milli,
-            memory_allocatable_bytes=nodes.memory_allocatable_bytes,
-            pods_allocatable=nodes.pods_allocatable,
-            cpu_requested_milli=nodes.cpu_requested_milli,
-            memory_requested_bytes=nodes.memory_requested_bytes,
-            n_pods=nodes.n_pods,
-            cpu_usage_milli=self._metrics.cpu_milli,
-            memory_usage_bytes=self._metrics.memory_bytes,
-        )
+        """Say what a scheduler may know of the nodes, now; it changes as time passes."""
+        if self._node_state is None:
+            nodes = self.nodes
+            self._node_state = NodeState(
+                cpu_allocatable_milli=nodes.cpu_allocatable_milli,
+                memory_allocatable_bytes=nodes.memory_allocatable_bytes,
+                pods_allocatable=nodes.pods_allocatable,
+                cpu_requested_milli=nodes.cpu_requested_milli,
+                memory_requested_bytes=nodes.memory_requested_bytes,
+                n_pods=nodes.n_pods,
+                cpu_usage_milli=self._metrics.cpu_milli,
+                memory_usage_bytes=self._metrics.memory_bytes,
+            )
+        return self._node_state
 
     def occupancy(self) -> Occupancy:
         """Say how the nodes truly stand."""
@@ -466,6 +470,7 @@ class LeanCluster:
     def _measure(self) -> None:
         self._next_look_s = self.now_s + self._look_s
         self._metrics.look(self.now_s)
+        self._node_state = None
         self._is_news = True
         if self.watchers:
             measured = self._measured()
