@@ -224,8 +224,9 @@ class Scenario(Settings, frozen=True, kw_only=True):
 
     @property
     def n_nodes(self) -> int:
-        """How many nodes are described."""
-        return sum(group.count for group in self.nodes)
+        """How many nodes there are."""
+        n_described = sum(group.count for group in self.nodes)
+        return n_described + (0 if self.recording is None else len(self.recording.load().nodes))
 
 
 def _check_start(text: str) -> None:
@@ -275,7 +276,8 @@ def _problem_of(scenario: Scenario, recording: Recording) -> str:
     """Say why a recording cannot be run in its scenario, if so."""
     cluster = recording.load()
     # Nodes that are described are called so; see ``Site``.
-    taken = {f"n{number + 1}" for number in range(scenario.n_nodes)}
+    n_described = sum(group.count for group in scenario.nodes)
+    taken = {f"n{number + 1}" for number in range(n_described)}
     twice = sorted(taken.intersection(node.name for node in cluster.nodes))
     if twice:
         return f"nodes: {twice[0]!r} was recorded, too; describe none"

@@ -84,6 +84,14 @@ def test_nodes_are_as_they_were_recorded(tmp_path):
     assert second["status"]["allocatable"]["cpu"] == "3900m"
 
 
+def test_recorded_nodes_stand_beside_those_that_are_described(tmp_path):
+    scenario = SCENARIO + "nodes: [{name: spare, count: 2}]\n"
+    site = make_site(tmp_path, nodes=[node("rack1-a")], scenario=scenario)
+
+    assert {n["metadata"]["name"] for n in site.store.list(NODES)} == {"rack1-a", "n1", "n2"}
+    assert site.scenario.n_nodes == 3
+
+
 def test_work_comes_at_its_time_and_ends_by_itself(tmp_path):
     site = make_site(tmp_path, pods=[pod(run_s=300.0, workload="train", cpu_limit_milli=1000)])
 
