@@ -12,7 +12,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from kube.edge.logs import facts
 from predictor.contract import TrainingReport, TrainingResult
 from predictor.drift import DriftWatch
-from predictor.evaluation import TrustRule
 from predictor.feedback import FeedbackStore
 from predictor.history import LearningHistory
 from predictor.leases import Lease
@@ -22,7 +21,7 @@ from predictor.records import ModelRecord
 from predictor.registry import Registry, UnusableModelError
 from predictor.rows import TrainingSet, training_set
 from predictor.settings import OnlineLearningSettings, PredictorSettings
-from predictor.training import TrainingError, TrainingProcess, TrainingRequest
+from predictor.training import TrainingError, TrainingProcess, TrainingRequest, training_request
 
 log = logging.getLogger(__name__)
 
@@ -327,22 +326,10 @@ class Learner:
     def _request(
         self, rows: TrainingSet, *, now_s: float, last_feedback_id: int
     ) -> TrainingRequest:
-        model, learning = self._settings.model, self._settings.online_learning
         self._registry.refresh()
-        return TrainingRequest(
+        return training_request(
+            self._settings,
             rows=rows,
-            n_estimators=model.n_estimators,
-            max_depth=model.max_depth,
-            random_state=model.random_state,
-            max_samples=model.max_samples,
-            n_jobs=model.n_jobs,
-            joblib_backend=model.joblib_backend,
-            cluster_address=model.cluster_address,
-            rule=TrustRule(
-                min_rows=learning.min_rows,
-                min_failures=learning.min_failures,
-                min_gain_errors=learning.min_gain_errors,
-            ),
             trained_at_s=now_s,
             last_feedback_id=last_feedback_id,
             in_service=self._registry.in_service(),

@@ -41,6 +41,7 @@ from predictor.forest import MAX_PACKED_ROWS, PackedForest
 from predictor.rating import Model
 from predictor.records import ModelRecord
 from predictor.rows import TrainingSet
+from predictor.settings import PredictorSettings
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,38 @@ class TrainingRequest:
     changed_at_s: float | None = None
     """When the world has changed, as drift tells, Unix seconds; what came before may mislead."""
     cluster_address: str = ""
+
+
+def training_request(
+    settings: PredictorSettings,
+    *,
+    rows: TrainingSet,
+    trained_at_s: float,
+    last_feedback_id: int,
+    in_service: tuple[Model, ModelRecord] | None,
+    changed_at_s: float | None,
+) -> TrainingRequest:
+    """Ask for a training as the settings say; for the others see ``TrainingRequest``."""
+    model, learning = settings.model, settings.online_learning
+    return TrainingRequest(
+        rows=rows,
+        n_estimators=model.n_estimators,
+        max_depth=model.max_depth,
+        random_state=model.random_state,
+        max_samples=model.max_samples,
+        n_jobs=model.n_jobs,
+        joblib_backend=model.joblib_backend,
+        cluster_address=model.cluster_address,
+        rule=TrustRule(
+            min_rows=learning.min_rows,
+            min_failures=learning.min_failures,
+            min_gain_errors=learning.min_gain_errors,
+        ),
+        trained_at_s=trained_at_s,
+        last_feedback_id=last_feedback_id,
+        in_service=in_service,
+        changed_at_s=changed_at_s,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@
 ``python -m scheduler explain NAMESPACE/POD``: see ``scheduler.explain``.
 """
 
-import gc
 import logging
 import os
 import random
@@ -19,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from kube.client import Client
 from kube.config import Cluster, load_cluster
+from kube.edge.heap import expect_large_heap
 from kube.edge.logs import facts
 from kube.edge.program import FAILED, STOPPED, Start, run
 from kube.edge.serve import Server
@@ -84,9 +84,7 @@ def _load_profiles(
 
 def _serve(start: Start[SchedulerSettings]) -> int:
     settings = start.settings
-    # Nodes, pods and decisions are a large heap with few cycles: to walk it at the usual pace costs
-    # a twelfth of every decision.
-    gc.set_threshold(50_000, 20, 100)
+    expect_large_heap()
     registry = built_in_registry()
     registry.add_installed()
     configuration, usage = _load_profiles(settings, beside=start.path, registry=registry)

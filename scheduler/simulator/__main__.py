@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -15,6 +14,7 @@ from typing import Final
 import msgspec
 import uvloop
 
+from kube.edge.heap import expect_large_heap
 from kube.edge.logs import configure_logs
 from kube.edge.settings import SettingsError
 from kube.instants import parse_rfc3339
@@ -215,9 +215,7 @@ def _serve(options: argparse.Namespace) -> int:
     )
     configure_logs()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # its start and stop are our news
-    # The store is a large heap of plain dicts without cycles: to walk it at the usual pace costs a
-    # tenth of every write.
-    gc.set_threshold(50_000, 20, 100)
+    expect_large_heap()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, sock=sock, on_ready=on_ready))
     return 0

@@ -1,6 +1,5 @@
 """Drives the engine alone, as a shell would, with every request answered at once."""
 
-import gc
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from kube.edge.heap import expect_large_heap
 from kube.objects import Namespace, Node, Pod
 from scheduler.decision import Decision
 from scheduler.engine import Engine, EngineSettings
@@ -76,7 +76,7 @@ def make_engine() -> Engine:
         kind="KubeSchedulerConfiguration",
         profiles=(ProfileConfiguration(scheduler_name=SCHEDULER_NAME),),
     )
-    gc.set_threshold(50_000, 20, 100)  # as the program sets it
+    expect_large_heap()
     profiles = make_profiles(configuration, registry=built_in_registry())
     return Engine(profiles, settings=EngineSettings())
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from predictor.contract import BatchResponse
 from predictor.drift import ChangeDetector, JudgedPrediction
-from predictor.evaluation import TrustRule, quality
+from predictor.evaluation import quality
 from predictor.predictions import pod_shape, shape_prediction
 from predictor.rating import Model, Rating, rate
 from predictor.records import ModelRecord
@@ -23,7 +23,7 @@ from predictor.registry import read_model
 from predictor.rows import Row, TrainingSet, placement_rows, training_set
 from predictor.settings import PredictorSettings
 from predictor.snapshots import ClusterView
-from predictor.training import Trained, TrainingError, TrainingRequest, train
+from predictor.training import Trained, TrainingError, train, training_request
 from scheduler.cluster.predictions import read_answer
 from scheduler.events import Bind, Predicted, PredictionFailed
 from scheduler.model import Shape
@@ -166,7 +166,16 @@ class Forecaster:
             return
         self._n_versions += 1
         try:
-            trained = train(self._request(rows, now_s=now_s))
+            trained = train(
+                training_request(
+                    self._settings,
+                    rows=rows,
+                    trained_at_s=now_s,
+                    last_feedback_id=0,
+                    in_service=self._in_service,
+                    changed_at_s=self._drift_since_s,
+                )
+            )
         except TrainingError:
             self.trainings["failed"] += 1
             return
@@ -238,27 +247,6 @@ class Forecaster:
             since_s=now_s - _KEEP_S,
             max_rows=self._settings.data.max_rows,
         ).mature_at(now_s)
-
-    def _request(self, rows: TrainingSet, *, now_s: float) -> TrainingRequest:
-        model, learning = self._settings.model, self._settings.online_learning
-        return TrainingRequest(
-            rows=rows,
-            n_estimators=model.n_estimators,
-            max_depth=model.max_depth,
-            random_state=model.random_state,
-            max_samples=model.max_samples,
-            n_jobs=1,
-            joblib_backend="loky",
-            rule=TrustRule(
-                min_rows=learning.min_rows,
-                min_failures=learning.min_failures,
-                min_gain_errors=learning.min_gain_errors,
-            ),
-            trained_at_s=now_s,
-            last_feedback_id=0,
-            in_service=self._in_service,
-            changed_at_s=self._drift_since_s,
-        )
 
     def _take_over(self, trained: Trained) -> None:
         about = replace(trained.record.about, version=self._n_versions)

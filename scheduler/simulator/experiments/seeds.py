@@ -1,6 +1,5 @@
 """Running many seeds, several at once: each run's result is told as soon as there is one."""
 
-import gc
 import signal
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -13,6 +12,7 @@ from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Final
 
+from kube.edge.heap import expect_large_heap
 from kube.edge.settings import SettingsError
 from kube.errors import RejectedError
 from scheduler.simulator.experiments.external import External
@@ -175,7 +175,7 @@ def _result(told: object) -> RunResult:
 
 def _work(connection: Connection, plan: Plan) -> None:
     """Run the seeds that are asked for, until nobody asks any more."""
-    prepare()
+    expect_large_heap()
     # Ctrl-C reaches all processes of a terminal: the first one decides, and asks us to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -189,12 +189,6 @@ def _work(connection: Connection, plan: Plan) -> None:
                 connection.send(error)
                 return
             connection.send(None)
-
-
-def prepare() -> None:
-    """Fit this process to its work."""
-    # A cluster is a large heap of plain objects: to walk it at the usual pace costs a tenth.
-    gc.set_threshold(50_000, 20, 100)
 
 
 @cache
