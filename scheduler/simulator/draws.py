@@ -9,7 +9,9 @@
     cpu_ratio: {quantiles: [[0, 0.1], [0.5, 0.2], [1, 0.9]]}
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, TypeAlias
 
@@ -72,8 +74,17 @@ class Distribution(Settings, frozen=True):
         if self.quantiles is not None:
             shares, numbers = zip(*self.quantiles, strict=True)
             return float(np.interp(chance.random(), shares, numbers))
-        weights = None if self.weights is None else np.array(self.weights) / sum(self.weights)
-        return float(chance.choice(np.array(self.choice), p=weights))
+        choice = self.choice or ()
+        if self.weights is None:
+            return float(choice[int(chance.integers(len(choice)))])
+        return float(choice[bisect_right(_cumulative(self.weights), chance.random())])
+
+
+@lru_cache(maxsize=1024)
+def _cumulative(weights: tuple[float, ...]) -> tuple[float, ...]:
+    """Add up what each choice is worth; the sum is 1."""
+    sums = (np.array(weights) / sum(weights)).cumsum()
+    return tuple((sums / sums[-1]).tolist())
 
 
 def _check_quantiles(shares: tuple[float, ...], numbers: tuple[float, ...]) -> None:

@@ -66,7 +66,8 @@ class Nodes:
         """As the cluster believes."""
         self._has_pressure = np.zeros(n, dtype=np.bool_)
         self._images: list[dict[str, int]] = [{} for _ in drawn]
-        self._static: dict[int, Bools] = {}
+        self._static: dict[str, Bools] = {}
+        """Where labels and taints let a workload's pods go, whichever version."""
         self._seen_at_s = np.full(n, now_s)
         wait_s = law.heartbeat_s
         spread = [wait_s * (key_of("lease", name) % 1000 + 1) / 1000 for name in self.names]
@@ -206,9 +207,9 @@ class Nodes:
 
     def _may_go(self, template: Template) -> Bools:
         """Where selector, affinity and taints let a pod go."""
-        found = self._static.get(template.number)
+        found = self._static.get(template.workload)
         if found is None:
-            found = self._static[template.number] = self._filtered(template.facts)
+            found = self._static[template.workload] = self._filtered(template.facts)
         if not template.tolerates_unreachable:
             found = found & self.is_reachable
         if not template.tolerates_pressure:

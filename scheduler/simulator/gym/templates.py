@@ -84,13 +84,11 @@ class _Nothing:
 
 
 class Templates:
-    """Makes templates, each once."""
+    """Makes templates, each once; of older versions nothing is kept."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, int], Template] = {}
-
-    def __len__(self) -> int:
-        return len(self._made)
+        self._newest: dict[str, tuple[int, Template]] = {}
+        self._n_made = 0
 
     def of(self, member: Member, *, version: int) -> Template:
         """Return the template of a workload's version.
@@ -98,12 +96,14 @@ class Templates:
         Raises:
             ConfigError: Its ``pod_spec`` asks for what is not kept here; the message names it.
         """
-        found = self._made.get((member.name, version))
-        if found is None:
-            _check(member)
-            found = _read(member, version=version, number=len(self._made))
-            self._made[member.name, version] = found
-        return found
+        known = self._newest.get(member.name)
+        if known is not None and known[0] == version:
+            return known[1]
+        _check(member)
+        template = _read(member, version=version, number=self._n_made)
+        self._n_made += 1
+        self._newest[member.name] = version, template
+        return template
 
 
 def _check(member: Member) -> None:
