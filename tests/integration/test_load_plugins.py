@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
 from kube.client import Client
@@ -116,7 +117,7 @@ def scheduling(server, plugin, args):
     """Schedule by the default filters and one plugin's scores; begin when usage is known."""
     only = {"enabled": [{"name": plugin}], "disabled": [{"name": "*"}]}
     profile = {
-        "schedulerName": "ai-scheduler",
+        "schedulerName": scheduler_name(plugin),
         "plugins": {"preScore": {"disabled": [{"name": "*"}]}, "score": only},
         "pluginConfig": [{"name": plugin, "args": args}],
     }
@@ -179,6 +180,10 @@ def test_the_example_of_sizes_goes_to_the_smallest_or_the_largest(server, kubect
             assert node_of_example(kubectl, plugin) in nodes
     finally:
         kubectl("delete", "node", "small")
+
+
+def scheduler_name(plugin):
+    return yaml.safe_load((EXAMPLES / f"{plugin}.yaml").read_text())["spec"]["schedulerName"]
 
 
 def node_of_example(kubectl, plugin):

@@ -357,10 +357,16 @@ def test_upstreams_arguments_are_taken_as_they_stand(tmp_path):
 def test_the_shipped_profile_goes_by_load_and_keeps_what_does_without(tmp_path):
     configuration = load_configuration(SHIPPED, registry=built_in_registry())
 
-    [profile] = make_profiles(configuration, registry=built_in_registry()).values()
+    profiles = make_profiles(configuration, registry=built_in_registry())
 
-    assert profile.scheduler_name == "ai-scheduler"
-    by_load = {"LoadVariationRiskBalancing": 3, "LowRiskOverCommitment": 3}
-    assert by_load.items() <= profile.weights.items()
-    assert profile.weights["NodeResourcesFit"] == 1
-    assert "NodeResourcesBalancedAllocation" not in profile.weights
+    ours = {
+        "ai-scheduler": {"LoadVariationRiskBalancing": 3, "LowRiskOverCommitment": 3},
+        "ai-scheduler-packing": {"TargetLoadPacking": 3, "NodeResourcesAllocatable": 1},
+        "ai-scheduler-power": {"Peaks": 3},
+    }
+    assert profiles.keys() == ours.keys()
+    for name, weights in ours.items():
+        found = profiles[name].weights
+        assert weights.items() <= found.items()
+        assert found["NodeResourcesFit"] == 1
+        assert "NodeResourcesBalancedAllocation" not in found

@@ -1,6 +1,7 @@
 """Policies run through a scenario, each from the same past."""
 
 import copy
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -25,6 +26,7 @@ from tests.unit.simulator.experiments.worlds import (
     make_site,
 )
 
+LOAD_AWARE = Path(__file__).parents[4] / "config" / "profiles" / "load-aware.yaml"
 CRASHING = NodeNature(container_crash_per_hour=20.0)
 HEALTHY = Nature(crash_per_hour=0.0)
 MEASURED_S = HOUR_S
@@ -180,3 +182,15 @@ def test_pods_are_bound_in_the_instant_in_which_they_arrive():
 
     assert result.n_placements > 50
     assert result.pending_p50_s == 0.0
+
+
+def test_a_policy_that_goes_by_load_is_told_mean_and_deviation_as_by_a_collector():
+    site = Site(flaky(), seed=6)
+    run = make_run(site, policy=str(LOAD_AWARE))
+
+    run.advance(site.now_s + 1200.0)
+
+    snapshot = run._shell._engine.snapshot
+    assert snapshot.is_measured.all()
+    assert (snapshot.usage_std["cpu"] > 0).all()
+    assert (snapshot.usage_mean["cpu"] != snapshot.usage["cpu"]).any()
