@@ -50,6 +50,10 @@ class Nodes:
         self._facts = [
             _facts_of(spec, group=group, index=index) for index, (spec, group) in enumerate(drawn)
         ]
+        self._empty = Snapshot()
+        """The nodes without pods, for the scheduler's plugins."""
+        for facts in self._facts:
+            self._empty.set_node(facts)
         n = len(drawn)
         self.cpu_capacity_milli = np.array([float(spec.cpu_milli) for spec in self.specs])
         self.cpu_allocatable_milli = self._allocatable(CPU)
@@ -218,9 +222,7 @@ class Nodes:
 
     def _filtered(self, pod: PodFacts) -> Bools:
         """Ask the scheduler's own plugins about labels and taints, which never change here."""
-        snapshot = Snapshot()
-        for facts in self._facts:
-            snapshot.set_node(facts)
+        snapshot = self._empty
         found = np.ones(len(self), dtype=np.bool_)
         state, affinity = CycleState(), NodeAffinity(NodeAffinityArgs())
         narrowed = affinity.pre_filter(state, pod=pod, snapshot=snapshot)
