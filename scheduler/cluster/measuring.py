@@ -4,13 +4,16 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from kube.edge.logs import facts
 from scheduler.cluster.usage.source import MAX_AGE_S, UsageError, UsageSource
 from scheduler.events import NodesMeasured
 
 log = logging.getLogger(__name__)
+
+Looked = Literal["answered", "unavailable"]
+"""How a look ended."""
 
 _JITTER_RATIO: Final = 0.1
 
@@ -23,6 +26,7 @@ class Gauge:
         interval_s: How often, by the local clock.
         deliver: Is handed what was measured; once nothing could be for some minutes, that nothing
             is known.
+        on_looked: Is told how each look ended.
         now_s: The cluster's time, Unix seconds.
         rng: Jitter, so that schedulers do not ask in step.
     """
@@ -33,12 +37,14 @@ class Gauge:
         *,
         interval_s: float,
         deliver: Callable[[NodesMeasured], None],
+        on_looked: Callable[[Looked], None],
         now_s: Callable[[], float],
         rng: random.Random,
     ) -> None:
         self._source = source
         self._interval_s = interval_s
         self._deliver = deliver
+        self._on_looked = on_looked
         self._now_s = now_s
         self._rng = rng
         self._measured_at_s = now_s()
@@ -72,6 +78,7 @@ class Gauge:
         try:
             measured = self._source.measure()
         except UsageError as error:
+            self._on_looked("unavailable")
             if not self._is_failing:
                 log.warning("nodes' usage is not to be had", extra=facts(error=str(error)))
             self._is_failing = True
@@ -81,5 +88,6 @@ class Gauge:
         if self._is_failing:
             log.info("nodes' usage is known again", extra=facts(n_nodes=len(measured.usage)))
         self._is_failing = False
+        self._on_looked("answered")
         self._deliver(measured)
         self._measured_at_s = self._now_s()

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from scheduler.cluster.counts import EngineCounts
 from scheduler.cluster.feedback import Result
 from scheduler.cluster.histograms import SwiftHistogram
+from scheduler.cluster.measuring import Looked
 from scheduler.cluster.meter import CycleMeter
 from scheduler.cluster.surprises import Kind
 from scheduler.decision import PredictionUse
@@ -141,6 +142,12 @@ class Metrics:
             "1 while the predictor is not asked because it failed",
             registry=registry,
         )
+        self.usage_requests = Counter(
+            "scheduler_usage_requests_total",
+            "Questions what nodes use, for plugins that go by it (answered, unavailable)",
+            ["result"],
+            registry=registry,
+        )
         self.feedback = Counter(
             "scheduler_feedback_total",
             "Outcomes told to the predictor (sent, refused, dropped)",
@@ -154,6 +161,7 @@ class Metrics:
             (self.surprises, get_args(Kind)),
             (self.predictor_requests, ("answered", "late", *get_args(Outage))),
             (self.predictor_decisions, get_args(PredictionUse)),
+            (self.usage_requests, get_args(Looked)),
             (self.feedback, get_args(Result)),
         ):
             for value in values:

@@ -125,6 +125,7 @@ class ClusterShell:
                 make_source(settings.usage, client=client),
                 interval_s=settings.usage.interval,
                 deliver=self._inbox.put_result,
+                on_looked=lambda result: metrics.usage_requests.labels(result).inc(),
                 now_s=client.now_s,
                 rng=rng,
             )

@@ -15,8 +15,8 @@ from scheduler.framework.standing import Standings
 from scheduler.framework.status import Code
 from scheduler.model import PodFacts
 from scheduler.plugins.default_preemption import DefaultPreemption
-from scheduler.plugins.preemption.trial import equally_good
 from scheduler.plugins.defaults import built_in_registry
+from scheduler.plugins.preemption.trial import equally_good
 
 SCHEDULER_NAME: Final = "default-scheduler"
 

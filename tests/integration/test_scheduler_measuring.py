@@ -68,9 +68,14 @@ def asking(client, **settings):
 
 
 @contextmanager
-def gauging(source, client, *, heard):
+def gauging(source, client, *, heard, looks):
     gauge = Gauge(
-        source, interval_s=0.01, deliver=heard.append, now_s=client.now_s, rng=random.Random(1)
+        source,
+        interval_s=0.01,
+        deliver=heard.append,
+        on_looked=looks.append,
+        now_s=client.now_s,
+        rng=random.Random(1),
     )
     gauge.start()
     try:
@@ -111,17 +116,18 @@ def test_an_outage_of_metrics_is_no_answer(server, client):
 
 def test_the_gauge_measures_again_and_again_and_outlives_an_outage(server, client):
     put_sample(server, "n1")
-    heard = []
+    heard, looks = [], []
     server.fail_next(refusal(404, "no such API"), path=METRICS)
 
     with (
         asking(client, provider="metrics.k8s.io") as source,
-        gauging(source, client, heard=heard) as gauge,
+        gauging(source, client, heard=heard, looks=looks) as gauge,
     ):
         wait_for(lambda: len(heard) >= 2, "two samples")
         assert gauge.is_alive
 
     assert heard[0].usage == {"n1": Usage(250, GI)}
+    assert looks[:3] == ["unavailable", "answered", "answered"]
 
 
 # ------------------------------------------------------------------------------ collector
@@ -245,7 +251,7 @@ def test_an_outage_ends_what_is_known_only_after_minutes_and_recovery_brings_it_
 
     with (
         asking(Clocked(), url=collector.url) as source,
-        gauging(source, Clocked(), heard=heard),
+        gauging(source, Clocked(), heard=heard, looks=[]),
     ):
         wait_for(lambda: heard, "a sample")
         collector.answer = (503, "")

@@ -236,6 +236,23 @@ def test_low_risk_rates_the_worse_of_the_two_by_limits_and_load():
     assert rate(PLUGINS[2], snapshot, pod) == [45]  # 1 − (0.5 · 0.5 + 0.5 · (1 − 0.25 / 0.625))
 
 
+@given(
+    cpu=st.tuples(st.integers(0, 4000), st.integers(0, 2000)),
+    limits=st.lists(st.integers(1000, 9000), min_size=2, max_size=2),
+    limit=st.integers(0, 5000),
+)
+def test_low_risk_never_prefers_the_node_that_promises_more(cpu, limits, limit):
+    pods = [
+        (make_pending(f"p{i}", cpu_milli=1000, memory_bytes=0, limits={CPU: each}), i)
+        for i, each in enumerate(sorted(limits))
+    ]
+    pod = make_pending(cpu_milli=100, memory_bytes=0, limits={CPU: limit})
+
+    less, more = rate(PLUGINS[2], make_snapshot((cpu,), (cpu,), pods=pods), pod)
+
+    assert less >= more
+
+
 def test_low_risk_has_nothing_to_say_of_pods_that_ask_for_nothing():
     pod = make_pending(cpu_milli=0, memory_bytes=0)
     snapshot = make_snapshot(((2000, 0),))
@@ -289,6 +306,20 @@ def test_peaks_gives_nothing_to_what_it_cannot_rate():
     assert rate(plugin, snapshot, pod_using(1000)) == [100, 0, 0, 0, 0]
     # Of those that can be rated, n0 rises least and n3 most; n1 would be at 112 %, n2 has no model,
     # and n4's power is no number.
+
+
+@given(
+    milli=st.lists(st.integers(0, 2900), min_size=2, max_size=2),
+    model=st.tuples(st.floats(0.1, 100), st.floats(0.001, 0.05)),
+)
+def test_peaks_prefers_the_less_used_of_two_machines_whose_power_climbs_ever_steeper(milli, model):
+    calm, busy = sorted(milli)
+    plugin = peaks_of(n0=model, n1=model)
+
+    scores = rate(plugin, make_snapshot(((calm, 0),), ((busy, 0),)), pod_using(1000))
+
+    assert scores[0] == 100
+    assert scores[1] == (100 if calm == busy else 0)
 
 
 def test_peaks_rates_machines_alike_that_are_alike():

@@ -212,3 +212,4 @@ def test_what_has_not_happened_yet_is_shown_as_zero():
     assert 'scheduler_schedule_attempts_total{profile="ai-scheduler",result="error"} 0.0' in text
     assert 'scheduler_feedback_total{result="dropped"} 0.0' in text
     assert 'scheduler_predictor_requests_total{result="timed out"} 0.0' in text
+    assert 'scheduler_usage_requests_total{result="unavailable"} 0.0' in text

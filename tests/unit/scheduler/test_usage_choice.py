@@ -2,13 +2,14 @@
 
 import pytest
 
+from collector.settings import PrometheusQueries
 from scheduler.cluster.usage.choice import chosen, make_source
 from scheduler.cluster.usage.collector import CollectorSource
 from scheduler.errors import ConfigError
 from scheduler.framework.configuration import read_configuration
 from scheduler.framework.profile import make_profiles
 from scheduler.plugins.defaults import built_in_registry
-from scheduler.settings import UsageSettings
+from scheduler.settings import UsageQueries, UsageSettings
 
 PROMETHEUS = {"type": "Prometheus", "address": "https://p:9090", "token": "t"}
 
@@ -41,6 +42,12 @@ def test_the_collector_is_asked_unless_something_else_is_said():
 
     assert found == settings
     assert isinstance(make_source(found, client=Clock()), CollectorSource)
+
+
+def test_prometheus_is_asked_what_the_collector_asks_it():
+    theirs, ours = PrometheusQueries(), UsageQueries()
+
+    assert (ours.node_cpu, ours.node_memory) == (theirs.node_cpu, theirs.node_memory)
 
 
 class Clock:
