@@ -41,7 +41,7 @@ class _Due:
 
 
 class StatusKeeper:
-    """Looks every second at what has changed, and writes what is new.
+    """Looks now and then at what has changed, and writes what is new.
 
     Args:
         client: The API server.
@@ -49,6 +49,7 @@ class StatusKeeper:
         kinds: Of which kinds the status is kept.
         is_leader: Whether we may write at this moment.
         rng: Jitter.
+        interval_s: How often to look, by the local clock.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class StatusKeeper:
         kinds: frozenset[type[CustomResource]],
         is_leader: Callable[[], bool],
         rng: random.Random,
+        interval_s: float = _INTERVAL_S,
     ) -> None:
+        self._interval_s = interval_s
         self._client = client
         self._objects = objects
         self._kinds = kinds
         self._is_leader = is_leader
-        self._backoff = Backoff(rng, base_s=_INTERVAL_S, max_s=_MAX_BACKOFF_S)
+        self._backoff = Backoff(rng, base_s=interval_s, max_s=_MAX_BACKOFF_S)
         self._lock = threading.Lock()
         self._members = Members()
         self._usage: Usage | None = None
@@ -104,7 +107,7 @@ class StatusKeeper:
         self._usage = usage
 
     def _run(self) -> None:
-        delay_s = _INTERVAL_S
+        delay_s = self._interval_s
         while not self._stop.wait(delay_s):
             if not self._is_leader():
                 continue
@@ -115,7 +118,7 @@ class StatusKeeper:
                 delay_s = self._backoff.next_delay_s()
             else:
                 self._backoff.reset()
-                delay_s = _INTERVAL_S
+                delay_s = self._interval_s
 
     def _round(self) -> None:
         due = [*self._due_groups(), *self._due_quotas()]

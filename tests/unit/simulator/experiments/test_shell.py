@@ -11,12 +11,14 @@ from kube.client import MERGE_PATCH
 from scheduler.events import Predicted
 from scheduler.model import POD_GROUP_LABEL
 from scheduler.predictions import PredictionAnswer
+from scheduler.simulator.experiments.news import read_news
 from scheduler.simulator.experiments.policies import policy_of
 from scheduler.simulator.experiments.shell import VirtualShell
 from scheduler.simulator.resources import PODS
 from tests.unit.simulator.experiments.worlds import make_group, make_site
 
 CRDS = Path(__file__).parents[4] / "config" / "crds"
+PROFILES = CRDS.parent / "profiles"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 PODS_PATH = "/api/v1/namespaces/default/pods"
 
@@ -63,7 +65,7 @@ class Stage:
         n_done = 0
         while True:
             changes = self.site.feed.take()
-            n_acts = self.shell.turn(changes)
+            n_acts = self.shell.turn(read_news(changes))
             n_done += n_acts
             if n_acts:
                 self.site.cluster.step(self.site.now_s)
@@ -276,3 +278,19 @@ def test_kinds_that_are_defined_later_are_read_from_then_on():
     )
 
     assert (before, stage.settle()) == (0, 2)
+
+
+def test_quotas_hold_in_virtual_time():
+    stage = Stage(policy=str(PROFILES / "batch.yaml"))
+    client = stage.site.client
+    for name in ("podgroups.scheduling.x-k8s.io", "elasticquotas.scheduling.x-k8s.io"):
+        definition = yaml.safe_load((CRDS / f"{name}.yaml").read_text())
+        client.post(DEFINITIONS, body=msgspec.json.encode(definition))
+    client.post(
+        "/apis/scheduling.x-k8s.io/v1alpha1/namespaces/default/elasticquotas",
+        body=msgspec.json.encode({"metadata": {"name": "share"}, "spec": {"min": {"cpu": 1}}}),
+    )
+    for name in ("a", "b", "c"):
+        stage.create(name)
+
+    assert stage.settle() == 2
