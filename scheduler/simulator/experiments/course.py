@@ -8,13 +8,13 @@ from typing import Final, Protocol
 import msgspec
 
 from scheduler.simulator.experiments.forecaster import Forecaster
+from scheduler.simulator.experiments.news import News, read_news
 from scheduler.simulator.experiments.observer import Observer
 from scheduler.simulator.experiments.results import RunResult
 from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.experiments.tally import Tally
 from scheduler.simulator.experiments.worth import Worth
 from scheduler.simulator.resources import PODS
-from scheduler.simulator.store import Change
 
 _MAX_TURNS: Final = 100
 """At one instant; a scheduler and controllers that quarrel must not stop the clock."""
@@ -23,7 +23,7 @@ _MAX_TURNS: Final = 100
 class Shell(Protocol):
     """A scheduler on a site, whichever door it comes by."""
 
-    def turn(self, changes: Iterable[Change]) -> int:
+    def turn(self, news: Iterable[News]) -> int:
         """Have it take in what was written, and do all that it can do about it, while time stands.
 
         Returns:
@@ -114,14 +114,14 @@ class Course:
         """Let all who watch see what was written, and act on it, until nothing more is."""
         site = self._site
         for _ in range(_MAX_TURNS):
-            changes = site.feed.take()
-            for change in changes:
-                self._observer.see(change, now_s=site.now_s)
+            news = read_news(site.feed.take())
+            for each in news:
+                self._observer.see(each, now_s=site.now_s)
                 if self._tally is not None:
-                    self._tally.see(change, now_s=site.now_s)
+                    self._tally.see(each.change, now_s=site.now_s)
                 if self._worth is not None:
-                    self._worth.see(change)
-            if self._shell.turn(changes):
+                    self._worth.see(each.change)
+            if self._shell.turn(news):
                 site.cluster.step(site.now_s)  # kubelets take in at once what was bound
-            elif not changes:
+            elif not news:
                 return

@@ -28,6 +28,7 @@ from scheduler.simulator.access import write_private
 from scheduler.simulator.experiments.api_door import ApiDoor
 from scheduler.simulator.experiments.backlog import Backlog
 from scheduler.simulator.experiments.course import Course
+from scheduler.simulator.experiments.news import News
 from scheduler.simulator.experiments.observer import Observer
 from scheduler.simulator.experiments.policies import BASELINE, policy_of
 from scheduler.simulator.experiments.process import SchedulerProcess
@@ -164,7 +165,7 @@ class ExternalShell:
         """End the program, then close the door."""
         self._stack.close()
 
-    def turn(self, changes: Iterable[Change]) -> int:
+    def turn(self, news: Iterable[News]) -> int:
         """Have the program take in what was written, and answer for all pods.
 
         Raises:

@@ -18,12 +18,10 @@ from collector.snapshots import snapshot_of
 from collector.sources import MetricsApi
 from collector.tracking import Tracker
 from collector.usage_windows import metrics_of
-from kube.decoding import decode_object
 from kube.objects import Node, Pod
 from scheduler.simulator.door import LocalClient
+from scheduler.simulator.experiments.news import News
 from scheduler.simulator.experiments.scenario import Observation
-from scheduler.simulator.resources import NODES, PODS
-from scheduler.simulator.store import Change
 
 _KEEP_S: Final = 7 * 86_400.0
 
@@ -60,22 +58,19 @@ class Observer:
         self.placements: dict[str, Placement] = {}
         """By pod uid, with their outcomes as far as they are known; oldest first."""
 
-    def see(self, change: Change, *, now_s: float) -> None:
+    def see(self, news: News, *, now_s: float) -> None:
         """Take in what a watch would tell."""
-        if change.resource is NODES:
-            node = decode_object(msgspec.json.encode(change.new), Node)
-            if change.type == "DELETED":
+        match news.found:
+            case Node() as node if news.is_gone:
                 self._tracker.lose_node(node.metadata.name)
-            else:
+            case Node() as node:
                 self._tracker.see_node(node_facts(node))
-        elif change.resource is PODS:
-            pod = pod_facts(decode_object(msgspec.json.encode(change.new), Pod))
-            if change.type == "DELETED":
-                self._tracker.lose_pod(pod, now_s=now_s)
-            else:
-                self._tracker.see_pod(pod, now_s=now_s)
-        else:
-            return
+            case Pod() as pod if news.is_gone:
+                self._tracker.lose_pod(pod_facts(pod), now_s=now_s)
+            case Pod() as pod:
+                self._tracker.see_pod(pod_facts(pod), now_s=now_s)
+            case None:
+                return
         self._changed_at_s = now_s
 
     def look(self, client: LocalClient) -> None:

@@ -40,8 +40,7 @@ from scheduler.events import (
 from scheduler.framework.profile import Profile
 from scheduler.model import Shape
 from scheduler.simulator.door import LocalClient
-from scheduler.simulator.resources import NODES, PODS
-from scheduler.simulator.store import Change
+from scheduler.simulator.experiments.news import News
 
 
 class Forecasts(Protocol):
@@ -98,13 +97,13 @@ class VirtualShell:
         self._take(node_event(node) for node in client.list_objects("/api/v1/nodes", Node)[0])
         self._take(pod_event(pod) for pod in client.list_objects("/api/v1/pods", Pod)[0])
 
-    def turn(self, changes: Iterable[Change]) -> int:
+    def turn(self, news: Iterable[News]) -> int:
         """Take in what the watches say, then decide all that can be decided.
 
         Returns:
             How many pods were bound or asked to go.
         """
-        self._take(event for change in changes if (event := self._read(change)) is not None)
+        self._take(event for each in news if (event := self._read(each)) is not None)
         n_done = 0
         while True:
             actions = self._engine.handle(Tick(), now_s=self._client.now_s())
@@ -128,15 +127,17 @@ class VirtualShell:
                 return []
             raise
 
-    def _read(self, change: Change) -> Event | None:
+    def _read(self, news: News) -> Event | None:
         """Read a change as the watches' handlers do."""
-        resource, is_gone = change.resource, change.type == "DELETED"
-        if resource is NODES:
-            node = decode_object(msgspec.json.encode(change.new), Node)
-            return NodeGone(node.metadata.name) if is_gone else node_event(node)
-        if resource is PODS:
-            pod = decode_object(msgspec.json.encode(change.new), Pod)
-            return PodGone(pod.key, pod.metadata.uid) if is_gone else pod_event(pod)
+        change, is_gone = news.change, news.is_gone
+        match news.found:
+            case Node() as node:
+                return NodeGone(node.metadata.name) if is_gone else node_event(node)
+            case Pod() as pod:
+                return PodGone(pod.key, pod.metadata.uid) if is_gone else pod_event(pod)
+            case None:
+                pass
+        resource = change.resource
         kind = self._kinds.get((resource.group, resource.plural))
         if kind is None:
             return None
