@@ -19,6 +19,7 @@ from scheduler.events import (
     BindSucceeded,
     Evict,
     EvictFailed,
+    ObjectSeen,
     PodGone,
     PodSeen,
     Tick,
@@ -46,7 +47,7 @@ class AnyUse(RuleBasedStateMachine):
         # One namespace may borrow all there is, one something, one nothing.
         self.max = {
             "a": {},
-            "b": {r: self.min["b"][r] + extra[i] for i, r in enumerate(RESOURCES)},
+            "b": self.beyond_min("b", extra),
             "c": dict(self.min["c"]),
         }
         quotas = [make_quota(name, min=self.min[name], max=self.max[name]) for name in GOVERNED]
@@ -96,6 +97,12 @@ class AnyUse(RuleBasedStateMachine):
     @rule(data=st.data(), is_done=st.booleans())
     def a_binding_is_settled(self, data, is_done):
         self.settle_binding(data.draw(st.sampled_from(sorted(self.binding))), is_done=is_done)
+
+    @rule(name=st.sampled_from(GOVERNED), guaranteed=amounts, extra=st.none() | amounts)
+    def a_quota_changes(self, name, guaranteed, extra):
+        self.min[name] = dict(zip(RESOURCES, guaranteed, strict=True))
+        self.max[name] = {} if extra is None else self.beyond_min(name, extra)
+        self.tell(ObjectSeen(make_quota(name, min=self.min[name], max=self.max[name])))
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 15.0]))
     def time_passes(self, seconds):
@@ -158,6 +165,9 @@ class AnyUse(RuleBasedStateMachine):
         assert not [p for p in waiting if self.is_within_min(p) and self.is_within_max(p)]
 
     # ---------------------------------------------------------------------------------- the books
+
+    def beyond_min(self, name, extra):
+        return {r: self.min[name][r] + more for r, more in zip(RESOURCES, extra, strict=True)}
 
     def used(self, namespace, *, with_going=True):
         used = Counter()
