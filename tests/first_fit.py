@@ -36,11 +36,12 @@ class Api:
         return json.loads(text)
 
 
-def milli(pod):
-    return sum(
-        int(each["resources"]["requests"]["cpu"].removesuffix("m"))
-        for each in pod["spec"]["containers"]
-    )
+def milli(amount):
+    return int(amount[:-1]) if amount.endswith("m") else round(float(amount) * 1000)
+
+
+def requested_milli(pod):
+    return sum(milli(each["resources"]["requests"]["cpu"]) for each in pod["spec"]["containers"])
 
 
 def main(api):
@@ -53,14 +54,12 @@ def main(api):
         ]
         nodes = api.ask("GET", "/api/v1/nodes")["items"]
         free = {
-            node["metadata"]["name"]: int(float(node["status"]["allocatable"]["cpu"]) * 1000)
-            if node["status"]["allocatable"]["cpu"].isdigit()
-            else int(node["status"]["allocatable"]["cpu"].removesuffix("m"))
+            node["metadata"]["name"]: milli(node["status"]["allocatable"]["cpu"])
             for node in sorted(nodes, key=lambda each: int(each["metadata"]["name"][1:]))
         }
         for pod in pods:
             if node := pod["spec"].get("nodeName"):
-                free[node] -= milli(pod)
+                free[node] -= requested_milli(pod)
         for pod in pods:
             if not pod["spec"].get("nodeName"):
                 schedule(api, pod, free, refused)
@@ -70,11 +69,11 @@ def main(api):
 def schedule(api, pod, free, refused):
     meta = pod["metadata"]
     path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
-    node = next((name for name in free if free[name] >= milli(pod)), None)
+    node = next((name for name in free if free[name] >= requested_milli(pod)), None)
     if MODE == "mute":
         return
     if node is not None:
-        free[node] -= milli(pod)
+        free[node] -= requested_milli(pod)
         target = {"kind": "Node", "name": node}
         api.ask("POST", f"{path}/binding", {"metadata": {"name": meta["name"]}, "target": target})
         if MODE == "dies":
