@@ -45,9 +45,11 @@ class LeanCluster:
     """A scenario's cluster, drawn by a seed, at its beginning.
 
     Args:
-        scenario: What to build; its warm-up is left out.
+        scenario: What to build.
         seed: Decides all chance.
         library: Recorded usage for the workloads to live through, if there is any.
+        warm_up_s: When the measured time begins, in seconds from the start; drifts count from
+            there.
         n_queues: To so many queues workloads are dealt, by a hash of their name, each for a
             scheduler of its own.
 
@@ -61,10 +63,13 @@ class LeanCluster:
         *,
         seed: int,
         library: UsageLibrary | None = None,
+        warm_up_s: float = 0.0,
         n_queues: int = 1,
     ) -> None:
         if scenario.recording is not None:
             raise ConfigError("the environment does not run recordings; use evaluate")
+        if scenario.manifests:
+            raise ConfigError("the environment does not keep manifests; use evaluate")
         self.scenario = scenario
         self.now_s = self.start_s = parse_rfc3339(scenario.start)
         self._physics = scenario.physics
@@ -96,7 +101,7 @@ class LeanCluster:
         self._n_of: dict[str, int] = {}
         self._drifts: Timeline[Drift] = Timeline()
         for drift in scenario.drifts:
-            self._drifts.push(self.start_s + float(drift.at), drift)
+            self._drifts.push(self.start_s + warm_up_s + float(drift.at), drift)
         self._ended: Timeline[None] = Timeline()
         self._look_s = float(scenario.observation.collection_interval)
         self._next_look_s = self.start_s + self._look_s

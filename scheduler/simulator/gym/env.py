@@ -1,11 +1,11 @@
 """``ClusterEnv-v0``: place pods on the nodes of a scenario, one at a time.
 
-An episode begins with an empty cluster and ends when its time is over. At each step a pod is
-offered that has at least one node to go to: the head of the queue, by priority and then by who has
-queued longer. Action *i* below the number of nodes places it on node *i*; the last action skips it
-until room was given back or usage was measured anew. While there are pods to offer, time stands
-still; then it moves on to the next instant at which there is one. The reward of a step is minus the
-cost of the time that passed with it.
+An episode begins with an empty cluster, or after a warm-up under another policy, and ends when its
+time is over. At each step a pod is offered that has at least one node to go to: the head of the
+queue, by priority and then by who has queued longer. Action *i* below the number of nodes places
+it on node *i*; the last action skips it until room was given back or usage was measured anew.
+While there are pods to offer, time stands still; then it moves on to the next instant at which
+there is one. The reward of a step is minus the cost of the time that passed with it.
 
 The observation is what a scheduler of the real cluster could know, by the function that
 ``LearnedPolicy`` uses there; of what is hidden it tells nothing, nor does ``info``.
@@ -18,6 +18,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.simulator.experiments.policies import BASELINE
 from scheduler.simulator.experiments.scenario import Scenario
 from scheduler.simulator.gym.cluster import LeanCluster
 from scheduler.simulator.gym.episode import Features, Setting
@@ -39,11 +40,15 @@ class ClusterEnv(gymnasium.Env[Features, np.int64]):
         scenario: What to build, or its file; its ``reward`` says what counts.
         episode: How long an episode is, in seconds of virtual time, or as ``6h``; the scenario's
             ``measured`` if left out.
+        warm_up: How long a policy fills the cluster before an episode begins, likewise; not at all
+            if left out, whatever the scenario's ``warm_up`` says.
+        warm_up_policy: Which one, by name, or a profile file.
         library: Recorded usage for the workloads to live through, if there is any.
         render_mode: ``ansi`` or none.
 
     Raises:
-        ConfigError: The scenario asks for what the environment does not keep.
+        ConfigError: The scenario asks for what the environment does not keep, or there is no such
+            policy.
         SettingsError: The file cannot be read.
         ValueError: The episode has no length.
     """
@@ -55,18 +60,26 @@ class ClusterEnv(gymnasium.Env[Features, np.int64]):
         scenario: Scenario | Path | str,
         *,
         episode: float | str | None = None,
+        warm_up: float | str = 0.0,
+        warm_up_policy: str = BASELINE,
         library: UsageLibrary | None = None,
         render_mode: str | None = None,
     ) -> None:
-        self._setting = Setting(scenario, episode=episode, library=library)
+        self._setting = Setting(
+            scenario,
+            episode=episode,
+            warm_up=warm_up,
+            warm_up_policy=warm_up_policy,
+            library=library,
+        )
         self.scenario = self._setting.scenario
         self.render_mode = render_mode
         self.observation_space = self._setting.observation_space()
         self.action_space = self._setting.action_space()
-        self._n_nodes = self.scenario.n_nodes
+        self._n_nodes = self._setting.n_nodes
         self._offered: LeanPod | None = None
         self._mask = np.zeros(self._n_nodes + 1, dtype=np.bool_)
-        self._episode = self._setting.begin(seed=0)
+        self._episode = self._setting.blank
 
     @property
     def cluster(self) -> LeanCluster:

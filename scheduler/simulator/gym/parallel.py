@@ -73,7 +73,7 @@ class ParallelClusterEnv(ParallelEnv[str, Features, np.int64]):  # type: ignore[
         self._number = {agent: number for number, agent in enumerate(self.possible_agents)}
         self._chance, _ = seeding.np_random()
         self._offered: dict[str, tuple[LeanPod, Bools]] = {}
-        self._episode = self._setting.begin(seed=0)
+        self._episode = self._setting.blank
 
     @property
     def cluster(self) -> LeanCluster:
@@ -117,7 +117,7 @@ class ParallelClusterEnv(ParallelEnv[str, Features, np.int64]):  # type: ignore[
 
     def step(self, actions: dict[str, np.int64]) -> Rounds:
         """Let all act at once; an action that a mask forbids, or that is missing, is a skip."""
-        skip = self.scenario.n_nodes
+        skip = self._setting.n_nodes
         chosen = {agent: int(actions.get(agent, np.int64(skip))) for agent in self.agents}
         is_valid = {
             agent: action == skip or bool(self._feasible(agent)[action])
@@ -177,7 +177,7 @@ class ParallelClusterEnv(ParallelEnv[str, Features, np.int64]):  # type: ignore[
     def _feasible(self, agent: str) -> Bools:
         if agent in self._offered:
             return self._offered[agent][1]
-        return np.zeros(self.scenario.n_nodes, dtype=np.bool_)
+        return np.zeros(self._setting.n_nodes, dtype=np.bool_)
 
     def _observe(self) -> dict[str, Features]:
         return {

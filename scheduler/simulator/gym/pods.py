@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from scheduler.model import PodFacts, QueueState
-from scheduler.simulator.experiments.workload import NAMESPACE
 from scheduler.simulator.gym.templates import Template
 
 NOWHERE: Final = -1
@@ -40,7 +39,7 @@ class LeanPod:
     @property
     def uid(self) -> str:
         """Namespace and name, which are never used twice."""
-        return f"{NAMESPACE}/{self.name}"
+        return f"{self.template.facts.namespace}/{self.name}"
 
     @property
     def is_active(self) -> bool:

@@ -21,7 +21,7 @@ from scheduler.simulator.controllers.rollout import HASH_LABEL, template_hash
 from scheduler.simulator.defaults import complete
 from scheduler.simulator.experiments.scenario import Service
 from scheduler.simulator.experiments.users import deployment, job_pod, pod_template
-from scheduler.simulator.experiments.workload import NAMESPACE, Member
+from scheduler.simulator.experiments.workload import Member
 from scheduler.simulator.pod_defaults import NOT_READY, UNREACHABLE
 from scheduler.simulator.resources import DEPLOYMENTS, PODS, Object, Resource
 from scheduler.simulator.runs import Qos
@@ -127,7 +127,7 @@ def _read(member: Member, *, version: int, number: int) -> Template:
     is_service = isinstance(member.group, Service)
     pod = _pod_of_service(member, version=version) if is_service else job_pod(member, name="")
     pod = complete(PODS, pod, among=_Nothing())
-    pod["metadata"]["namespace"] = NAMESPACE
+    pod["metadata"]["namespace"] = member.namespace
     spec = pod["spec"]
     facts = PodFacts.from_pod(decode_object(msgspec.json.encode(pod), Pod))
     taint = {"key": UNREACHABLE, "effect": "NoExecute"}
@@ -135,7 +135,7 @@ def _read(member: Member, *, version: int, number: int) -> Template:
         number=number,
         member=member,
         facts=facts,
-        workload=f"{NAMESPACE}/{member.name}",
+        workload=member.key,
         image=spec["containers"][0]["image"],
         qos=pod["status"]["qosClass"],
         restart_policy=spec["restartPolicy"],

@@ -322,3 +322,26 @@ def test_terms_add_up_over_an_episode():
     assert 0.0 < found.terms["nodes_on"] <= 1.5
     assert found.terms["fragmentation"] >= 0.0
     assert found.n_placed == found.n_steps
+
+
+def test_another_policy_may_fill_the_cluster_first():
+    env = ClusterEnv(busy(), episode="10m", warm_up="30m", warm_up_policy="most-allocated")
+    observation, info = env.reset(seed=1)
+    n_pods = env.cluster.nodes.n_pods.copy()
+    known = observation["nodes"][:, NODE_FEATURES.index("is_usage_known")]
+    _, cold = ClusterEnv(busy()).reset(seed=1)
+    is_over = False
+    while not is_over:
+        _, _, _, is_over, last = env.step(int(np.argmax(info["action_mask"])))
+
+    assert n_pods.sum() > 4
+    assert np.count_nonzero(n_pods) < 3  # most-allocated packs
+    assert known.all()
+    assert 1800.0 <= info["now_s"] - cold["now_s"] < 1900.0
+    assert last["now_s"] == cold["now_s"] + 2400.0
+    assert set(info["reward_terms"].values()) == {0.0}
+
+
+def test_an_unknown_policy_is_told_the_known_ones():
+    with pytest.raises(ConfigError, match="kube-default"):
+        ClusterEnv(busy(), warm_up="1h", warm_up_policy="nonsense")

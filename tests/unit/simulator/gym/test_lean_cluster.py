@@ -204,6 +204,16 @@ def test_a_drift_changes_nodes_and_what_runs():
     assert after[0] > before[0] + 2500.0  # all pods are there
 
 
+def test_drifts_count_from_the_end_of_the_warm_up():
+    drift = Drift(at=Duration(60.0), nodes={"good": NodeNature(system_cpu_milli=2000.0)})
+    cluster = LeanCluster(make_scenario(drifts=(drift,)), seed=1, warm_up_s=600.0)
+    live(cluster, for_s=650.0)
+    before = cluster.world.sample_nodes().cpu_milli
+    live(cluster, for_s=30.0)
+
+    assert (cluster.world.sample_nodes().cpu_milli > before + 1500.0).all()
+
+
 def test_watchers_are_told_what_a_scheduler_would_see():
     cluster = started(services=(make_service(kinds=1, replicas=1.0, nature=STEADY),))
     seen = []
