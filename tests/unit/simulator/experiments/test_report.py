@@ -6,6 +6,7 @@ import pytest
 
 from scheduler.simulator.experiments import provenance
 from scheduler.simulator.experiments.report import Evaluation, terminal_report, write_report
+from scheduler.simulator.experiments.results import Pace
 from scheduler.simulator.experiments.table import MAX_COLUMNS
 from tests.unit.simulator.experiments.makers import (
     make_about,
@@ -93,6 +94,26 @@ def test_the_terminal_shows_the_same_within_its_width():
     assert "×0.50 [" in text
     assert "at most ×0.60" in text
     assert max(map(len, text.splitlines())) <= MAX_COLUMNS
+
+
+def test_tells_how_programs_kept_pace(tmp_path):
+    pace = Pace(wall_s=12.3, n_waits=345, waited_s=6.7, n_timeouts=2, scheduler_cpu_s=0.8)
+    runs = [*make_runs(), *make_runs("kube-scheduler", pace=pace)]
+
+    write_report(runs, about=make_about(), directory=tmp_path)
+
+    row = "| kube-scheduler | 1 | 48.00 | 12.3 | 345 | 6.7 | 2 | 0.8 |"
+    assert row in (tmp_path / "report.md").read_text()
+    assert "Programs, run by run" in terminal_report(runs, about=make_about())
+    assert "Programs, run by run" not in terminal_report(RUNS, about=make_about())
+
+
+def test_says_first_that_not_all_was_run(tmp_path):
+    about = make_about(ended_early="interrupted: 3 of 10 runs had ended")
+
+    write_report(RUNS, about=about, directory=tmp_path)
+
+    assert "> Note: interrupted: 3 of 10 runs had ended.\n" in (tmp_path / "report.md").read_text()
 
 
 def test_names_failed_runs():
