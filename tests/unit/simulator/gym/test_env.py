@@ -309,6 +309,11 @@ def test_it_does_not_run_recordings():
         ClusterEnv(make_scenario(recording=Recording(pods="pods.csv")))
 
 
+def test_it_reads_no_manifests():
+    with pytest.raises(ConfigError, match="manifests"):
+        ClusterEnv(make_scenario(manifests=("quotas.yaml",)))
+
+
 def test_an_episode_has_a_length():
     with pytest.raises(ValueError, match="more than 0"):
         ClusterEnv(busy(), episode=0.0)
