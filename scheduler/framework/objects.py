@@ -3,12 +3,13 @@
 Objects stay as they came over the wire: few plugins ask about them, and of a few at a time.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
 from kube.objects import KubeObject, Namespace, Service
 from kube.selectors import LabelQuery, labels_query
+from scheduler.framework.changes import Changes
 from scheduler.framework.selector_index import SelectorIndex
 
 T = TypeVar("T", bound=KubeObject)
@@ -24,7 +25,7 @@ class ClusterObjects:
 
     def __init__(self) -> None:
         self._objects: defaultdict[type[KubeObject], dict[str, KubeObject]] = defaultdict(dict)
-        self._versions: Counter[type[KubeObject]] = Counter()
+        self._changes: defaultdict[type[KubeObject], Changes[str]] = defaultdict(Changes)
         self._resolved: dict[tuple[LabelQuery, frozenset[str]], frozenset[str]] = {}
         self._services: SelectorIndex[tuple[str, LabelQuery]] = SelectorIndex()
 
@@ -38,14 +39,19 @@ class ClusterObjects:
 
     def version(self, kind: type[KubeObject]) -> int:
         """Return a number that grows whenever an object of the kind changes."""
-        return self._versions[kind]
+        return self._changes[kind].version
+
+    def changed_since(self, kind: type[KubeObject], *, version: int) -> frozenset[str] | None:
+        """Return the keys of the objects that changed since then; ``None`` if any may have."""
+        return self._changes[kind].since(version)
 
     def put(self, found: KubeObject) -> KubeObject | None:
         """Add an object, or replace it; returns what was known of it before."""
         held = self._objects[type(found)]
         before = held.get(key := found.metadata.key)
         held[key] = found
-        self._changed(type(found), before=before, after=found)
+        self._changes[type(found)].note(key)
+        self._changed(before=before, after=found)
         return before
 
     def remove(self, kind: type[KubeObject], key: str) -> bool:
@@ -53,7 +59,8 @@ class ClusterObjects:
         before = self._objects[kind].pop(key, None)
         if before is None:
             return False
-        self._changed(kind, before=before, after=None)
+        self._changes[kind].note(key)
+        self._changed(before=before, after=None)
         return True
 
     def namespaces(self, query: LabelQuery | None, *, named: frozenset[str]) -> frozenset[str]:
@@ -91,11 +98,8 @@ class ClusterObjects:
         }
         return {key: labels[key] for key in keys}
 
-    def _changed(
-        self, kind: type[KubeObject], *, before: KubeObject | None, after: KubeObject | None
-    ) -> None:
-        self._versions[kind] += 1
-        if kind is Namespace:
+    def _changed(self, *, before: KubeObject | None, after: KubeObject | None) -> None:
+        if isinstance(before, Namespace) or isinstance(after, Namespace):
             self._resolved.clear()
         if isinstance(before, Service):
             item, home = _selection(before)
