@@ -268,6 +268,19 @@ class ContainerPort(Struct, frozen=True):
     protocol: str | None = None
 
 
+class SeccompSource(Struct, frozen=True):
+    """Where a seccomp profile comes from."""
+
+    type: str
+    localhost_profile: str | None = None
+
+
+class SecurityContext(Struct, frozen=True):
+    """What a pod, or a container of it, is held to."""
+
+    seccomp_profile: SeccompSource | None = None
+
+
 class Container(Struct, frozen=True):
     """A container, or an init container, of a pod."""
 
@@ -276,6 +289,7 @@ class Container(Struct, frozen=True):
     resources: ResourceRequirements | None = None
     ports: list[ContainerPort] | None = None
     restart_policy: str | None = None
+    security_context: SecurityContext | None = None
 
     @property
     def requests(self) -> dict[str, int]:
@@ -310,6 +324,7 @@ class PodSpec(Struct, frozen=True):
     node_name: str = ""
     scheduler_name: str = "default-scheduler"
     priority: int | None = None
+    priority_class_name: str | None = None
     node_selector: dict[str, str] | None = None
     affinity: Affinity | None = None
     tolerations: list[Toleration] | None = None
@@ -320,6 +335,7 @@ class PodSpec(Struct, frozen=True):
     topology_spread_constraints: list[TopologySpreadConstraint] | None = None
     volumes: list[Volume] | None = None
     resource_claims: list[Present] | None = None
+    security_context: SecurityContext | None = None
 
     @property
     def requests(self) -> dict[str, int]:
@@ -392,6 +408,7 @@ class PodStatus(Struct, frozen=True):
     container_statuses: list[ContainerStatus] | None = None
     init_container_statuses: list[ContainerStatus] | None = None
     start_time: datetime | None = None
+    qos_class: str | None = None
 
 
 class Pod(Struct, frozen=True):

@@ -199,7 +199,9 @@ class Attempts:
             snapshot=desk.cache.snapshot,
             found=outcome.found,
             refilter=outcome.refilter,
+            afresh=outcome.afresh,
             nominations=desk.nominations,
+            now_s=outcome.decision.decided_at_s,
             signature=outcome.signature,
         )
         profile = desk.profiles[pod.scheduler_name]

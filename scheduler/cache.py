@@ -184,6 +184,8 @@ class ClusterCache:
     def _place(self, pod: PodFacts, *, now_s: float) -> None:
         before = self._placements.get(pod.uid)
         if before is not None and _counts_alike(before, pod):
+            if before.scheduled_at_s != pod.scheduled_at_s:
+                self._restate(before, scheduled_at_s=pod.scheduled_at_s)
             return
         self._uncount(pod.uid)
         self._placements[pod.uid] = pod
@@ -193,6 +195,16 @@ class ClusterCache:
             self.snapshot.add_pod(pod, node=pod.node_name)
         else:
             self._add_orphan(pod, node=pod.node_name)
+
+    def _restate(self, pod: PodFacts, *, scheduled_at_s: float) -> None:
+        """Every pod is told of once when it was scheduled, which is no reason to count it anew."""
+        restated = replace(pod, scheduled_at_s=scheduled_at_s)
+        self._placements[pod.uid] = restated
+        if pod.node_name in self._nodes:
+            self.snapshot.restate_pod(restated, node=pod.node_name)
+        else:
+            self._orphans[pod.node_name][pod.uid] = restated
+            self.snapshot.by_namespace.restate(restated)
 
     def _add_orphan(self, pod: PodFacts, *, node: str) -> None:
         self._orphans.setdefault(node, {})[pod.uid] = pod

@@ -24,7 +24,9 @@ from kube.objects import (
     Volume,
     controller_of,
 )
+from kube.qos import Qos, qos_of
 from kube.quantity import CPU, MEMORY, effective_requests, parse_amounts
+from kube.seccomp import localhost_profiles
 from kube.selectors import LabelQuery, Requirement, label_query
 from kube.workload import workload_of
 
@@ -100,6 +102,15 @@ class CpuTerms(NamedTuple):
     """How many say nothing."""
 
 
+class ContainerFacts(NamedTuple):
+    """What one container of a pod asks for."""
+
+    requests: tuple[tuple[str, int], ...]
+    """Resources with amounts, without those that it asks nothing of."""
+    is_brief: bool = False
+    """An init container that is over before the next one starts."""
+
+
 class QueueState(NamedTuple):
     """Pods that wait for a node, together."""
 
@@ -157,6 +168,7 @@ class NodeFacts:
     capacity: Mapping[str, int] = field(default_factory=dict)
     """Of cpu and memory: all that the machine has."""
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     is_unschedulable: bool = False
     images: Mapping[str, int] = field(default_factory=dict)
@@ -174,6 +186,7 @@ class NodeFacts:
             allocatable=_bounded(node.status.allocatable_amounts),
             capacity=_cpu_and_memory(_bounded(node.status.capacity_amounts)),
             labels=node.metadata.labels or {},
+            annotations=node.metadata.annotations or {},
             taints=tuple(Taint(t.key, t.value or "", t.effect) for t in node.spec.taints or []),
             is_unschedulable=bool(node.spec.unschedulable),
             # The same images are on many nodes, of which each brings their names anew.
@@ -196,6 +209,8 @@ class PodFacts:
     scheduler_name: str = "default-scheduler"
     priority: int = 0
     """From the annotation ``priority``, else ``spec.priority``, else 0."""
+    priority_class: str = ""
+    qos: Qos = Qos.BEST_EFFORT
     requests: Mapping[str, int] = field(default_factory=dict)
     scored_requests: Mapping[str, int] = field(default_factory=dict)
     """``requests``, with kube-scheduler's defaults for containers that ask for nothing."""
@@ -222,12 +237,17 @@ class PodFacts:
     """As the spec names them: init containers, containers, image volumes."""
     n_containers: int = 0
     """Init containers included."""
+    containers: tuple[ContainerFacts, ...] = ()
+    """In the order in which they start: init containers, sidecars among them, then the others."""
     owner: OwnerReference | None = None
     """The controller."""
     created_at_s: float = 0.0
     """Unix seconds."""
     start_time_s: float = 0.0
     """When the kubelet took it, Unix seconds; 0 before."""
+    scheduled_at_s: float = field(default=0.0, compare=False)
+    """When it got its node (condition ``PodScheduled``), Unix seconds; 0 before. Pods that differ
+    in this alone count alike."""
     may_preempt: bool = True
     """Unless ``preemptionPolicy`` is ``Never``."""
     nominated_node_name: str = ""
@@ -240,6 +260,8 @@ class PodFacts:
     scheduling_gates: tuple[str, ...] = ()
     has_resource_claims: bool = False
     """It asks for devices (dynamic resource allocation)."""
+    seccomp_profiles: tuple[str, ...] = ()
+    """Of its containers, by their paths on the node; sorted."""
     workload: str = ""
     """``namespace/kind/name`` of the controller; of a bare pod, the pod itself."""
     is_terminating: bool = False
@@ -277,7 +299,7 @@ class PodFacts:
         annotated = annotated_priority(annotations)
         affinity = spec.affinity or Affinity()
         near, apart = _Terms(pod, affinity.pod_affinity), _Terms(pod, affinity.pod_anti_affinity)
-        created, started = meta.creation_timestamp, pod.status.start_time
+        started = pod.status.start_time
         return cls(
             namespace=meta.namespace,
             name=meta.name,
@@ -285,6 +307,8 @@ class PodFacts:
             node_name=spec.node_name,
             scheduler_name=spec.scheduler_name,
             priority=spec.priority or 0 if annotated is None else annotated,
+            priority_class=spec.priority_class_name or "",
+            qos=qos_of(pod),
             requests=_bounded(spec.requests),
             scored_requests=_bounded(_scored_requests(spec)),
             limits=_limits(spec),
@@ -302,9 +326,11 @@ class PodFacts:
             claims=_claims(pod),
             images=_images(spec),
             n_containers=len(spec.init_containers or ()) + len(spec.containers or ()),
+            containers=_containers(spec),
             owner=controller_of(meta),
-            created_at_s=0.0 if created is None else created.timestamp(),
+            created_at_s=_created_at_s(pod),
             start_time_s=0.0 if started is None else started.timestamp(),
+            scheduled_at_s=_scheduled_at_s(pod),
             may_preempt=spec.preemption_policy != "Never",
             nominated_node_name=pod.status.nominated_node_name or "",
             is_preempted=any(
@@ -317,6 +343,7 @@ class PodFacts:
             pod_group_size=annotated_size(annotations),
             scheduling_gates=tuple(gate.name for gate in spec.scheduling_gates or ()),
             has_resource_claims=bool(spec.resource_claims),
+            seccomp_profiles=localhost_profiles(pod),
             workload=workload_of(pod),
             is_terminating=meta.deletion_timestamp is not None,
             is_finished=pod.status.phase in ("Succeeded", "Failed"),
@@ -391,12 +418,38 @@ def _cpu_terms(spec: PodSpec) -> CpuTerms:
     return CpuTerms(bounded["limited"], bounded["requested"], n_unset)
 
 
+def _containers(spec: PodSpec) -> tuple[ContainerFacts, ...]:
+    init = [(each, not each.is_sidecar) for each in spec.init_containers or ()]
+    started = [*init, *((each, False) for each in spec.containers or ())]
+    return tuple(
+        ContainerFacts(
+            tuple((name, amount) for name, amount in _bounded(each.requests).items() if amount),
+            is_brief,
+        )
+        for each, is_brief in started
+    )
+
+
 def _cpu_and_memory(amounts: Mapping[str, int]) -> dict[str, int]:
     return {name: amounts[name] for name in (CPU, MEMORY) if name in amounts}
 
 
 def _bounded(amounts: Mapping[str, int]) -> dict[str, int]:
     return {name: max(0, min(MAX_AMOUNT, amount)) for name, amount in amounts.items()}
+
+
+def _scheduled_at_s(pod: Pod) -> float:
+    for condition in pod.status.conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "True":
+            since = condition.last_transition_time
+            # What is true since nobody knows when, is true since long ago.
+            return _created_at_s(pod) if since is None else since.timestamp()
+    return 0.0
+
+
+def _created_at_s(pod: Pod) -> float:
+    created = pod.metadata.creation_timestamp
+    return 0.0 if created is None else created.timestamp()
 
 
 def pod_group_of(meta: ObjectMeta) -> str:

@@ -1,6 +1,6 @@
 """One scheduling cycle: filter, score, choose, and write down why."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -54,8 +54,9 @@ class Outcome:
     state: CycleState
     found: FilterResult
     refilter: Refilter
+    afresh: Callable[[Snapshot], FilterResult]
     signature: Hashable | None
-    """See ``FailedSearch.signature``."""
+    """See ``FailedSearch``; so for the two above."""
 
 
 def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
@@ -97,7 +98,7 @@ def run_cycle(cycle: Cycle, *, queued: QueuedPod, now_s: float) -> Outcome:
         message="" if node is not None else found.message(),
         prediction=_note(cycle, pod=pod, table=table, now_s=now_s),
     )
-    return Outcome(decision, state, found, run.refilter, run.signature)
+    return Outcome(decision, state, found, run.refilter, run.afresh, run.signature)
 
 
 def _find_feasible(

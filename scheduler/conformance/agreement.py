@@ -109,7 +109,9 @@ class _Cycle:
             snapshot=self._world.snapshot,
             found=found,
             refilter=run.refilter,
+            afresh=run.afresh,
             nominations=self._world.nominations,
+            now_s=0.0,
         )
         recorded = (self._expected.nominated, tuple(sorted(self._expected.victims)))
         choices = list(self._choices(search))

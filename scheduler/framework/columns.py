@@ -4,7 +4,7 @@ Rows are dense: ``0..n_rows``. The last row moves into the place of a removed on
 column is always one plain array.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Final, Generic, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from scheduler.framework.status import BoolColumn
 K = TypeVar("K", bound=Hashable)
 
 IntColumn = NDArray[np.int64]
+FloatColumn = NDArray[np.float64]
 Rows = NDArray[np.intp]
 """Row numbers."""
 
@@ -315,6 +316,23 @@ class Labels:
             return nowhere, nowhere
         numbers, valid = column.as_integers(self._ids(column))
         return valid & (numbers < limit), valid & (numbers > limit)
+
+    def read_as(self, key: str, *, read: Callable[[str], float | None]) -> FloatColumn:
+        """Read the values of *key* as numbers, each value once.
+
+        Returns:
+            Shape ``(n_rows,)``; NaN where a node lacks *key* or *read* finds no number.
+        """
+        column = self._columns.get(key)
+        if column is None:
+            return np.full(self.n_rows, np.nan)
+        ids, values = self._ids(column), list(column.values)
+        # The absent mark, -1, indexes the last element, which stays NaN.
+        numbers = np.full(len(values) + 1, np.nan)
+        for number in np.unique(ids[ids != _ABSENT]).tolist():
+            found = read(values[number])
+            numbers[number] = np.nan if found is None else found
+        return numbers[ids]
 
     def set(self, row: int, *, key: str, value: str | None) -> None:
         """Set a label, or take it away (``None``)."""

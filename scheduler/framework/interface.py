@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import Any, ClassVar
 
+import numpy as np
+
 from kube.custom import CustomResource
 from kube.edge.settings import Settings
 from scheduler.framework.cycle import CycleState
@@ -24,6 +26,8 @@ from scheduler.framework.nominations import Nominations
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
+    MAX_NODE_SCORE,
+    MIN_NODE_SCORE,
     SUCCESS,
     BoolColumn,
     ScoreColumn,
@@ -250,7 +254,11 @@ class FailedSearch:
     """Why not; what is ``UNSCHEDULABLE`` evictions may change."""
     refilter: Refilter
     """Nominated pods are counted as in the cycle itself."""
+    afresh: Callable[[Snapshot], FilterResult]
+    """Runs PreFilter and Filter on another state of the cluster (``Snapshot.copy``)."""
     nominations: Nominations
+    now_s: float
+    """When, in Unix seconds of the cluster's clock."""
     signature: Hashable | None = None
     """Of two searches with one signature, the filters say the same of a node that has not changed;
     ``None`` if that cannot be said."""
@@ -369,3 +377,11 @@ def default_normalize(scores: ScoreColumn, *, reverse: bool) -> ScoreColumn:
         return scores + 100 if reverse else scores
     stretched = 100 * scores // highest
     return 100 - stretched if reverse else stretched
+
+
+def min_max_normalize(scores: ScoreColumn) -> ScoreColumn:
+    """Stretch scores from the lowest (0) to the highest (100); 0 where all are alike."""
+    if not scores.size or scores.min() == scores.max():
+        return np.full_like(scores, MIN_NODE_SCORE)
+    stretched: ScoreColumn = (scores - scores.min()) * MAX_NODE_SCORE // np.ptp(scores)
+    return stretched

@@ -25,6 +25,17 @@ class NamespacedPods:
         """Go through a namespace's pods, oldest known first."""
         return self._pods.get(namespace, {}).values()
 
+    def copy(self) -> "NamespacedPods":
+        """Copy, for changes that are only tried."""
+        other = NamespacedPods()
+        other._pods = {name: dict(pods) for name, pods in self._pods.items()}
+        other._requested = {name: Counter(sums) for name, sums in self._requested.items()}
+        return other
+
+    def restate(self, pod: PodFacts) -> None:
+        """Take in what changed of a pod that was counted, and counts as before."""
+        self._pods[pod.namespace][pod.uid] = pod
+
     def add(self, pod: PodFacts) -> None:
         """Count a pod."""
         self._pods.setdefault(pod.namespace, {})[pod.uid] = pod

@@ -19,6 +19,7 @@ _COLUMNS: Final = frozenset(
         "taints",
         "host_ports",
         "labels",
+        "annotations",
         "images",
         "_marks",
     }

@@ -133,6 +133,16 @@ class FilterRun:
         self._leave_room(verdicts, what_if, [what_if.names[row] for row in rows])
         return verdicts.result()
 
+    def afresh(self, snapshot: Snapshot) -> FilterResult:
+        """Run PreFilter and Filter on another state of the cluster, of which nothing is known."""
+        return FilterRun(
+            self._profile,
+            state=CycleState(),
+            pod=self._pod,
+            snapshot=snapshot,
+            nominations=self._nominations,
+        ).run()
+
     def _filter(self, snapshot: Snapshot) -> FilterResult:
         """Ask twice where room was promised: a pod must fit beside those who were promised it.
 

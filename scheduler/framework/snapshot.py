@@ -27,6 +27,7 @@ T = TypeVar("T")
 _UNSCHEDULABLE = "unschedulable"
 _NAME_HASH = "name_hash"
 _MEASURED = "measured"
+_TERMINATING = "terminating"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Snapshot:
     nodes (``by_namespace``, ``nominations``, gangs) are those of ``actual`` in what-ifs, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: PLR0915 - a line for each thing that there is to know
         self.names: list[str] = []
         self.rows: dict[str, int] = {}
         self.generation = 0
@@ -78,6 +79,9 @@ class Snapshot:
         self.by_scheduler: Amounts[str] = Amounts()
         """How many pods on the node have the scheduler name."""
         self.labels = Labels()
+        self.annotations = Labels()
+        self.seccomp_profiles: Amounts[tuple[str, ...]] = Amounts()
+        """How many pods on the node run under these profiles together (``PodFacts``)."""
         self.claims: Uses[str] = Uses()
         """How many pods on the node use the claim (``namespace/name``)."""
         self.disks: Uses[Disk] = Uses()
@@ -97,6 +101,7 @@ class Snapshot:
         self._images = HeldImages()
         self._own_rows: set[int] | None = None
         self._marks: Amounts[str] = Amounts()
+        self._pod_marks: Amounts[str] = Amounts()
         self._facts: list[NodeFacts] = []
         self._pods: list[dict[str, PodFacts]] = []
 
@@ -114,6 +119,11 @@ class Snapshot:
     def is_measured(self) -> BoolColumn:
         """Of which nodes the usage is known."""
         return np.not_equal(self._marks[_MEASURED], 0)
+
+    @property
+    def n_terminating(self) -> IntColumn:
+        """How many pods on each node are asked to go."""
+        return self._pod_marks[_TERMINATING]
 
     @property
     def name_hashes(self) -> IntColumn:
@@ -168,6 +178,17 @@ class Snapshot:
             setattr(fork, name, getattr(self, name).fork())
         fork._pods, fork._own_rows = list(self._pods), set()  # noqa: SLF001 - another of us
         return fork
+
+    def copy(self) -> "Snapshot":
+        """Copy the cluster, to try changes on that matter beyond the nodes that they are made on.
+
+        For as long as this one does not change; nodes may be neither added nor removed.
+        """
+        other = self.what_if()
+        other.actual = other
+        other.by_namespace = self.actual.by_namespace.copy()
+        other._gangs = {key: dict(gang) for key, gang in self.actual._gangs.items()}  # noqa: SLF001 - another of us
+        return other
 
     def set_node(self, facts: NodeFacts) -> None:
         """Add a node, or replace what is known of it; its pods stay."""
@@ -245,6 +266,17 @@ class Snapshot:
         row = self.rows[node]
         self._count(row, self._own_pods(row).pop(pod.uid), sign=-1)
 
+    def restate_pod(self, pod: PodFacts, *, node: str) -> None:
+        """Take in what changed of a pod that was counted, and counts as before.
+
+        Raises:
+            KeyError: There is no such node.
+        """
+        self._own_pods(self.rows[node])[pod.uid] = pod
+        self.by_namespace.restate(pod)
+        if pod.pod_group:
+            self._gangs[pod.group_key][pod.uid] = pod
+
     def _own_pods(self, row: int) -> dict[str, PodFacts]:
         if self._own_rows is not None and row not in self._own_rows:
             self._own_rows.add(row)
@@ -281,6 +313,8 @@ class Snapshot:
             self.taints.add(row, key=taint, amount=sign)
         for key, value in facts.labels.items():
             self.labels.set(row, key=key, value=value if sign > 0 else None)
+        for key, value in facts.annotations.items():
+            self.annotations.set(row, key=key, value=value if sign > 0 else None)
         self._images.set_row(row, facts.images, sign=sign)
         self._marks.add(row, key=_UNSCHEDULABLE, amount=sign * facts.is_unschedulable)
         self._marks.add(row, key=_NAME_HASH, amount=sign * stable_hash(facts.name))
@@ -293,6 +327,8 @@ class Snapshot:
         for resource, amount in pod.limits.items():
             self.limits.add(row, key=resource, amount=sign * amount)
         self.by_scheduler.add(row, key=pod.scheduler_name, amount=sign)
+        self.seccomp_profiles.add(row, key=pod.seccomp_profiles, amount=sign)
+        self._pod_marks.add(row, key=_TERMINATING, amount=sign * pod.is_terminating)
         for resource in (CPU, MEMORY):
             amount = pod.scored_requests.get(resource, 0)
             self.scored_requested.add(row, key=resource, amount=sign * amount)
@@ -335,6 +371,7 @@ _NODE_COLUMNS = (
     "unseen",
     "taints",
     "labels",
+    "annotations",
     "_images",
     "_marks",
 )
@@ -344,6 +381,8 @@ _POD_COLUMNS = (
     "scored_requested",
     "host_ports",
     "by_scheduler",
+    "seccomp_profiles",
+    "_pod_marks",
     "claims",
     "disks",
     "carried_terms",

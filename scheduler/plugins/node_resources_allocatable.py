@@ -9,9 +9,9 @@ import numpy as np
 from kube.edge.settings import Settings
 from kube.quantity import CPU, MEMORY
 from scheduler.framework.cycle import CycleState
-from scheduler.framework.interface import PluginArgs, ScorePlugin
+from scheduler.framework.interface import PluginArgs, ScorePlugin, min_max_normalize
 from scheduler.framework.snapshot import Snapshot
-from scheduler.framework.status import MAX_NODE_SCORE, MIN_NODE_SCORE, ScoreColumn
+from scheduler.framework.status import ScoreColumn
 from scheduler.model import PodFacts
 
 _MAX_SUM: Final = 2**61
@@ -69,7 +69,4 @@ class NodeResourcesAllocatable(ScorePlugin):
 
     def normalize(self, scores: ScoreColumn) -> ScoreColumn:
         """Stretch from the lowest (0) to the highest (100)."""
-        if not scores.size or scores.min() == scores.max():
-            return np.full_like(scores, MIN_NODE_SCORE)
-        stretched: ScoreColumn = (scores - scores.min()) * MAX_NODE_SCORE // np.ptp(scores)
-        return stretched
+        return min_max_normalize(scores)

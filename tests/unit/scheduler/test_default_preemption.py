@@ -34,7 +34,9 @@ def search_for(pod, *, snapshot, nominations, standings=None):
         snapshot=snapshot,
         found=found,
         refilter=run.refilter,
+        afresh=run.afresh,
         nominations=nominations,
+        now_s=0.0,
         signature=run.signature,
     )
 

@@ -99,7 +99,9 @@ def answer(world, profile, pod, *, plugin, standing=None):
         snapshot=world.snapshot,
         found=found,
         refilter=run.refilter,
+        afresh=run.afresh,
         nominations=world.nominations,
+        now_s=0.0,
         signature=run.signature,
     )
     candidates, why_not = plugin.candidates(pod, search=search)
