@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kube.edge.settings import Duration, Interval
+from scheduler.cluster.usage.collector import read_metrics
+from scheduler.events import NodesMeasured
 from scheduler.framework.configuration import read_configuration
 from scheduler.plugins.defaults import SCHEDULER_NAME, built_in_registry
 from scheduler.simulator import changes as ch
@@ -156,14 +158,30 @@ class Course:
     pods: Mapping[str, list[tuple[float, float, str]]]
     """When it came (whole seconds), when it was placed, and where."""
     happened: Counter = field(default_factory=Counter)
+    measured: list = field(default_factory=list)
+    """What the nodes were said to use, time by time."""
 
 
-def _course(found, *, happened, until_s):
+class _Onlooker(Observer):
+    """Notes what a scheduler would be told at each of its looks."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.measured = []
+
+    def look(self, client):
+        super().look(client)
+        now_s = client.now_s()
+        usage = read_metrics(self.metrics(now_s=now_s), now_s=now_s).usage
+        self.measured.append((now_s, usage))
+
+
+def _course(found, *, happened, measured, until_s):
     by_workload = {}
     for workload, created_s, placed_s, node in found:
         if placed_s < until_s:
             by_workload.setdefault(workload, []).append((created_s, placed_s, node))
-    return Course(by_workload, happened)
+    return Course(by_workload, happened, [each for each in measured if each[0] < until_s])
 
 
 _TOLD = (ch.NodeFailed, ch.NodeRecovered, ch.PodEvicted, ch.PodFinished, ch.ContainerExited)
@@ -193,9 +211,9 @@ def through_batch_door(scenario, *, seed):
             pods[uid][2:] = [site.now_s, node]
 
     site.store.on_change(note)
-    observer = Observer(scenario.observation, start_s=site.start_s)
+    observer = _Onlooker(scenario.observation, start_s=site.start_s)
     Run(site, observer=observer, policy=doors_policy()).advance(site.end_s)
-    return _course(pods.values(), happened=happened, until_s=site.end_s)
+    return _course(pods.values(), happened=happened, measured=observer.measured, until_s=site.end_s)
 
 
 def through_env(scenario, *, seed):
@@ -203,8 +221,14 @@ def through_env(scenario, *, seed):
     env = ClusterEnv(scenario)
     agent = ProfileAgent(env, doors_policy())
     observation, info = env.reset(seed=seed)
-    happened = Counter()
+    happened, measured = Counter(), []
     env.cluster.witnesses.append(_count(happened))
+
+    def see(event):
+        if isinstance(event, NodesMeasured):
+            measured.append((env.cluster.now_s, event.usage))
+
+    env.cluster.watchers.append(see)
     placed, is_over = [], False
     while not is_over:
         pod, at_s, action = env.offered, info["now_s"], agent.act(observation, info)
@@ -213,4 +237,4 @@ def through_env(scenario, *, seed):
             placed.append((pod.number, (pod.template.workload, pod.created_at_s, at_s, node)))
         observation, _, _, is_over, info = env.step(action)
     found = [each for _, each in sorted(placed)]
-    return _course(found, happened=happened, until_s=info["now_s"])
+    return _course(found, happened=happened, measured=measured, until_s=info["now_s"])

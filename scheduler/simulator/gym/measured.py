@@ -1,4 +1,4 @@
-"""What nodes use, as metrics-server says: sampled now and then, averaged, and late."""
+"""What nodes use, as metrics-server says and the collector remembers: now and then, and late."""
 
 from typing import Final
 
@@ -7,12 +7,14 @@ import numpy as np
 from scheduler.simulator.physics import Floats
 from scheduler.simulator.world import NodeSample, World
 
-_MAX_AGE_S: Final = 300.0
+MAX_AGE_S: Final = 300.0
 """As the scheduler has it: an older sample tells nothing of now."""
 
 
 class NodeMetrics:
-    """Scrapes the kubelets as metrics-server does, and is looked at as a scheduler would.
+    """Scrapes the kubelets as metrics-server does, and is looked at as the collector does.
+
+    Of a node that is not among what is published the last sample is kept, until it is too old.
 
     Args:
         world: What is measured.
@@ -26,6 +28,7 @@ class NodeMetrics:
         self._scrape_at_s = 0.0
         self._before: NodeSample | None = None
         self._last: NodeSample | None = None
+        self._sampled_at_s: Floats = np.full(n_nodes, -np.inf)
         self.cpu_milli: Floats = np.full(n_nodes, np.nan)
         """As last looked at, in whole millicores; NaN where nothing is known, as for memory."""
         self.memory_bytes: Floats = np.full(n_nodes, np.nan)
@@ -42,14 +45,14 @@ class NodeMetrics:
     def look(self, now_s: float) -> None:
         """Take in what is published now."""
         last, before = self._last, self._before
-        if last is None or before is None or int(last.at_s) < now_s - _MAX_AGE_S:
-            self.cpu_milli = np.full_like(self.cpu_milli, np.nan)
-            self.memory_bytes = np.full_like(self.memory_bytes, np.nan)
-            return
-        known = last.is_up & before.is_up
-        rate = (last.cpu_core_s - before.cpu_core_s) / (last.at_s - before.at_s)
-        # Published in nanocores and whole kibibytes, and read in millicores, rounded up.
-        cpu_milli = np.ceil(np.floor(1000.0 * rate * 1e6) / 1e6)
-        memory_bytes = np.floor(last.memory_bytes / 1024.0) * 1024.0
-        self.cpu_milli = np.where(known, cpu_milli, np.nan)
-        self.memory_bytes = np.where(known, memory_bytes, np.nan)
+        cpu_milli, memory_bytes = self.cpu_milli.copy(), self.memory_bytes.copy()
+        if last is not None and before is not None:
+            known = last.is_up & before.is_up
+            rate = (last.cpu_core_s - before.cpu_core_s)[known] / (last.at_s - before.at_s)
+            # Published in nanocores and whole kibibytes, and read in millicores, rounded up.
+            cpu_milli[known] = np.ceil(np.floor(1000.0 * rate * 1e6) / 1e6)
+            memory_bytes[known] = np.floor(last.memory_bytes[known] / 1024.0) * 1024.0
+            self._sampled_at_s[known] = int(last.at_s)
+        is_old = self._sampled_at_s < now_s - MAX_AGE_S
+        cpu_milli[is_old] = memory_bytes[is_old] = np.nan
+        self.cpu_milli, self.memory_bytes = cpu_milli, memory_bytes

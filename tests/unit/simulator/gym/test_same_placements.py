@@ -16,3 +16,5 @@ def test_whatever_happens_both_doors_lead_to_the_same_placements(seed):
     assert any(len(pods) > 6 for name, pods in batch.pods.items() if "web" in name)  # rolled out
     assert env.happened == batch.happened
     assert env.pods == batch.pods
+    assert len(batch.measured) > 100
+    assert env.measured == batch.measured
