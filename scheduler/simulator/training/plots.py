@@ -22,7 +22,7 @@ _COLOURS: Final = colormaps["tab10"]
 _GREY: Final = "#999999"
 _DPI: Final = 120
 _N_SMOOTHED: Final = 20
-"""Episodes that a point of the learning curve is the mean of."""
+"""Episodes that a point of the learning curve sums up."""
 
 
 def draw_plots(results: TrainingResults, *, directory: Path) -> tuple[Picture, ...]:
@@ -52,13 +52,17 @@ def draw_plots(results: TrainingResults, *, directory: Path) -> tuple[Picture, .
 
 
 def _draw_learning(axes: Axes, results: TrainingResults) -> None:
-    """Draw a point an episode, a running mean, and where policies stand in unseen worlds."""
+    """Draw a point an episode, how the last ones went, and where policies stand elsewhere."""
     steps = np.array([episode.step for episode in results.episodes])
     rewards = np.array([episode.total_reward for episode in results.episodes])
     axes.scatter(steps, rewards, s=6, color=_GREY, alpha=0.5, linewidths=0, label="an episode")
     n = min(_N_SMOOTHED, len(rewards))
-    mean = np.convolve(rewards, np.full(n, 1.0 / n), mode="valid")
-    axes.plot(steps[n - 1 :], mean, color="black", label=f"mean of the last {n}")
+    last = np.lib.stride_tricks.sliding_window_view(rewards, n)
+    axes.plot(steps[n - 1 :], last.mean(axis=1), color="black", label=f"mean of the last {n}")
+    # Some worlds are hopeless under any policy, and hide in the mean what is learnt for others.
+    axes.plot(
+        steps[n - 1 :], np.median(last, axis=1), color="black", linestyle=":", label="their median"
+    )
     for number, standing in enumerate(results.standings):
         axes.axhline(
             standing.total_reward.mean,
