@@ -104,7 +104,7 @@ class UnseenPods:
             placed.counted = _part(placed.pod, ratio=ratio)
             for key, amount in placed.counted.items():
                 columns.setdefault(key, []).append((row or 0, amount))
-        for key in (*self._snapshot.unseen.present(), *columns):
+        for key in dict.fromkeys((*self._snapshot.unseen.present(), *columns)):
             self._snapshot.unseen.put(key, column=self._column(columns.get(key, [])))
 
     def _column(self, amounts: list[tuple[int, int]]) -> IntColumn:
