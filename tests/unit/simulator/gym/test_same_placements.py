@@ -7,12 +7,12 @@ from tests.doors import doors_scenario, through_batch_door, through_env
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_happens_both_doors_lead_to_the_same_placements(seed):
-    scenario = doors_scenario(hours=3.0)
+    scenario = doors_scenario(hours=2.0)
     batch, env = through_batch_door(scenario, seed=seed), through_env(scenario, seed=seed)
 
     assert batch.happened["NodeFailed"] > 0
     assert batch.happened["PodEvicted"] > 0
-    assert sum(map(len, batch.pods.values())) > 250
+    assert sum(map(len, batch.pods.values())) > 150
     assert any(len(pods) > 6 for name, pods in batch.pods.items() if "web" in name)  # rolled out
     assert env.happened == batch.happened
     assert env.pods == batch.pods
