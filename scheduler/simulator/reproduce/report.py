@@ -111,7 +111,9 @@ def terminal_report(found: Reproduction, *, about: ReportAbout) -> str:
     tables = [text_table(table) for table in result_tables(found.rows)]
     if found.gains:
         tables.append(text_table(gain_table(found.gains)))
-    notes = "".join(f"note: {note}\n" for note in _notes(found, about=about))
+    notes = "".join(
+        textwrap.fill(f"note: {note}", MAX_COLUMNS) + "\n" for note in _notes(found, about=about)
+    )
     reading = textwrap.fill(_READING, MAX_COLUMNS)
     return "\n".join([*tables, f"{reading}\n", notes + found.verdict]) + "\n"
 

@@ -58,8 +58,8 @@ def gain_table(gains: Sequence[Gain]) -> Table:
     head = (
         "variant, policy",
         "seeds",
-        *(f"allocated, {load} %" for load in LOADS),
-        *(f"fragmented, {load} %" for load in LOADS),
+        *(f"alloc. {load} %" for load in LOADS),
+        *(f"frag. {load} %" for load in LOADS),
     )
     return Table(f"Less {BASELINE}, in points, paired by seed", head, rows)
 
