@@ -1,0 +1,234 @@
+"""Which report holds for a node, and which of its pods that report does not know of yet.
+
+An agent tells what is free in zones a while after that has changed, and nobody but the kubelet
+knows which zone a pod went to. So what a pod asks for is taken from *every* zone of its node until
+a report takes the pod into account, which the report's fingerprint tells. What is available can so
+be put too low, and never too high.
+
+Which pods are on a node is read from the snapshot, where a pod counts from the moment that the node
+is chosen for it until it is gone; so there are no books that could differ from it.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from kube.custom import NodeResourceTopology
+from scheduler.framework.changes import NEVER
+from scheduler.framework.objects import ClusterObjects
+from scheduler.framework.snapshot import Snapshot
+from scheduler.model import PodFacts
+from scheduler.plugins.numa.demand import has_exclusive
+from scheduler.plugins.numa.fingerprint import fingerprint
+from scheduler.plugins.numa.reports import Report, read_report
+from scheduler.plugins.numa.zones import Zones
+
+_MAX_OWN: Final = 256
+"""More scheduler names than profiles; pods of others count as foreign."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookRules:
+    """What a profile says about it."""
+
+    is_cached: bool
+    """Whether pods are taken into account that reports do not know of; else the latest report
+    holds, whatever has happened since."""
+    foreign: Literal["All", "None", "OnlyExclusiveResources"]
+    """Whose appearance, if placed by another scheduler, makes a node unknown until a report."""
+    counted: Literal["Autodetect", "All", "OnlyExclusiveResources"]
+    """Which pods fingerprints are of."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Account:
+    """What is known of a node's zones."""
+
+    latest: NodeResourceTopology
+    """What its agent said last."""
+    report: Report
+    """What holds."""
+    covered: frozenset[str]
+    """Uids of the pods that it takes into account."""
+    pending: Report | None = None
+    """What was said last, if it does not hold yet."""
+    taken: Mapping[str, int] = field(default_factory=dict)
+    is_known: bool = True
+    is_written: bool = False
+
+
+class Books:
+    """Keeps the zones of a snapshot's nodes up to date.
+
+    Args:
+        rules: What a profile says about it.
+    """
+
+    def __init__(self, rules: BookRules) -> None:
+        self._rules = rules
+        self._own: set[str] = set()
+        self._start(Snapshot())
+
+    def _start(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._zones = Zones()
+        self._accounts: dict[str, _Account] = {}
+        self._rows: dict[str, int] = {}
+        self._generation = self._pods_version = self._topologies_version = NEVER
+
+    def note_own(self, scheduler_name: str) -> None:
+        """Take in whose pods are placed by us."""
+        if scheduler_name not in self._own and len(self._own) < _MAX_OWN:
+            self._own.add(scheduler_name)
+            self._pods_version = NEVER
+
+    def zones(self, snapshot: Snapshot) -> Zones:
+        """Return what is available in the zones, on the cluster or on a what-if of it."""
+        if snapshot.objects is not self._snapshot.objects:
+            # A state built anew; what-ifs have the objects of the cluster that they depart from.
+            self._start(snapshot.actual)
+        self._update()
+        if snapshot is self._snapshot:
+            return self._zones
+        return self._zones_if(snapshot)
+
+    def _zones_if(self, what_if: Snapshot) -> Zones:
+        rows = _tried(what_if, cluster=self._snapshot)
+        if not self._rules.is_cached or not rows:
+            return self._zones
+        fork = self._zones.fork()
+        for row in rows:
+            account = self._accounts.get(what_if.names[row])
+            if account is not None:
+                taken, is_known = self._reckon(account, what_if.pods_on(row))
+                fork.fill(row, account.report, taken=taken, is_valid=is_known)
+        return fork
+
+    def _update(self) -> None:
+        snapshot = self._snapshot
+        rows = self._changed_rows()
+        if snapshot.generation != self._generation:
+            self._move(snapshot)
+        self._pods_version = snapshot.changes.version
+        self._topologies_version = snapshot.objects.version(NodeResourceTopology)
+        for row in rows:
+            self._settle(row)
+
+    def _changed_rows(self) -> Iterable[int]:
+        snapshot = self._snapshot
+        pods = snapshot.changes.since(self._pods_version)
+        version = self._topologies_version
+        told = snapshot.objects.changed_since(NodeResourceTopology, version=version)
+        if pods is None or told is None or snapshot.generation != self._generation:
+            return range(snapshot.n_nodes)
+        if not told:
+            return pods
+        return pods | {row for name in told if (row := snapshot.rows.get(name)) is not None}
+
+    def _move(self, snapshot: Snapshot) -> None:
+        """Follow nodes that came, went or have other rows."""
+        known = self._rows
+        sources = [known.get(name, NEVER) for name in snapshot.names]
+        self._zones.move(np.array(sources, dtype=np.intp))
+        self._accounts = {n: a for n, a in self._accounts.items() if n in snapshot.rows}
+        for name in self._accounts.keys() - known.keys():
+            self._accounts[name].is_written = False
+        self._rows = dict(snapshot.rows)
+        self._generation = snapshot.generation
+
+    def _settle(self, row: int) -> None:
+        name = self._snapshot.names[row]
+        topology = self._snapshot.objects.find(NodeResourceTopology, name)
+        if topology is None:
+            if self._accounts.pop(name, None) is not None:
+                self._zones.clear(row)
+            return
+        pods = list(self._snapshot.pods_on(row))
+        account = self._hear(name, topology, pods)
+        taken, is_known = self._reckon(account, pods)
+        if account.is_written and (taken, is_known) == (account.taken, account.is_known):
+            return
+        if not account.is_written:
+            self._zones.describe(row, account.report)
+        self._zones.fill(row, account.report, taken=taken, is_valid=is_known)
+        account.taken, account.is_known, account.is_written = taken, is_known, True
+
+    def _hear(self, name: str, topology: NodeResourceTopology, pods: list[PodFacts]) -> _Account:
+        account = self._accounts.get(name)
+        if account is None or (not self._rules.is_cached and topology is not account.latest):
+            account = self._open(topology, pods)
+            self._accounts[name] = account
+            return account
+        if topology is not account.latest:
+            account.latest, account.pending = topology, read_report(topology)
+        if account.pending is not None:
+            covered = self._covered(account.pending, pods)
+            if covered is not None:
+                account.report, account.covered, account.pending = account.pending, covered, None
+                account.is_written = False
+        return account
+
+    def _open(self, topology: NodeResourceTopology, pods: list[PodFacts]) -> _Account:
+        """Begin with what an agent has said; it can know of no pod that its kubelet has not."""
+        report = read_report(topology)
+        covered = self._covered(report, pods) if self._rules.is_cached else None
+        if covered is None:
+            covered = frozenset(pod.uid for pod in pods if pod.start_time_s)
+        return _Account(latest=topology, report=report, covered=covered)
+
+    def _covered(self, report: Report, pods: list[PodFacts]) -> frozenset[str] | None:
+        """Say which pods a report takes into account; ``None`` if that cannot be told.
+
+        It may be a little ahead of what kubelets say of pods at the API server, or behind.
+        """
+        if not report.fingerprint:
+            return None
+        for known in (pods, [pod for pod in pods if pod.start_time_s]):
+            counted = known
+            if self._counts_exclusive(report):
+                counted = [
+                    pod for pod in known if has_exclusive(pod, zone_resources=report.available)
+                ]
+            if fingerprint(counted) == report.fingerprint:
+                return frozenset(pod.uid for pod in known)
+        return None
+
+    def _counts_exclusive(self, report: Report) -> bool:
+        if self._rules.counted == "Autodetect":
+            return report.counts_exclusive
+        return self._rules.counted == "OnlyExclusiveResources"
+
+    def _reckon(
+        self, account: _Account, pods: Iterable[PodFacts]
+    ) -> tuple[Mapping[str, int], bool]:
+        """Tell what pods have taken that the report does not know of; is that all that it is?"""
+        if not self._rules.is_cached:
+            return {}, account.report.is_valid
+        unknown = [pod for pod in pods if pod.uid not in account.covered]
+        taken: Counter[str] = Counter()
+        for pod in unknown:
+            taken.update(pod.requests)
+        is_known = not any(self._is_foreign(pod, account.report) for pod in unknown)
+        return taken, is_known and account.report.is_valid
+
+    def _is_foreign(self, pod: PodFacts, report: Report) -> bool:
+        if self._rules.foreign == "None" or pod.scheduler_name in self._own:
+            return False
+        return self._rules.foreign == "All" or has_exclusive(pod, zone_resources=report.available)
+
+
+def _tried(what_if: Snapshot, *, cluster: Snapshot) -> Collection[int]:
+    """Tell on which rows a what-if differs; it may be one of a copy of the cluster."""
+    tried = what_if.changes.since(0)
+    copied = frozenset[int]()
+    if what_if.actual is not cluster and what_if.actual is not what_if:
+        copied = what_if.actual.changes.since(0) or frozenset(range(what_if.n_nodes))
+    return range(what_if.n_nodes) if tried is None else tried | copied
+
+
+def has_topologies(objects: ClusterObjects) -> bool:
+    """Tell whether any node's zones are known."""
+    return next(objects.all(NodeResourceTopology), None) is not None
