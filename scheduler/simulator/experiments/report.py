@@ -23,6 +23,7 @@ from scheduler.simulator.experiments.table import (
     pace_tables,
     text_table,
     verdict_table,
+    waiting_tables,
 )
 from scheduler.simulator.experiments.verdicts import Verdict, judge
 
@@ -100,7 +101,8 @@ def terminal_report(results: Sequence[RunResult], *, about: ReportAbout) -> str:
         ValueError: There is no result, or two of one policy and seed.
     """
     summary = summarise(results, baseline=about.baseline)
-    tables = [*metric_tables(summary), *model_tables(summary), *pace_tables(results)]
+    tables = [*metric_tables(summary), *waiting_tables(results)]
+    tables += [*model_tables(summary), *pace_tables(results)]
     verdicts = judge(summary, expects=about.expects)
     if verdicts:
         tables.append(verdict_table(verdicts, baseline=summary.baseline))
@@ -171,6 +173,7 @@ def markdown_report(
         table = verdict_table(evaluation.verdicts, baseline=summary.baseline)
         parts += ["## Does it help?\n", _EXPECTED[evaluation.expects] + "\n", markdown_table(table)]
     parts += ["## What happened\n", _READING + "\n", *map(markdown_table, metric_tables(summary))]
+    parts += map(markdown_table, waiting_tables(evaluation.results))
     learnt = model_tables(summary)
     if learnt:
         parts += ["## How well it predicted\n", _MODEL_READING + "\n", *map(markdown_table, learnt)]

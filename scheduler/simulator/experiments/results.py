@@ -86,6 +86,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     pending_p50_s: float
     """From a pod's creation to its binding; of those never bound, to the end of the run."""
     pending_p99_s: float
+    pending_p99_s_by_namespace: dict[str, float] = {}
     n_never_bound: int
     cpu_spread_ratio: float
     """Standard deviation over nodes of cpu utilisation, 0-1, averaged over time."""

@@ -72,6 +72,8 @@ class Workload(Settings, frozen=True):
     """What services and jobs have in common: requests, which all see, and a nature, hidden."""
 
     name: Name
+    namespace: Name = "default"
+    """Any other must be among the scenario's manifests."""
     kinds: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 1
     """So many workloads of this description, each with requests and a nature of its own."""
     cpu_request_milli: Draw = 250.0
@@ -201,6 +203,9 @@ class Scenario(Settings, frozen=True, kw_only=True):
     """Needed unless nodes were recorded."""
     recording: Recording | None = None
     """What there is beside all that is described here."""
+    manifests: tuple[str, ...] = ()
+    """Files of objects that are there from the start, or folders of such files, named relative to
+    the scenario's own: namespaces, definitions of custom resources, quotas."""
     services: tuple[Service, ...] = ()
     jobs: tuple[Job, ...] = ()
     drifts: tuple[Drift, ...] = ()
@@ -260,6 +265,8 @@ def load_scenario(path: Path) -> Scenario:
             the message names file, line and key.
     """
     scenario = load_settings(Scenario, path=path, env={}, prefix="SCENARIO")
+    manifests = tuple(str(path.parent / each) for each in scenario.manifests)
+    scenario = msgspec.structs.replace(scenario, manifests=manifests)
     if scenario.recording is None:
         return scenario
     recording = scenario.recording.beside(path.parent)

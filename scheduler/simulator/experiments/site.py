@@ -8,6 +8,7 @@ and write through ``client``.
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from kube.instants import parse_rfc3339
 from scheduler.simulator.apiserver.dispatch import Dispatcher
@@ -27,6 +28,7 @@ from scheduler.simulator.experiments.scenario import Drift, Recording, Scenario,
 from scheduler.simulator.experiments.users import Users
 from scheduler.simulator.experiments.workload import HiddenUsage
 from scheduler.simulator.hardware import NodeSpec
+from scheduler.simulator.manifests import load_manifests
 from scheduler.simulator.resources import NODES, PODS
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.timeline import Timeline
@@ -69,6 +71,9 @@ class Site:
         seed: Decides all chance.
         library: Recorded usage for the workloads to live through, if there is any.
         version: What the store counts versions from.
+
+    Raises:
+        SettingsError: A manifest cannot be read, or is refused.
     """
 
     def __init__(
@@ -109,6 +114,7 @@ class Site:
         dispatcher = Dispatcher(
             self.store, settings=ApiServerSettings(), metrics_source=self.cluster.metrics
         )
+        load_manifests(map(Path, scenario.manifests), dispatcher=dispatcher)
         self.client = LocalClient(dispatcher, now_s=self.clock.now_s)
         self._groups: dict[str, list[NodeSpec]] = {}
         self._add_nodes()

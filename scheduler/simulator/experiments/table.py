@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from statistics import fmean
 from typing import Final
 
 from scheduler.simulator.experiments.results import RunResult
@@ -57,6 +58,20 @@ def metric_tables(summary: Summary) -> list[Table]:
         )
         for title, metrics in _GROUPS
     ]
+
+
+def waiting_tables(results: Sequence[RunResult]) -> list[Table]:
+    """Show how long pods wait in each namespace, a mean over seeds; nothing if all are in one."""
+    namespaces = sorted({name for run in results for name in run.pending_p99_s_by_namespace})
+    if len(namespaces) < 2:
+        return []
+    policies = list(dict.fromkeys(run.policy for run in results))
+    rows = []
+    for policy in policies:
+        runs = [run.pending_p99_s_by_namespace for run in results if run.policy == policy]
+        found = [[run[name] for run in runs if name in run] for name in namespaces]
+        rows.append((policy, *(f"{fmean(each):,.1f}" if each else _NONE for each in found)))
+    return [Table("Pending p99 by namespace, s", ("policy", *namespaces), tuple(rows))]
 
 
 def model_tables(summary: Summary) -> list[Table]:

@@ -1,6 +1,6 @@
 """What became of pods and nodes, by the world's own account, which no scheduler sees."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -65,8 +65,10 @@ class Tally:
         """When it next looks at nodes and usage."""
         self._open: dict[str, _Placement] = {}
         self._created_at_s: dict[str, float] = {}
+        self._namespaces: dict[str, str] = {}
         self._node_of: dict[str, str] = {}
         self._pending_s: list[float] = []
+        self._pending_in_s: defaultdict[str, list[float]] = defaultdict(list)
         self._n_placements = self._n_oom_kills = self._n_evictions = 0
         self._failed: Counter[str] = Counter()
         self._cpu_spreads: list[float] = []
@@ -86,7 +88,7 @@ class Tally:
         meta = change.new["metadata"]
         uid = meta["uid"]
         if change.type == "DELETED":
-            for known in (self._created_at_s, self._node_of, self._open):
+            for known in (self._created_at_s, self._namespaces, self._node_of, self._open):
                 known.pop(uid, None)
             self._timelines.lose(uid)
             return
@@ -95,6 +97,7 @@ class Tally:
         had_node = change.old is not None and change.old["spec"].get("nodeName")
         if change.old is None and not node:
             self._created_at_s[uid] = now_s
+            self._namespaces[uid] = meta["namespace"]
         if node and not had_node:
             self._place(uid, change, now_s=now_s)
         if "deletionTimestamp" in meta:
@@ -155,6 +158,7 @@ class Tally:
             throttled_core_h=(world.lacking_core_s - self._lacking_from_core_s) / 3600.0,
             pending_p50_s=float(np.quantile(pending, 0.5)),
             pending_p99_s=float(np.quantile(pending, 0.99)),
+            pending_p99_s_by_namespace=self._pending_by_namespace(now_s),
             n_never_bound=len(never),
             cpu_spread_ratio=float(np.mean(self._cpu_spreads)),
             memory_spread_ratio=float(np.mean(self._memory_spreads)),
@@ -170,6 +174,12 @@ class Tally:
 
     # --- details
 
+    def _pending_by_namespace(self, now_s: float) -> dict[str, float]:
+        waits = {name: list(waited) for name, waited in self._pending_in_s.items()}
+        for uid, at_s in self._created_at_s.items():
+            waits.setdefault(self._namespaces[uid], []).append(now_s - at_s)
+        return {name: float(np.quantile(waits[name], 0.99)) for name in sorted(waits)}
+
     def _note_node(self, pod: Object) -> None:
         self._timelines.see(pod)
         uid, node = pod["metadata"]["uid"], pod["spec"].get("nodeName")
@@ -184,6 +194,7 @@ class Tally:
         if created_at_s is None:
             return  # not created in the measured time
         self._pending_s.append(now_s - created_at_s)
+        self._pending_in_s[self._namespaces.pop(uid)].append(now_s - created_at_s)
         self._n_placements += 1
         self._open[uid] = _Placement(
             unready={container["name"] for container in spec["containers"]},

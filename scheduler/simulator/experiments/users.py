@@ -10,7 +10,7 @@ from scheduler.simulator.door import LocalClient
 from scheduler.simulator.experiments.rewards import PodMix
 from scheduler.simulator.experiments.scenario import Scenario
 from scheduler.simulator.experiments.wishes import Arrival, Deploy, RollOut, Wish, Wishes
-from scheduler.simulator.experiments.workload import NAMESPACE, Member
+from scheduler.simulator.experiments.workload import Member
 from scheduler.simulator.resources import Object
 
 
@@ -45,15 +45,15 @@ class Users:
 def _write(wish: Wish, *, client: LocalClient) -> None:
     match wish:
         case Deploy(member, replicas):
-            path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
+            path = f"/apis/apps/v1/namespaces/{member.namespace}/deployments"
             body = deployment(member, replicas=replicas)
             client.post(path, body=msgspec.json.encode(body))
         case RollOut(member, version):
-            path = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{member.name}"
+            path = f"/apis/apps/v1/namespaces/{member.namespace}/deployments/{member.name}"
             body = {"spec": {"template": pod_template(member, version=version)}}
             client.patch(path, body=msgspec.json.encode(body), content_type=MERGE_PATCH)
         case Arrival(member, pods):
-            path = f"/api/v1/namespaces/{NAMESPACE}/pods"
+            path = f"/api/v1/namespaces/{member.namespace}/pods"
             for name in pods:
                 client.post(path, body=msgspec.json.encode(job_pod(member, name=name)))
         case _:

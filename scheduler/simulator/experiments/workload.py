@@ -20,7 +20,6 @@ from scheduler.simulator.resources import Object
 from scheduler.simulator.usage import UsageProfile, UsageSeries, WorkloadTraits, draw_traits
 from scheduler.simulator.usage_traces import UsageLibrary
 
-NAMESPACE: Final = "default"
 _MAX_PEAK: Final = 4.0
 """Of scaled recordings, over their mean: machines that idle for weeks have peaks beyond reason."""
 
@@ -76,6 +75,16 @@ class Member:
         return {**spec, **self.group.pod_spec}
 
     @property
+    def namespace(self) -> str:
+        """Where it runs."""
+        return self.group.namespace
+
+    @property
+    def key(self) -> str:
+        """``namespace/name``."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
     def annotations(self) -> dict[str, str]:
         """What its pods say of their priority."""
         return {"priority": str(self.group.priority)} if self.group.priority else {}
@@ -103,7 +112,7 @@ class HiddenUsage:
     ) -> None:
         self._seed = seed
         self._library = library
-        self._members = {f"{NAMESPACE}/{member.name}": member for member in members}
+        self._members = {member.key: member for member in members}
         self._natures: dict[str, Nature] = {m.group.name: m.group.nature for m in members}
         self._usual: dict[tuple[str, int | None, int | None], UsageProfile] = {}
         """What pods of the scenario's workloads use, by workload and requests."""

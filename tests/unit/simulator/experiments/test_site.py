@@ -1,12 +1,14 @@
 """A cluster under experiment: what it shows, what it hides, and how its fate takes its course."""
 
+import textwrap
+
 import msgspec
 import numpy as np
 import pytest
 
-from kube.edge.settings import Duration
+from kube.edge.settings import Duration, SettingsError
 from scheduler.simulator.draws import Distribution
-from scheduler.simulator.experiments.scenario import Drift, Taint
+from scheduler.simulator.experiments.scenario import Drift, Taint, load_scenario
 from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.hardware import NodeNature
 from scheduler.simulator.natures import Nature
@@ -355,3 +357,40 @@ def test_changing_a_copys_natures_changes_only_the_copy():
 
     assert (asked(site), asked(twin)) == (150.0, 900.0)
     assert site.cluster.node_specs[name].traits.speed == speed
+
+
+NAMESPACE = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: team}
+"""
+
+
+def test_what_manifests_describe_is_there_before_the_first_workload(tmp_path):
+    (tmp_path / "team.yaml").write_text(NAMESPACE)
+    text = """
+        name: teams
+        description: One.
+        manifests: [team.yaml]
+        nodes: [{name: worker, count: 1}]
+        services: [{name: web, namespace: team, replicas: 2}]
+        jobs: [{name: job, namespace: team, per_hour: 600}]
+    """
+    (tmp_path / "teams.yaml").write_text(textwrap.dedent(text))
+    site = Site(load_scenario(tmp_path / "teams.yaml"), seed=0)
+
+    site.step(site.now_s + HOUR_S)
+
+    deployments = {d["metadata"]["namespace"] for d in site.store.list(DEPLOYMENTS)}
+    pods = {p["metadata"]["namespace"] for p in site.store.list(PODS)}
+    assert deployments == pods == {"team"}
+    assert {member.key for member in site.users.members} == {"team/web-1", "team/job-1"}
+
+
+def test_a_manifest_that_is_not_there_stops_the_start(tmp_path):
+    (tmp_path / "teams.yaml").write_text(
+        "name: teams\nmanifests: [team.yaml]\nnodes: [{name: worker, count: 1}]\n"
+    )
+
+    with pytest.raises(SettingsError, match=r"team\.yaml"):
+        Site(load_scenario(tmp_path / "teams.yaml"), seed=0)

@@ -11,6 +11,7 @@ from scheduler.simulator.experiments.table import (
     ratio_text,
     text_table,
     verdict_table,
+    waiting_tables,
 )
 from scheduler.simulator.experiments.verdicts import judge
 from tests.unit.simulator.experiments.makers import make_quality, make_run, make_runs
@@ -103,3 +104,17 @@ def test_says_of_each_target_whether_it_is_met():
     assert rows[0][:4] == ("ai", "all troubles", "at most ×0.60", "met, within chance")
     assert rows[1][2:] == ("at most ×0.80", "missed", "×1.00 [1.00, 1.00]")
     assert rows[3][2:4] == ("no more", "met")
+
+
+def test_waiting_by_namespace_is_shown_where_there_are_several():
+    runs = [
+        make_run(seed=0, pending_p99_s_by_namespace={"a": 10.0, "b": 2000.0}),
+        make_run(seed=1, pending_p99_s_by_namespace={"a": 20.0}),
+        make_run("mine", seed=0, pending_p99_s_by_namespace={"b": 1.0}),
+    ]
+
+    [table] = waiting_tables(runs)
+
+    assert table.head == ("policy", "a", "b")
+    assert table.rows == (("kube-default", "15.0", "2,000.0"), ("mine", "-", "1.0"))
+    assert waiting_tables(runs[1:2]) == []

@@ -53,7 +53,8 @@ def pod(uid, *, node=None, containers=("app",), phase="Pending", **meta):
     spec = {"containers": [{"name": name} for name in containers]}
     if node is not None:
         spec["nodeName"] = node
-    return {"metadata": {"uid": uid, "name": uid, **meta}, "spec": spec, "status": {"phase": phase}}
+    meta = {"uid": uid, "name": uid, "namespace": "default", **meta}
+    return {"metadata": meta, "spec": spec, "status": {"phase": phase}}
 
 
 class Story:
@@ -331,6 +332,19 @@ def test_waiting_is_counted_from_creation_to_binding_and_to_the_end_of_those_nev
     assert result.n_never_bound == 1
     assert result.pending_p50_s == pytest.approx(10.0)  # of 0, 2, 10, 60 and 600
     assert result.pending_p99_s == pytest.approx(60.0 + 0.96 * 540.0)
+
+
+def test_waiting_is_told_by_namespace_too():
+    story = Story()
+    story.create(0.0, "a", namespace="one")
+    story.bind(50.0, "a", namespace="one")
+    story.create(0.0, "b", namespace="two")
+    story.create(0.0, "gone", namespace="three")
+    story.delete(10.0, "gone")
+
+    waited = story.result(3600.0).pending_p99_s_by_namespace
+
+    assert waited == {"one": 50.0, "two": 3600.0}
 
 
 def test_without_pods_nobody_waited():
