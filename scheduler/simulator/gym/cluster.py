@@ -70,8 +70,6 @@ class LeanCluster:
             raise ConfigError("the environment does not run recordings; use evaluate")
         if scenario.manifests:
             raise ConfigError("the environment has no objects and reads no manifests; use evaluate")
-        if scenario.manifests:
-            raise ConfigError("the environment does not keep manifests; use evaluate")
         self.scenario = scenario
         self.now_s = self.start_s = parse_rfc3339(scenario.start)
         self._physics = scenario.physics
