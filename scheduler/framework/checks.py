@@ -13,6 +13,7 @@ import numpy as np
 
 from kube.objects import (
     GceVolumeSource,
+    KubeObject,
     NodeAffinity,
     NodeSelector,
     NodeSelectorRequirement,
@@ -21,6 +22,7 @@ from kube.objects import (
     Toleration,
     Volume,
 )
+from kube.qos import Qos
 from kube.quantity import CPU, MEMORY
 from kube.selectors import LabelQuery, labels_query
 from scheduler.errors import PluginError
@@ -46,6 +48,7 @@ from scheduler.framework.status import (
 from scheduler.model import (
     PODS,
     AffinityTerm,
+    ContainerFacts,
     CpuTerms,
     HostPort,
     NodeFacts,
@@ -82,6 +85,8 @@ class _Case:
     """Some of ``placed``, of a few nodes, that a what-if takes away."""
     coming: tuple[PodFacts, ...] = ()
     """Pods that it adds, to a few nodes."""
+    objects: tuple[KubeObject, ...] = ()
+    """What else there is."""
 
     def snapshot(self, *, is_reversed: bool = False) -> Snapshot:
         snapshot = Snapshot()
@@ -89,6 +94,8 @@ class _Case:
             snapshot.set_node(node)
         for pod in self.placed:
             snapshot.add_pod(pod, node=pod.node_name)
+        for each in self.objects:
+            snapshot.objects.put(each)
         usage, windows = _usage(self.nodes)
         snapshot.set_usage(usage, windows=windows)
         return snapshot
@@ -106,13 +113,20 @@ class _Case:
         return snapshot
 
 
-def check_filter_plugin(plugin: FilterPlugin, *, seed: int = 0) -> None:
+def check_filter_plugin(
+    plugin: FilterPlugin, *, seed: int = 0, objects: Iterable[KubeObject] = ()
+) -> None:
     """Hold a Filter plugin to its contract.
+
+    Args:
+        plugin: To be held to it.
+        seed: Of the random clusters and pods.
+        objects: What else there is in these clusters, whose nodes are called n0, n1 and so on.
 
     Raises:
         PluginError: Names the law that was broken.
     """
-    for case in _cases(seed):
+    for case in _cases(seed, objects=tuple(objects)):
         snapshot = case.snapshot()
         first = _filter(plugin, case.pod, snapshot)
         if first is None:
@@ -136,13 +150,20 @@ def check_filter_plugin(plugin: FilterPlugin, *, seed: int = 0) -> None:
         _demand(plugin, _is_untouched(case, snapshot), "the snapshot is left as it was")
 
 
-def check_score_plugin(plugin: ScorePlugin, *, seed: int = 0) -> None:
+def check_score_plugin(
+    plugin: ScorePlugin, *, seed: int = 0, objects: Iterable[KubeObject] = ()
+) -> None:
     """Hold a Score plugin to its contract.
+
+    Args:
+        plugin: To be held to it.
+        seed: Of the random clusters and pods.
+        objects: What else there is in these clusters, whose nodes are called n0, n1 and so on.
 
     Raises:
         PluginError: Names the law that was broken.
     """
-    for case in _cases(seed):
+    for case in _cases(seed, objects=tuple(objects)):
         snapshot = case.snapshot()
         first = _score(plugin, case.pod, snapshot)
         if first is None:
@@ -295,9 +316,9 @@ def _is_untouched(case: _Case, snapshot: Snapshot) -> bool:
 # ---------------------------------------------------------------------- random clusters and pods
 
 
-def _cases(seed: int) -> Iterator[_Case]:
+def _cases(seed: int, *, objects: tuple[KubeObject, ...] = ()) -> Iterator[_Case]:
     rng = random.Random(seed)
-    yield _Case((), (), _pod(rng, "incoming"))
+    yield _Case((), (), _pod(rng, "incoming"), objects=objects)
     for _ in range(_N_CASES):
         nodes = tuple(_node(rng, f"n{i}") for i in range(rng.randint(1, _MAX_NODES)))
         placed = tuple(
@@ -310,6 +331,7 @@ def _cases(seed: int) -> Iterator[_Case]:
             _pod(rng, "incoming"),
             going=tuple(p for p in placed if p.node_name in tried and rng.random() < 0.5),
             coming=tuple(_pod(rng, f"q{i}", node=rng.choice(tried)) for i in range(3)),
+            objects=objects,
         )
 
 
@@ -356,6 +378,8 @@ def _pod(rng: random.Random, name: str, *, node: str = "") -> PodFacts:
         requests=requests,
         scored_requests={CPU: 100, MEMORY: 200 * _MI, **requests},
         limits={CPU: 2 * amounts[CPU], MEMORY: amounts[MEMORY]},
+        qos=Qos.GUARANTEED if amounts[CPU] % 2 else Qos.BURSTABLE,
+        containers=(ContainerFacts(tuple((r, a) for r, a in requests.items() if a)),),
         cpu_terms=CpuTerms(2 * amounts[CPU] % 3000, amounts[CPU], amounts[CPU] % 3),
         host_ports=frozenset(rng.sample(ports, rng.choice((0, 0, 1, 2)))),
         tolerations=_some(rng, [Toleration(key="dedicated", operator="Exists"), Toleration()]),
