@@ -11,6 +11,7 @@ from scheduler.framework.registry import Registry
 from scheduler.plugins.balanced_allocation import NodeResourcesBalancedAllocation
 from scheduler.plugins.capacity_scheduling import CapacityScheduling
 from scheduler.plugins.coscheduling import Coscheduling
+from scheduler.plugins.cross_node_preemption import CrossNodePreemption
 from scheduler.plugins.default_binder import DefaultBinder
 from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.plugins.dynamic_resources import DynamicResources
@@ -21,15 +22,20 @@ from scheduler.plugins.load.load_variation import LoadVariationRiskBalancing
 from scheduler.plugins.load.low_risk import LowRiskOverCommitment
 from scheduler.plugins.load.peaks import Peaks
 from scheduler.plugins.load.target_load_packing import TargetLoadPacking
+from scheduler.plugins.metadata.node_metadata import NodeMetadata
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
 from scheduler.plugins.node_resources import NodeResourcesFit
 from scheduler.plugins.node_resources_allocatable import NodeResourcesAllocatable
 from scheduler.plugins.one_pod_per_node import OnePodPerNode
+from scheduler.plugins.pod_state import PodState
 from scheduler.plugins.pod_topology_spread import PodTopologySpread
 from scheduler.plugins.prediction import NodeLoad, NodePrediction
+from scheduler.plugins.preemption_toleration import PreemptionToleration
+from scheduler.plugins.qos_sort import QOSSort
 from scheduler.plugins.queue_order import PrioritySort, SchedulingGates
+from scheduler.plugins.syscalls.sy_sched import SySched
 from scheduler.plugins.taints import NodeUnschedulable, TaintToleration
 from scheduler.plugins.volumes.binding import VolumeBinding
 from scheduler.plugins.volumes.limits import NodeVolumeLimits
@@ -74,6 +80,12 @@ def built_in_registry() -> Registry:
             (LoadVariationRiskBalancing, None),
             (LowRiskOverCommitment, None),
             (Peaks, None),
+            (CrossNodePreemption, None),
+            (NodeMetadata, None),
+            (PodState, None),
+            (PreemptionToleration, None),
+            (QOSSort, None),
+            (SySched, None),
         ]
     )
 

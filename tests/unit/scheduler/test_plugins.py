@@ -15,6 +15,7 @@ from scheduler.framework.status import SKIP, Code, Verdicts
 from scheduler.model import PODS, HostPort
 from scheduler.plugins.defaults import built_in_registry
 from scheduler.plugins.learned.policy import LearnedPolicy
+from scheduler.plugins.metadata.node_metadata import NodeMetadata
 from scheduler.plugins.node_ports import conflict
 from scheduler.plugins.node_resources import NodeResourcesFit, NodeResourcesFitArgs
 from scheduler.plugins.prediction import NodeLoad, NodePrediction, PredictedScores
@@ -24,7 +25,8 @@ from tests.unit.scheduler.worlds import GI, make_facts, make_pending, make_snaps
 PLUGINS = {
     plugin.name: plugin(plugin.args_type())
     for plugin in built_in_registry()
-    if plugin is not LearnedPolicy  # does nothing without a network; has a test of its own
+    # Do nothing without a network, or a key; have tests of their own.
+    if plugin not in (LearnedPolicy, NodeMetadata)
 }
 
 

@@ -1,0 +1,1 @@
+"""Rating nodes by one of their labels or annotations."""

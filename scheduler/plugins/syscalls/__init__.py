@@ -1,0 +1,1 @@
+"""Rating nodes by the system calls that their pods may make."""
