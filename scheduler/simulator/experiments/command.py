@@ -14,11 +14,11 @@ from typing import Final
 from kube.edge.settings import SettingsError
 from scheduler.errors import ConfigError
 from scheduler.simulator.experiments.external import parse_externals
-from scheduler.simulator.experiments.policies import policy_of
+from scheduler.simulator.experiments.policies import NAMES, policy_of
 from scheduler.simulator.experiments.process import ExternalSchedulerError
 from scheduler.simulator.experiments.report import ReportAbout, terminal_report, write_report
 from scheduler.simulator.experiments.results import RunResult
-from scheduler.simulator.experiments.scenario import load_scenario
+from scheduler.simulator.experiments.scenario import Scenario, load_scenario
 from scheduler.simulator.experiments.seeds import Plan, run_seeds
 
 FAILED: Final = 1
@@ -37,7 +37,7 @@ def evaluate(options: argparse.Namespace) -> int:
         ConfigError: A policy or a program cannot be used.
     """
     scenario = load_scenario(options.scenario)
-    policies = _policies(options.policies)
+    policies = _policies(options.policies, scenario=scenario)
     externals = parse_externals(
         options.external,
         patience_s=options.patience,
@@ -115,14 +115,15 @@ def _report(results: Sequence[RunResult], *, about: ReportAbout, directory: Path
         print(f"report: {directory / 'report.md'}")
 
 
-def _policies(text: str) -> dict[str, str]:
+def _policies(text: str | None, *, scenario: Scenario) -> dict[str, str]:
     """Read which policies are wanted, by the names that their results will bear.
 
     Raises:
         ConfigError: There is none, one is unknown, or two bear one name.
     """
     policies: dict[str, str] = {}
-    for given in filter(None, (part.strip() for part in text.split(","))):
+    asked = scenario.policies or NAMES if text is None else text.split(",")
+    for given in filter(None, (part.strip() for part in asked)):
         name = policy_of(given).name
         if name in policies:
             raise ConfigError(f"--policies: two are called {name!r}")

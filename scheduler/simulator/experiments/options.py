@@ -32,9 +32,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--first-seed", type=at_least(0), default=0, metavar="N", help="(%(default)s)")
     add(
         "--policies",
-        default=",".join(NAMES),
         metavar="NAMES",
-        help="separated by commas; a name may be a profile file (%(default)s)",
+        help="separated by commas; a name may be a profile file (what the scenario says, or "
+        f"{','.join(NAMES)})",
     )
     add(
         "--external",

@@ -195,6 +195,9 @@ class Scenario(Settings, frozen=True, kw_only=True):
     expects: Expectation = "better"
     """What is promised of ``ai`` here, beside kube-default; ``no_worse`` where there is nothing to
     learn."""
+    policies: tuple[str, ...] = ()
+    """Whom to compare unless somebody says otherwise: names, and files of profiles, named relative
+    to the scenario's own. If left out, all that have names."""
     start: str = "2026-03-02T00:00:00Z"
     warm_up: Duration = msgspec.field(default_factory=lambda: Duration(7 * 86_400))
     """Under kube-default, whatever is measured then, while the collector looks on."""
@@ -265,8 +268,13 @@ def load_scenario(path: Path) -> Scenario:
             the message names file, line and key.
     """
     scenario = load_settings(Scenario, path=path, env={}, prefix="SCENARIO")
-    manifests = tuple(str(path.parent / each) for each in scenario.manifests)
-    scenario = msgspec.structs.replace(scenario, manifests=manifests)
+    scenario = msgspec.structs.replace(
+        scenario,
+        manifests=tuple(str(path.parent / each) for each in scenario.manifests),
+        policies=tuple(
+            str(path.parent / each) if Path(each).suffix else each for each in scenario.policies
+        ),
+    )
     if scenario.recording is None:
         return scenario
     recording = scenario.recording.beside(path.parent)

@@ -156,3 +156,19 @@ def test_processes_beside_each_other_come_to_what_one_comes_to(scenario, tmp_pat
 def measured(run):
     """All that a run came to, but for its name and what it took."""
     return msgspec.structs.replace(run, policy="", cpu_s=0.0)
+
+
+def test_a_scenario_says_whom_to_compare_where_nobody_else_does(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(
+        "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n"
+        "profiles: [{schedulerName: ai-scheduler}]\n"
+    )
+    path = tmp_path / "scenarios" / "small.yaml"
+    path.parent.mkdir()
+    path.write_text(f"{SMALL}policies: [kube-default, ../mine.yaml]\n")
+
+    assert evaluate(f"--scenario={path}", "--seeds=1", "--jobs=1") == 0
+
+    printed = capsys.readouterr().out
+    assert "[1/2] seed 0 kube-default" in printed
+    assert "[2/2] seed 0 mine" in printed
