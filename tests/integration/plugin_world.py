@@ -32,6 +32,7 @@ class Kubectl:
     """kubectl, told where the server is and given a home of its own."""
 
     def __init__(self, url, home):
+        self.url = url
         self._base = ["kubectl", "--server", url]
         self._env = {"PATH": os.environ["PATH"], "HOME": str(home), "KUBECONFIG": str(home / "no")}
 
