@@ -15,6 +15,7 @@ from scheduler.plugins.cross_node_preemption import CrossNodePreemption
 from scheduler.plugins.default_binder import DefaultBinder
 from scheduler.plugins.default_preemption import DefaultPreemption
 from scheduler.plugins.dynamic_resources import DynamicResources
+from scheduler.plugins.gpu.share import GpuShare
 from scheduler.plugins.image_locality import ImageLocality
 from scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from scheduler.plugins.learned.policy import LearnedPolicy
@@ -23,11 +24,14 @@ from scheduler.plugins.load.low_risk import LowRiskOverCommitment
 from scheduler.plugins.load.peaks import Peaks
 from scheduler.plugins.load.target_load_packing import TargetLoadPacking
 from scheduler.plugins.metadata.node_metadata import NodeMetadata
+from scheduler.plugins.network.network_overhead import NetworkOverhead
+from scheduler.plugins.network.topological_sort import TopologicalSort
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
 from scheduler.plugins.node_ports import NodePorts
 from scheduler.plugins.node_resources import NodeResourcesFit
 from scheduler.plugins.node_resources_allocatable import NodeResourcesAllocatable
+from scheduler.plugins.numa.match import NodeResourceTopologyMatch
 from scheduler.plugins.one_pod_per_node import OnePodPerNode
 from scheduler.plugins.pod_state import PodState
 from scheduler.plugins.pod_topology_spread import PodTopologySpread
@@ -74,18 +78,22 @@ def built_in_registry() -> Registry:
             (OnePodPerNode, None),
             (CapacityScheduling, None),
             (Coscheduling, None),
+            (GpuShare, None),
             (LearnedPolicy, None),
             (NodeResourcesAllocatable, None),
+            (NodeResourceTopologyMatch, None),
             (TargetLoadPacking, None),
             (LoadVariationRiskBalancing, None),
             (LowRiskOverCommitment, None),
             (Peaks, None),
             (CrossNodePreemption, None),
+            (NetworkOverhead, None),
             (NodeMetadata, None),
             (PodState, None),
             (PreemptionToleration, None),
             (QOSSort, None),
             (SySched, None),
+            (TopologicalSort, None),
         ]
     )
 

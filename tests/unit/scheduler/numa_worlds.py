@@ -5,9 +5,14 @@ from collections.abc import Mapping, Sequence
 from kube.custom import NodeResourceTopology, TopologyAttribute, Zone, ZoneCost, ZoneResource
 from kube.qos import Qos
 from kube.quantity import CPU, MEMORY
+from scheduler.engine import Engine, EngineSettings
+from scheduler.events import NodeSeen, ObjectSeen
+from scheduler.framework.configuration import read_configuration
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import PreFilterPlugin
+from scheduler.framework.profile import make_profiles
 from scheduler.model import ContainerFacts, PodFacts
+from scheduler.plugins.defaults import built_in_registry
 from scheduler.plugins.numa.match import (
     NodeResourceTopologyMatch,
     NodeResourceTopologyMatchArgs,
@@ -119,3 +124,28 @@ def scores(plugin, pod, snapshot):
     """Rate nodes, by name."""
     rated = plugin.score(CycleState(), pod=pod, snapshot=snapshot)
     return dict(zip(snapshot.names, rated.tolist(), strict=True))
+
+
+def make_numa_engine(*things, **args):
+    """Make an engine whose profile has the plugin, with *args* as in a file, and *things*."""
+    name = NodeResourceTopologyMatch.name
+    registry = built_in_registry()
+    configuration = read_configuration(
+        {
+            "apiVersion": "kubescheduler.config.k8s.io/v1",
+            "kind": "KubeSchedulerConfiguration",
+            "profiles": [
+                {
+                    "schedulerName": "ai-scheduler",
+                    "plugins": {"multiPoint": {"enabled": [{"name": name, "weight": 2}]}},
+                    "pluginConfig": [{"name": name, "args": args}],
+                }
+            ],
+        },
+        registry=registry,
+    )
+    engine = Engine(make_profiles(configuration, registry=registry), settings=EngineSettings())
+    for each in things:
+        is_report = isinstance(each, NodeResourceTopology)
+        engine.handle(ObjectSeen(each) if is_report else NodeSeen(each), now_s=0.0)
+    return engine
