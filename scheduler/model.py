@@ -46,6 +46,15 @@ POD_GROUP_SIZE: Final = "pod-group-size"
 POD_GROUP_LABEL: Final = "scheduling.x-k8s.io/pod-group"
 PREDICTION_ANNOTATION: Final = "ai-scheduler/prediction-id"
 """Written with the binding, so that feedback finds its prediction after a restart."""
+GPU_MILLI: Final = "alibabacloud.com/gpu-milli"
+"""Thousandths of each card that a pod asks for."""
+GPU_COUNT: Final = "alibabacloud.com/gpu-count"
+"""How many cards a pod asks for; of a node, how many are allocatable."""
+GPU_CARD_MODEL: Final = "alibabacloud.com/gpu-card-model"
+"""Models that will do, ``A|B``; as a node's label, the model of its cards."""
+GPU_INDEX: Final = "alibabacloud.com/gpu-index"
+"""Which cards of its node a pod has, ``0-2``."""
+_READ_ANNOTATIONS: Final = (GPU_MILLI, GPU_COUNT, GPU_CARD_MODEL, GPU_INDEX)
 
 
 class Taint(NamedTuple):
@@ -222,6 +231,8 @@ class PodFacts:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     node_affinity: NodeAffinity | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Those that plugins ask about: of shared GPUs."""
     pod_affinity: tuple[AffinityTerm, ...] = ()
     """Required."""
     pod_anti_affinity: tuple[AffinityTerm, ...] = ()
@@ -318,6 +329,7 @@ class PodFacts:
             node_selector=spec.node_selector or {},
             node_affinity=affinity.node_affinity,
             labels=labels,
+            annotations={key: annotations[key] for key in _READ_ANNOTATIONS if key in annotations},
             pod_affinity=near.required(),
             pod_anti_affinity=apart.required(),
             preferred_terms=near.preferred(sign=1) + apart.preferred(sign=-1),

@@ -190,7 +190,20 @@ def feasible_nodes(pod: GpuPod, *, nodes: GpuNodes) -> BoolColumn:
         & (nodes.free_pods > 0)
     )
     if pod.n_cards:
-        fits &= (nodes.free_card_milli >= pod.card_milli).sum(axis=1) >= pod.n_cards
-    if pod.n_cards and pod.models:
-        fits &= np.array([model in pod.models for model in nodes.models], dtype=bool)[nodes.model]
+        fits &= has_cards(pod, nodes=nodes) & has_model(pod, nodes=nodes)
     return fits
+
+
+def has_cards(pod: GpuPod, *, nodes: GpuNodes) -> BoolColumn:
+    """Tell on which nodes enough cards have the share that a pod asks for of each."""
+    enough: BoolColumn = (nodes.free_card_milli >= pod.card_milli).sum(axis=1) >= pod.n_cards
+    return enough
+
+
+def has_model(pod: GpuPod, *, nodes: GpuNodes) -> BoolColumn:
+    """Tell which nodes' cards are of a model that will do."""
+    if not pod.models:
+        return np.ones(len(nodes), dtype=np.bool_)
+    will_do = np.array([model in pod.models for model in nodes.models], dtype=np.bool_)
+    allowed: BoolColumn = will_do[nodes.model]
+    return allowed

@@ -4,7 +4,7 @@ Source: Weng et al., "Beware of Fragmentation", USENIX ATC 2023.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Self
 
@@ -75,14 +75,18 @@ class TypicalWorkload:
 
     @classmethod
     def of(cls, pods: Iterable[PodShape], *, ratio: float = TYPICAL_RATIO) -> Self:
-        """Count shapes, and keep the most frequent ones.
+        """Count shapes, and keep the most frequent ones (``of_counts``)."""
+        return cls.of_counts(Counter(pods), ratio=ratio)
+
+    @classmethod
+    def of_counts(cls, counts: Mapping[PodShape, int], *, ratio: float = TYPICAL_RATIO) -> Self:
+        """Keep the most frequent shapes.
 
         They are sorted by falling count (of equal ones first those with more CPU, then the larger
         share, more cards, the later models), and taken until they make up *ratio* of all pods.
         The probability of a shape is (its count / all pods) / (pods of kept shapes / all pods).
         """
-        counts = Counter(pods)
-        n_all = counts.total()
+        n_all = sum(counts.values())
         ranked = sorted(counts.items(), key=lambda item: (item[1], item[0]), reverse=True)
         kept: list[tuple[PodShape, int]] = []
         n_kept = 0
@@ -100,7 +104,8 @@ class TypicalWorkload:
     def is_allowed(self, models: Sequence[str]) -> NDArray[np.bool_]:
         """Tell which shapes may use which models' cards, shape ``(n_models, n_shapes)``."""
         wanted = [shape.models for shape in self.shapes]
-        return np.array([[not any_of or model in any_of for any_of in wanted] for model in models])
+        allowed = [[not any_of or model in any_of for any_of in wanted] for model in models]
+        return np.array(allowed, dtype=np.bool_).reshape(len(models), len(wanted))
 
 
 def fragmentation_milli(nodes: GpuNodes, *, workload: TypicalWorkload) -> FloatColumn:
