@@ -108,6 +108,7 @@ class Engine:
         )
         # All profiles have the same queueSort plugin, for there is one queue.
         self._order = next(iter(profiles.values())).queue_sort
+        self._is_sorted = True
         self._queue = SchedulingQueue(
             rank=self._rank, gate=self._gate, hint=self._may_help, settings=settings.queue
         )
@@ -269,11 +270,9 @@ class Engine:
             case PodGone(key, uid):
                 self._on_pod_gone(key, uid, now_s)
             case ObjectSeen(found):
-                self._queue.wake(self._cache.set_object(found), now_s=now_s)
-                self._on_gang(self._gangs.named(found.metadata.key), now_s)
+                self._on_object(self._cache.set_object(found), found.metadata.key, now_s)
             case ObjectGone(kind, key):
-                self._queue.wake(self._cache.remove_object(kind, key), now_s=now_s)
-                self._on_gang(self._gangs.named(key), now_s)
+                self._on_object(self._cache.remove_object(kind, key), key, now_s)
             case EvictFailed(uid):
                 self._on_evict_failed(uid, now_s)
 
@@ -328,6 +327,13 @@ class Engine:
         self._queue.put(pod, now_s=now_s)
         if gang is not None and is_news:
             self._reconsider(gang, now_s)
+
+    def _on_object(self, change: Change, key: str, now_s: float) -> None:
+        """Take in that something changed that is neither node nor pod."""
+        self._queue.wake(change, now_s=now_s)
+        self._on_gang(self._gangs.named(key), now_s)
+        about = change.before if change.after is None else change.after
+        self._is_sorted &= not isinstance(about, self._order.sorts_by)
 
     def _on_gang(self, gang: Gang | None, now_s: float) -> None:
         """Take in that something about a gang changed."""
@@ -392,6 +398,9 @@ class Engine:
 
     def _tick(self, now_s: float) -> list[Action]:
         self._queue.flush(now_s=now_s)
+        if not self._is_sorted:
+            self._queue.sort()
+            self._is_sorted = True
         actions = [*self._placer.advance(now_s=now_s), *self._disband(now_s)]
         actions += self._tell_short(now_s)
         for _ in range(self._settings.max_cycles_per_tick):

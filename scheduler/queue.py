@@ -278,6 +278,13 @@ class SchedulingQueue:
                 self._leave_pool(queued)
                 self._enter(queued, Pool.ACTIVE)
 
+    def sort(self) -> None:
+        """Sort the active pods anew: what they are sorted by has changed."""
+        for queued in self._pods.values():
+            if queued.pool is Pool.ACTIVE:
+                self._leave_pool(queued)
+                self._enter(queued, Pool.ACTIVE)
+
     def wake(self, change: Change, *, now_s: float) -> None:
         """Give every pod another try that was refused by a plugin which *change* may sway."""
         for mask in [mask for mask in self._refused if mask & change.event]:

@@ -303,6 +303,11 @@ class Labels:
             return np.full(self.n_rows, _ABSENT, dtype=np.int64), 0
         return self._ids(column), len(column.values)
 
+    def values(self, key: str) -> list[str]:
+        """Return the values of *key* by their numbers; some may be no node's any more."""
+        column = self._columns.get(key)
+        return [] if column is None else list(column.values)
+
     def value_id(self, key: str, *, value: str) -> int:
         """Return the number of a value of *key*; -1 if no node has it."""
         column = self._columns.get(key)

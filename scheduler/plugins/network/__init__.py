@@ -1,0 +1,1 @@
+"""Placing and ordering pods by the network between them: who talks to whom, and what it costs."""

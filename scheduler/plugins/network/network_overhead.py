@@ -1,0 +1,210 @@
+"""NetworkOverhead: pods near those that they talk to."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+
+from kube.custom import AppGroup, AppGroupDependency, CustomResource, NetworkTopology
+from kube.selectors import labels_query
+from scheduler.framework.columns import IntColumn
+from scheduler.framework.cycle import CycleState
+from scheduler.framework.interface import (
+    Change,
+    ClusterEvent,
+    FilterPlugin,
+    PluginArgs,
+    PreFilterPlugin,
+    PreFilterResult,
+    PreScorePlugin,
+    ScorePlugin,
+)
+from scheduler.framework.pod_counts import PodQuery
+from scheduler.framework.snapshot import Snapshot
+from scheduler.framework.status import (
+    MAX_NODE_SCORE,
+    SKIP,
+    SUCCESS,
+    BoolColumn,
+    Code,
+    ScoreColumn,
+    Status,
+    Verdicts,
+)
+from scheduler.model import PodFacts
+from scheduler.plugins.network.app_groups import (
+    APP_GROUP_LABEL,
+    WORKLOAD_LABEL,
+    AppGroupArgs,
+    Name,
+    app_group_of,
+    dependencies_of,
+    find_in,
+)
+from scheduler.plugins.network.costs import MAX_COST, NOWHERE, SAME_ZONE_COST, Places
+
+_REASON: Final = "node(s) are too far from pods that the workload depends on"
+
+
+class NetworkOverheadArgs(AppGroupArgs, frozen=True):
+    """Arguments of NetworkOverhead."""
+
+    weights_name: Name = "UserDefined"
+    """Which of the NetworkTopology's ``weights`` count."""
+    network_topology_name: Name = "nt-default"
+    """Looked for in the same namespaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What a pod's workload depends on, found out in PreFilter."""
+
+    group: str
+    dependencies: tuple[AppGroupDependency, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """How far each node is from the pods that a workload talks to; shape ``(n_nodes,)`` each."""
+
+    satisfied: IntColumn
+    """How many of these pods are near enough."""
+    violated: IntColumn
+    """How many are too far, or nowhere; of the others it cannot be said."""
+    cost: IntColumn
+
+
+class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin):
+    """Refuses nodes from which more of these pods are too far than near; prefers low costs.
+
+    For each dependency of the pod's workload, and each placed pod of the workload depended on: on
+    the node itself it costs 0, in the same zone 1, else what the NetworkTopology says, from zone to
+    zone of one region or from region to region; that is near enough up to ``maxNetworkCost``. A
+    cost that is not given counts 100, and neither for nor against; where one of both nodes has
+    neither region nor zone it counts 100, and as too far.
+    """
+
+    name = "NetworkOverhead"
+    args_type: ClassVar[type[PluginArgs]] = NetworkOverheadArgs
+    wakes_on: ClassVar[ClusterEvent] = (
+        ClusterEvent.ASSIGNED_POD_ADD
+        | ClusterEvent.ASSIGNED_POD_LABEL
+        | ClusterEvent.ASSIGNED_POD_DELETE
+        | ClusterEvent.NODE_ADD
+        | ClusterEvent.NODE_LABEL
+        | ClusterEvent.CUSTOM
+        | ClusterEvent.POD_UPDATE
+    )
+    reads: ClassVar[tuple[type[CustomResource], ...]] = (AppGroup, NetworkTopology)
+
+    def __init__(self, args: NetworkOverheadArgs) -> None:
+        super().__init__(args)
+        self._namespaces = args.namespaces
+        self._topology_name = args.network_topology_name
+        self._places = Places(weights_name=args.weights_name)
+
+    def pre_filter(
+        self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot
+    ) -> PreFilterResult:
+        """Find whom the pod's workload talks to; skip if that is nobody."""
+        found = app_group_of(pod, namespaces=self._namespaces, objects=snapshot.objects)
+        dependencies = () if found is None else dependencies_of(pod, group=found)
+        if not dependencies:
+            return PreFilterResult(SKIP)
+        state.write(_Needs(pod.labels[APP_GROUP_LABEL], dependencies))
+        return PreFilterResult()
+
+    def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
+        """Refuse where more is violated than satisfied."""
+        needs = state.read(_Needs)
+        if needs is None:
+            return None
+        distances = self._distances(needs, snapshot=snapshot)
+        refused = np.greater(distances.violated, distances.satisfied)
+        return Verdicts.refuse(refused, reason=_REASON, code=Code.UNSCHEDULABLE)
+
+    def pre_score(
+        self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
+    ) -> Status:
+        """Skip where nothing that the pod needs is placed: all nodes would be alike."""
+        needs = state.read(_Needs)
+        if needs is None:
+            self.pre_filter(state, pod=pod, snapshot=snapshot)
+            needs = state.read(_Needs)
+        if needs is None:
+            return SKIP
+        return SUCCESS if any(c.any() for c in _placed(needs, snapshot=snapshot)) else SKIP
+
+    def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
+        """Return the costs."""
+        needs = state.read(_Needs)
+        if needs is None:
+            return np.zeros(snapshot.n_nodes, dtype=np.int64)
+        return self._distances(needs, snapshot=snapshot).cost
+
+    def normalize(self, scores: ScoreColumn) -> ScoreColumn:
+        """Stretch from the highest cost (0) to the lowest (100); all 100 where they are alike.
+
+        Where there are no costs at all, all get 0.
+        """
+        if not scores.any():
+            return scores
+        lowest, highest = int(scores.min()), int(scores.max())
+        stretched: ScoreColumn = MAX_NODE_SCORE * (scores - lowest) // max(1, highest - lowest)
+        return MAX_NODE_SCORE - stretched
+
+    def may_help(self, pod: PodFacts, *, change: Change) -> bool:
+        """Of pods, only those of the same application matter."""
+        both = (change.before, change.after)
+        others = [each for each in both if isinstance(each, PodFacts) and each.uid != pod.uid]
+        group = pod.labels.get(APP_GROUP_LABEL)
+        return not others or any(each.labels.get(APP_GROUP_LABEL) == group for each in others)
+
+    def _distances(self, needs: _Needs, *, snapshot: Snapshot) -> Distances:
+        """Sum up over dependencies; of a what-if, each row's own changes count for that row."""
+        topology = find_in(
+            self._namespaces, NetworkTopology, name=self._topology_name, objects=snapshot.objects
+        )
+        self._places.update(snapshot, topology=topology)
+        n_places = self._places.n_places
+        total = np.zeros((3, snapshot.n_nodes), dtype=np.int64)
+        counted = _placed(needs, snapshot=snapshot)
+        actual = _placed(needs, snapshot=snapshot.actual)
+        for dependency, counts, before in zip(needs.dependencies, counted, actual, strict=True):
+            at_place = np.bincount(self._places.of_node, weights=before, minlength=n_places)
+            to_places = np.zeros((3, n_places), dtype=np.int64)
+            most = dependency.max_network_cost or 0
+            for place in np.flatnonzero(at_place).tolist():
+                to_places += int(at_place[place]) * self._judged(place, most=most)
+            total += to_places[:, self._places.of_node]
+            # What is on the node itself is no way off, and was counted above as if it were.
+            total -= before * self._within()
+            total[0] += counts
+        return Distances(total[0], total[1], total[2])
+
+    def _judged(self, place: int, *, most: int) -> IntColumn:
+        """Judge a pod in some place from each place: is it near, is it far, what does it cost."""
+        costs = self._places.costs_to(place)
+        is_near = (costs >= 0) & (costs <= most)
+        is_near[place] = costs[place] == SAME_ZONE_COST
+        is_far = (costs == NOWHERE) | ((costs >= 0) & ~is_near)
+        return np.stack([is_near, is_far, np.where(costs < 0, MAX_COST, costs)]).astype(np.int64)
+
+    def _within(self) -> IntColumn:
+        """Judge a pod that is elsewhere in each node's own place; shape ``(3, n_nodes)``."""
+        is_somewhere = self._places.is_somewhere[self._places.of_node]
+        cost = np.where(is_somewhere, SAME_ZONE_COST, MAX_COST)
+        return np.stack([is_somewhere, ~is_somewhere, cost]).astype(np.int64)
+
+
+def _placed(needs: _Needs, *, snapshot: Snapshot) -> list[IntColumn]:
+    """Count the pods of each workload depended on, on each node."""
+    return [
+        snapshot.count(_pods_of(needs.group, selector=each.workload.selector))
+        for each in needs.dependencies
+    ]
+
+
+def _pods_of(group: str, *, selector: str) -> PodQuery:
+    query = labels_query({APP_GROUP_LABEL: group, WORKLOAD_LABEL: selector})
+    return PodQuery(((None, query),))
