@@ -266,6 +266,8 @@ ELSEWHERE = {
     ("scheduling.x-k8s.io", "elasticquotas", "watch"),
     ("scheduling.x-k8s.io", "elasticquotas/status", "patch"),
     ("scheduling.x-k8s.io", "podgroups/status", "patch"),
+    ("topology.node.k8s.io", "noderesourcetopologies", "list"),
+    ("topology.node.k8s.io", "noderesourcetopologies", "watch"),
 }
 """What only volumes, preemption, gangs and plugins need that are not here."""
 
