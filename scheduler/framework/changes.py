@@ -20,6 +20,12 @@ class Changes(Generic[K]):
         """Grows with every change."""
         self._latest: deque[K] = deque(maxlen=_MAX_REMEMBERED)
 
+    def fork(self) -> "Changes[K]":
+        """Copy, to note more in."""
+        fork: Changes[K] = Changes()
+        fork.version, fork._latest = self.version, self._latest.copy()
+        return fork
+
     def note(self, key: K) -> None:
         """Take in that *key* changed."""
         self.version += 1

@@ -173,7 +173,8 @@ class Snapshot:
         the sums of ``actual`` and adds what changed on the row itself (``framework.topology``).
         """
         fork = copy.copy(self)
-        fork.actual, fork.changes = self.actual, Changes()
+        # What departs from a what-if departs from the cluster where that does, too.
+        fork.changes = Changes() if self.actual is self else self.changes.fork()
         for name in _POD_COLUMNS:
             setattr(fork, name, getattr(self, name).fork())
         fork._pods, fork._own_rows = list(self._pods), set()  # noqa: SLF001 - another of us
