@@ -255,6 +255,7 @@ def permissions(kind: str) -> set[tuple[str, str, str]]:
 
 ELSEWHERE = {
     ("", "pods", "delete"),
+    ("", "pods", "patch"),
     ("", "persistentvolumeclaims", "patch"),
     ("", "persistentvolumes", "patch"),
     ("metrics.k8s.io", "nodes", "list"),
