@@ -41,7 +41,7 @@ def cannot_align(
     }
     refused = np.zeros(rows.size, dtype=np.bool_)
     for number, container in enumerate(containers, 1):
-        fits = np.ones((rows.size, zones.n_zones), dtype=np.bool_)
+        fits = np.ones((rows.size, zones.n_zones), dtype=np.bool_, order="F")
         for name, amount in container.requests:
             has_enough = left[name] >= amount
             if name in elsewhere:

@@ -19,6 +19,8 @@ from scheduler.plugins.numa.zones import Grid, Zones
 _MAX_COMBINATIONS: Final = 2_000
 """Of one size. Nodes of 16 zones have fewer for up to 3 zones, nodes of 12 for any number."""
 
+Indexes = NDArray[np.intp]
+"""Shape ``(n_combinations, n_members)``: ascending numbers of zones."""
 Members = NDArray[np.bool_]
 """Shape ``(n_combinations, n_zones)``, in the order of the zones' numbers."""
 
@@ -114,10 +116,9 @@ def _choose(need: _Need, *, zones: Zones, rows: Rows) -> tuple[IntColumn, BoolCo
     for n_members in range(1, zones.n_zones + 1):
         if not open_nodes.size or comb(zones.n_zones, n_members) > _MAX_COMBINATIONS:
             break
-        members = _combinations(zones.n_zones, n_members)
-        last_member = zones.n_zones - 1 - members[:, ::-1].argmax(axis=1)
-        is_there = last_member < zones.counts[rows[open_nodes]][:, np.newaxis]
-        distances = _distances(zones, rows[open_nodes], members)
+        indexes, members = _combinations(zones.n_zones, n_members)
+        is_there = indexes[:, -1] < zones.counts[rows[open_nodes]][:, np.newaxis]
+        distances = _distances(zones, rows[open_nodes], indexes)
         distances[~is_there] = np.inf
         fitting = np.where(need.fits(members, open_nodes), distances, np.inf)
         best = fitting.argmin(axis=1)
@@ -132,19 +133,19 @@ def _choose(need: _Need, *, zones: Zones, rows: Rows) -> tuple[IntColumn, BoolCo
 
 
 @lru_cache(maxsize=256)
-def _combinations(n_zones: int, n_members: int) -> Members:
-    chosen = np.array(list(combinations(range(n_zones), n_members)))
-    members = np.zeros((len(chosen), n_zones), dtype=np.bool_)
-    np.put_along_axis(members, chosen, values=True, axis=1)
-    members.flags.writeable = False
-    return members
+def _combinations(n_zones: int, n_members: int) -> tuple[Indexes, Members]:
+    indexes = np.array(list(combinations(range(n_zones), n_members)))
+    members = np.zeros((len(indexes), n_zones), dtype=np.bool_)
+    np.put_along_axis(members, indexes, values=True, axis=1)
+    for each in (indexes, members):
+        each.flags.writeable = False
+    return indexes, members
 
 
-def _distances(zones: Zones, nodes: Rows, members: Members) -> NDArray[np.float64]:
+def _distances(zones: Zones, nodes: Rows, indexes: Indexes) -> NDArray[np.float64]:
     """Sum up the distances within combinations of one size, ``(n_nodes, n_combinations)``."""
-    pairs = (members[:, :, np.newaxis] & members[:, np.newaxis, :]).reshape(len(members), -1)
-    costs = zones.costs[nodes].reshape(nodes.size, -1).astype(np.float64)
-    summed: NDArray[np.float64] = costs @ pairs.T.astype(np.float64)
+    pairs = zones.costs[nodes][:, indexes[:, :, np.newaxis], indexes[:, np.newaxis, :]]
+    summed: NDArray[np.float64] = pairs.sum(axis=(2, 3), dtype=np.float64)
     return summed
 
 

@@ -39,7 +39,7 @@ def rate_zones(
         The shape of *rows*: the mean over the containers, cut to an integer; 0 to 100.
     """
     total = np.zeros(rows.size, dtype=np.int64)
-    is_zone = np.arange(zones.n_zones) < zones.counts[rows][:, np.newaxis]
+    is_zone = (np.arange(zones.n_zones)[:, np.newaxis] < zones.counts[rows]).T
     for container in containers:
         asked = [
             (amount, weights.get(name, 1), zones.available(name, rows=rows))

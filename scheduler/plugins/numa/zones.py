@@ -11,7 +11,10 @@ from scheduler.framework.status import BoolColumn
 from scheduler.plugins.numa.reports import NOT_REPORTED, UNKNOWN_COST, Report
 
 Grid = NDArray[np.int64]
-"""Shape ``(n_nodes, n_zones)``: a resource's amounts, in the order of the zones' numbers."""
+"""Shape ``(n_nodes, n_zones)``: a resource's amounts, in the order of the zones' numbers.
+
+Zone by zone in memory: there are many nodes and few zones.
+"""
 Costs = NDArray[np.uint8]
 """Shape ``(n_nodes, n_zones, n_zones)``."""
 
@@ -41,15 +44,14 @@ class Zones:
         """Return a copy of what some nodes have left of a resource; see ``NOT_REPORTED``."""
         grid = self._available.get(resource)
         if grid is None:
-            return np.full((rows.size, self.n_zones), NOT_REPORTED, dtype=np.int64)
-        picked: Grid = grid[rows]
-        return picked
+            return _nothing(rows.size, n_zones=self.n_zones)
+        return _picked(grid, rows)
 
     def fork(self) -> "Zones":
         """Copy, for changes of what is available."""
         fork = copy.copy(self)
         fork.is_valid = self.is_valid.copy()
-        fork._available = {name: grid.copy() for name, grid in self._available.items()}  # noqa: SLF001 - another of us
+        fork._available = {n: grid.copy(order="K") for n, grid in self._available.items()}  # noqa: SLF001 - another of us
         return fork
 
     def move(self, sources: Rows) -> None:
@@ -67,8 +69,8 @@ class Zones:
 
     def _moved(self, grid: Grid, sources: Rows) -> Grid:
         if not grid.shape[0]:
-            return np.full((sources.size, self.n_zones), NOT_REPORTED, dtype=np.int64)
-        moved: Grid = grid[sources]
+            return _nothing(sources.size, n_zones=self.n_zones)
+        moved = _picked(grid, sources)
         moved[sources < 0] = NOT_REPORTED
         return moved
 
@@ -97,8 +99,7 @@ class Zones:
         self.is_valid[row] = is_valid
         for name in report.available:
             if name not in self._available:
-                shape = (self.counts.size, self.n_zones)
-                self._available[name] = np.full(shape, NOT_REPORTED, dtype=np.int64)
+                self._available[name] = _nothing(self.counts.size, n_zones=self.n_zones)
         for name, grid in self._available.items():
             grid[row] = NOT_REPORTED
             amounts = report.available.get(name)
@@ -138,3 +139,11 @@ _COLUMNS = (
 
 def _blank(column: NDArray[np.generic], *, n_rows: int) -> NDArray[np.generic]:
     return np.zeros((n_rows, *column.shape[1:]), dtype=column.dtype)
+
+
+def _nothing(n_nodes: int, *, n_zones: int) -> Grid:
+    return np.full((n_nodes, n_zones), NOT_REPORTED, dtype=np.int64, order="F")
+
+
+def _picked(grid: Grid, rows: Rows) -> Grid:
+    return np.asfortranarray(grid.T.take(rows, axis=1).T)
