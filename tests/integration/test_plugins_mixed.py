@@ -30,6 +30,17 @@ LEAVING = {
     },
 }
 
+NOWHERE = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "nowhere"},
+    "spec": {
+        "schedulerName": "ai-scheduler",
+        "nodeSelector": {"no": "node"},
+        "containers": [{"name": "app", "image": "pause"}],
+    },
+}
+
 
 def blocker(node):
     """A pod that holds the port that the pods of QOSSort's example ask for."""
@@ -140,6 +151,9 @@ def test_who_was_promised_resources_comes_first(kubectl, applied, tmp_path):
     wait_for(lambda: all(refused_at_s(kubectl, name) for name in names))
     latest_s = max(refused_at_s(kubectl, name) for name in names)
     wait_for(lambda: now_s(kubectl) > latest_s + LONGEST_BACKOFF_S)
+    # The scheduler reads the cluster's clock off answers: without one, back-off goes on.
+    apply(kubectl, NOWHERE, tmp_path)
+    wait_for(lambda: refused_at_s(kubectl, "nowhere"))
 
     found = []
     for node in ("n1", "n2"):
