@@ -23,6 +23,7 @@ from scheduler.events import (
     Event,
     Evict,
     EvictFailed,
+    MeasureTaken,
     NodeGone,
     NodeSeen,
     NodesMeasured,
@@ -39,6 +40,7 @@ from scheduler.events import (
     Written,
 )
 from scheduler.framework.interface import Change, ClusterEvent, Waiting
+from scheduler.framework.measures import Measure
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
 from scheduler.gang_attempts import GangAttempts
@@ -169,6 +171,11 @@ class Engine:
         return any(plugin.reads_usage for plugin in self._plugins.values())
 
     @property
+    def measures(self) -> frozenset[Measure]:
+        """What else plugins want to know of nodes (``MeasureTaken``)."""
+        return frozenset(m for plugin in self._plugins.values() for m in plugin.measures)
+
+    @property
     def reads(self) -> frozenset[type[CustomResource]]:
         """Which custom resources plugins read, or gangs are made from (``ObjectSeen``)."""
         return frozenset({PodGroup}.union(*(plugin.reads for plugin in self._plugins.values())))
@@ -227,6 +234,8 @@ class Engine:
                 self._take_prediction(event, now_s)
             case NodesMeasured(usage, windows):
                 self._cache.set_usage(usage, windows=windows)
+            case MeasureTaken(measure, values):
+                self.snapshot.set_measured(measure, values=values)
             case PredictionWanted(shape):
                 return self._ask([shape], now_s)
             case _:

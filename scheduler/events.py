@@ -7,6 +7,7 @@ from typing import Literal
 from kube.objects import KubeObject
 from scheduler.decision import Decision
 from scheduler.framework.interface import Write
+from scheduler.framework.measures import Measure
 from scheduler.model import NodeFacts, PodFacts, Shape, Usage, UsageWindow
 from scheduler.predictions import Outage, PredictionAnswer
 
@@ -33,6 +34,15 @@ class NodesMeasured:
     """By node, what was used when last looked; of those left out nothing is known now."""
     windows: Mapping[str, UsageWindow] = field(default_factory=dict)
     """By node, as far as more is known than the last look."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureTaken:
+    """What a plugin asks of nodes was answered."""
+
+    measure: Measure
+    values: Mapping[str, int]
+    """By node; of those left out nothing is known now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,7 @@ Event = (
     NodeSeen
     | NodeGone
     | NodesMeasured
+    | MeasureTaken
     | PodSeen
     | PodGone
     | ObjectSeen

@@ -4,11 +4,11 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar
 
 from kube.edge.logs import facts
-from scheduler.cluster.usage.source import MAX_AGE_S, UsageError, UsageSource
-from scheduler.events import NodesMeasured
+from scheduler.cluster.usage.source import MAX_AGE_S, Source, UsageError
+from scheduler.events import MeasureTaken, NodesMeasured
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,10 @@ Looked = Literal["answered", "unavailable"]
 _JITTER_RATIO: Final = 0.1
 
 
-class Gauge:
+Told = TypeVar("Told", bound=NodesMeasured | MeasureTaken)
+
+
+class Gauge(Generic[Told]):
     """Measures again and again, in a thread.
 
     Args:
@@ -33,10 +36,10 @@ class Gauge:
 
     def __init__(
         self,
-        source: UsageSource,
+        source: Source[Told],
         *,
         interval_s: float,
-        deliver: Callable[[NodesMeasured], None],
+        deliver: Callable[[Told], None],
         on_looked: Callable[[Looked], None],
         now_s: Callable[[], float],
         rng: random.Random,
@@ -83,10 +86,10 @@ class Gauge:
                 log.warning("nodes' usage is not to be had", extra=facts(error=str(error)))
             self._is_failing = True
             if self._now_s() - self._measured_at_s > MAX_AGE_S:
-                self._deliver(NodesMeasured({}))
+                self._deliver(self._source.nothing)
             return
         if self._is_failing:
-            log.info("nodes' usage is known again", extra=facts(n_nodes=len(measured.usage)))
+            log.info("nodes' usage is known again")
         self._is_failing = False
         self._on_looked("answered")
         self._deliver(measured)

@@ -31,6 +31,7 @@ from scheduler.cluster.statuses import StatusKeeper
 from scheduler.cluster.surprises import Surprises
 from scheduler.cluster.timekeeper import Timekeeper
 from scheduler.cluster.usage.choice import make_source
+from scheduler.cluster.usage.measures import MeasureSource
 from scheduler.cluster.watches import is_optional, watched
 from scheduler.cluster.workers import Workers
 from scheduler.engine import Engine, EngineSettings
@@ -119,16 +120,21 @@ class ClusterShell:
         self._timekeeper = Timekeeper(
             client, interval_s=settings.feedback.interval, is_needed=self._waits_for_time
         )
-        self._gauge: Gauge | None = None
+        gauge = partial(
+            Gauge,
+            interval_s=settings.usage.interval,
+            deliver=self._inbox.put_result,
+            on_looked=lambda result: metrics.usage_requests.labels(result).inc(),
+            now_s=client.now_s,
+            rng=rng,
+        )
+        self._gauges: list[Gauge[Any]] = []
         if engine.reads_usage:
-            self._gauge = Gauge(
-                make_source(settings.usage, client=client),
-                interval_s=settings.usage.interval,
-                deliver=self._inbox.put_result,
-                on_looked=lambda result: metrics.usage_requests.labels(result).inc(),
-                now_s=client.now_s,
-                rng=rng,
-            )
+            source = make_source(settings.usage, client=client)
+            self._gauges.append(gauge(source))
+        for measure in engine.measures:
+            asked = MeasureSource(measure, settings=settings.usage.prometheus, now_s=client.now_s)
+            self._gauges.append(gauge(asked))
         self._keeper = StatusKeeper(
             client,
             objects=lambda kind: list(self._informers[_plural(kind.collection)].store.values()),
@@ -196,8 +202,8 @@ class ClusterShell:
         for informer in self._informers.values():
             informer.start()
         self._timekeeper.start()
-        if self._gauge is not None:
-            self._gauge.start()
+        for gauge in self._gauges:
+            gauge.start()
         self._thread.start()
         return self
 
@@ -213,8 +219,8 @@ class ClusterShell:
         self._feedback.stop()
         self._keeper.stop()
         self._timekeeper.stop()
-        if self._gauge is not None:
-            self._gauge.stop()
+        for gauge in self._gauges:
+            gauge.stop()
         for informer in self._informers.values():
             informer.join()
 
@@ -298,9 +304,8 @@ class ClusterShell:
             self._feedback.start()
             self._keeper.start()
             self._reports_outcomes = True
-        hands: list[Informer[Any] | PredictionAsker | Timekeeper | Gauge]
-        hands = [*self._informers.values(), self._asker, self._timekeeper]
-        hands += [] if self._gauge is None else [self._gauge]
+        hands: list[Informer[Any] | PredictionAsker | Timekeeper | Gauge[Any]]
+        hands = [*self._informers.values(), self._asker, self._timekeeper, *self._gauges]
         are_alive = all(hand.is_alive for hand in hands)
         if self._reports_outcomes:
             are_alive &= self._feedback.is_alive and self._keeper.is_alive

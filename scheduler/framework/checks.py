@@ -35,6 +35,7 @@ from scheduler.framework.interface import (
     PreScorePlugin,
     ScorePlugin,
 )
+from scheduler.framework.measures import Measure
 from scheduler.framework.part import SnapshotPart
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
@@ -87,6 +88,8 @@ class _Case:
     """Pods that it adds, to a few nodes."""
     objects: tuple[KubeObject, ...] = ()
     """What else there is."""
+    measures: tuple[Measure, ...] = ()
+    """What the plugin wants to know of nodes."""
 
     def snapshot(self, *, is_reversed: bool = False) -> Snapshot:
         snapshot = Snapshot()
@@ -98,6 +101,8 @@ class _Case:
             snapshot.objects.put(each)
         usage, windows = _usage(self.nodes)
         snapshot.set_usage(usage, windows=windows)
+        for measure in self.measures:
+            snapshot.set_measured(measure, values={n: u.memory_bytes for n, u in usage.items()})
         return snapshot
 
     def changed_nodes(self) -> set[str]:
@@ -126,7 +131,7 @@ def check_filter_plugin(
     Raises:
         PluginError: Names the law that was broken.
     """
-    for case in _cases(seed, objects=tuple(objects)):
+    for case in _cases(seed, objects=tuple(objects), measures=plugin.measures):
         snapshot = case.snapshot()
         first = _filter(plugin, case.pod, snapshot)
         if first is None:
@@ -163,7 +168,7 @@ def check_score_plugin(
     Raises:
         PluginError: Names the law that was broken.
     """
-    for case in _cases(seed, objects=tuple(objects)):
+    for case in _cases(seed, objects=tuple(objects), measures=plugin.measures):
         snapshot = case.snapshot()
         first = _score(plugin, case.pod, snapshot)
         if first is None:
@@ -316,9 +321,11 @@ def _is_untouched(case: _Case, snapshot: Snapshot) -> bool:
 # ---------------------------------------------------------------------- random clusters and pods
 
 
-def _cases(seed: int, *, objects: tuple[KubeObject, ...] = ()) -> Iterator[_Case]:
+def _cases(
+    seed: int, *, objects: tuple[KubeObject, ...], measures: tuple[Measure, ...]
+) -> Iterator[_Case]:
     rng = random.Random(seed)
-    yield _Case((), (), _pod(rng, "incoming"), objects=objects)
+    yield _Case((), (), _pod(rng, "incoming"), objects=objects, measures=measures)
     for _ in range(_N_CASES):
         nodes = tuple(_node(rng, f"n{i}") for i in range(rng.randint(1, _MAX_NODES)))
         placed = tuple(
@@ -332,6 +339,7 @@ def _cases(seed: int, *, objects: tuple[KubeObject, ...] = ()) -> Iterator[_Case
             going=tuple(p for p in placed if p.node_name in tried and rng.random() < 0.5),
             coming=tuple(_pod(rng, f"q{i}", node=rng.choice(tried)) for i in range(3)),
             objects=objects,
+            measures=measures,
         )
 
 
@@ -344,10 +352,25 @@ def _node(rng: random.Random, name: str) -> NodeFacts:
         capacity={CPU: allocatable[CPU], MEMORY: allocatable[MEMORY]},
         labels=_without_some(
             rng, {"zone": rng.choice("abc"), "cores": str(rng.randint(1, 64)), "name": name}
-        ),
+        )
+        | _place_of(name),
         taints=tuple(rng.sample(taints, rng.choice((0, 0, 1, 2)))),
         is_unschedulable=rng.random() < 0.1,
     )
+
+
+def _place_of(name: str) -> dict[str, str]:
+    """Draw where a node is, the same for the same name."""
+    rng = random.Random(f"place {name}")
+    region = {"topology.kubernetes.io/region": rng.choice("xy")}
+    return _without_some(rng, {**region, "topology.kubernetes.io/zone": rng.choice("abc")})
+
+
+def _part_of(name: str) -> dict[str, str]:
+    """Draw which part of an application a pod is, the same for the same name."""
+    rng = random.Random(f"part {name}")
+    labels = {"appgroup.diktyo.x-k8s.io": "app"}
+    return {**labels, "appgroup.diktyo.x-k8s.io.workload": rng.choice("ab")}
 
 
 def _usage(nodes: Sequence[NodeFacts]) -> tuple[dict[str, Usage], dict[str, UsageWindow]]:
@@ -385,7 +408,7 @@ def _pod(rng: random.Random, name: str, *, node: str = "") -> PodFacts:
         tolerations=_some(rng, [Toleration(key="dedicated", operator="Exists"), Toleration()]),
         node_selector={"zone": "a"} if rng.random() < 0.2 else {},
         node_affinity=_affinity(rng) if rng.random() < 0.5 else None,
-        labels={"app": rng.choice("ab")} if rng.random() < 0.9 else {},
+        labels=({"app": rng.choice("ab")} if rng.random() < 0.9 else {}) | _part_of(name),
         pod_affinity=_terms(rng),
         pod_anti_affinity=_terms(rng),
         preferred_terms=tuple(

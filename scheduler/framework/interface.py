@@ -22,6 +22,7 @@ from kube.custom import CustomResource
 from kube.edge.settings import Settings
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.filter_result import FilterResult
+from scheduler.framework.measures import Measure
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.snapshot import Snapshot
@@ -97,8 +98,11 @@ class Plugin(ABC):
     """Whether what Filter and Score say of a node depends on the pods on it. Of a plugin that signs
     pods and does not read them, nothing is asked anew when pods come and go."""
 
-    reads_usage: ClassVar[bool] = False
+    reads_usage: bool = False
     """Whether it reads ``Snapshot.usage`` and its like, which are then kept up to date."""
+
+    measures: tuple[Measure, ...] = ()
+    """What else it wants to know of nodes; see ``Snapshot.measured``."""
 
     reads: ClassVar[tuple[type[CustomResource], ...]] = ()
     """Of which custom resources it reads ``Snapshot.objects``, which then mirrors them; a cluster

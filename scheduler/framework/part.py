@@ -13,6 +13,8 @@ _COLUMNS: Final = frozenset(
         "usage_mean",
         "usage_std",
         "unseen",
+        "measures",
+        "measured_by",
         "requested",
         "limits",
         "scored_requested",

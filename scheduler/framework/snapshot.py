@@ -14,6 +14,7 @@ from scheduler.framework.changes import Changes
 from scheduler.framework.columns import Amounts, IntColumn, Labels
 from scheduler.framework.disks import Disk, disks_of
 from scheduler.framework.images import HeldImage, HeldImages
+from scheduler.framework.measures import Measure
 from scheduler.framework.namespaced_pods import NamespacedPods
 from scheduler.framework.nominations import Nominations
 from scheduler.framework.objects import ClusterObjects
@@ -70,6 +71,10 @@ class Snapshot:
         self.unseen: Amounts[str] = Amounts()
         """What pods will use that are too new for ``usage_mean``, by resource as their requests
         say; kept up to date, with more keys, by ``framework.unseen``."""
+        self.measures: Amounts[Measure] = Amounts()
+        """See ``measured``."""
+        self.measured_by: Amounts[Measure] = Amounts()
+        """Non-zero where ``measures`` is known."""
         self.limits: Amounts[str] = Amounts()
         """By resource (cpu, memory): limits of the pods on the node (``PodFacts.limits``)."""
         self.taints: Amounts[Taint] = Amounts()
@@ -119,6 +124,10 @@ class Snapshot:
     def is_measured(self) -> BoolColumn:
         """Of which nodes the usage is known."""
         return np.not_equal(self._marks[_MEASURED], 0)
+
+    def measured(self, measure: Measure) -> tuple[IntColumn, BoolColumn]:
+        """Return what a plugin asked for of each node, and of which nodes it is known."""
+        return self.measures[measure], np.not_equal(self.measured_by[measure], 0)
 
     @property
     def n_terminating(self) -> IntColumn:
@@ -248,6 +257,17 @@ class Snapshot:
         self._marks.put(_MEASURED, column=columns[6])
         self.changes.forget()
 
+    def set_measured(self, measure: Measure, *, values: Mapping[str, int]) -> None:
+        """Replace what is known of a measure; of nodes not named, nothing is any more."""
+        columns = np.zeros((2, self.n_nodes), dtype=np.int64)
+        for name, value in values.items():
+            row = self.rows.get(name)
+            if row is not None:
+                columns[:, row] = value, 1
+        self.measures.put(measure, column=columns[0])
+        self.measured_by.put(measure, column=columns[1])
+        self.changes.forget()
+
     def add_pod(self, pod: PodFacts, *, node: str) -> None:
         """Count a pod on a node.
 
@@ -370,6 +390,8 @@ _NODE_COLUMNS = (
     "usage_mean",
     "usage_std",
     "unseen",
+    "measures",
+    "measured_by",
     "taints",
     "labels",
     "annotations",

@@ -25,6 +25,7 @@ from scheduler.plugins.load.peaks import Peaks
 from scheduler.plugins.load.target_load_packing import TargetLoadPacking
 from scheduler.plugins.metadata.node_metadata import NodeMetadata
 from scheduler.plugins.network.network_overhead import NetworkOverhead
+from scheduler.plugins.network.network_traffic import NetworkTraffic
 from scheduler.plugins.network.topological_sort import TopologicalSort
 from scheduler.plugins.node_affinity import NodeAffinity
 from scheduler.plugins.node_name import NodeName
@@ -88,6 +89,7 @@ def built_in_registry() -> Registry:
             (Peaks, None),
             (CrossNodePreemption, None),
             (NetworkOverhead, None),
+            (NetworkTraffic, None),
             (NodeMetadata, None),
             (PodState, None),
             (PreemptionToleration, None),

@@ -1,6 +1,7 @@
 """Usage from Prometheus: what nodes use now, and mean and deviation over a window."""
 
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from kube.edge.prometheus import PrometheusApi, PrometheusError
 from scheduler.cluster.usage.source import UsageError, whole
@@ -20,6 +21,8 @@ class PrometheusSource:
         window_s: Over which time mean and deviation are taken.
         now_s: The cluster's time, Unix seconds, which kubelets date their figures by.
     """
+
+    nothing: ClassVar[NodesMeasured] = NodesMeasured({})
 
     def __init__(
         self,

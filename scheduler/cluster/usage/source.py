@@ -1,9 +1,9 @@
 """What all who say what nodes use have in common."""
 
 import math
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
-from scheduler.events import NodesMeasured
+from scheduler.events import MeasureTaken, NodesMeasured
 from scheduler.model import MAX_AMOUNT
 
 MAX_AGE_S: Final = 300.0
@@ -14,11 +14,18 @@ class UsageError(Exception):
     """Nobody says now what nodes use; ask again."""
 
 
-class UsageSource(Protocol):
-    """Somebody who says what nodes use; asked by one thread."""
+Told = TypeVar("Told", bound=NodesMeasured | MeasureTaken, covariant=True)
 
-    def measure(self) -> NodesMeasured:
-        """Ask what all nodes use, and have used; one of which nothing is known now is left out.
+
+class Source(Protocol[Told]):
+    """Somebody who says something of nodes; asked by one thread."""
+
+    @property
+    def nothing(self) -> Told:
+        """Say that nothing is known of any node."""
+
+    def measure(self) -> Told:
+        """Ask about all nodes; one of which nothing is known now is left out.
 
         Raises:
             UsageError: There is no answer, or none that can be used.
@@ -26,6 +33,10 @@ class UsageSource(Protocol):
 
     def close(self) -> None:
         """Close the connections; called once it is asked no more, or to cut an answer short."""
+
+
+UsageSource = Source[NodesMeasured]
+"""Somebody who says what nodes use, and have used."""
 
 
 def whole(amount: float) -> int | None:

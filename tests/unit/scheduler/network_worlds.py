@@ -1,5 +1,7 @@
 """Applications, and what it costs to talk between regions and zones, for tests."""
 
+import json
+
 from kube.custom import (
     AppGroup,
     AppGroupDependency,
@@ -13,6 +15,9 @@ from kube.custom import (
     NetworkTopologySpec,
     NetworkWeights,
 )
+from scheduler.framework.configuration import load_configuration
+from scheduler.framework.profile import make_profiles
+from scheduler.plugins.defaults import built_in_registry
 from scheduler.plugins.network.app_groups import APP_GROUP_LABEL, WORKLOAD_LABEL
 from scheduler.plugins.network.costs import REGION, ZONE
 from tests.builders import make_meta
@@ -79,3 +84,21 @@ def part_of(workload, name=None, *, group="shop", **more):
     """Make a pod of a workload."""
     labels = {APP_GROUP_LABEL: group, WORKLOAD_LABEL: workload}
     return make_pending(name or f"{workload}-1", labels=labels, **more)
+
+
+def load_profiles(folder, *, plugins, args):
+    """Read a profile from a file, as the scheduler does; *args* by plugin."""
+    profile = {
+        "schedulerName": "ai-scheduler",
+        "plugins": plugins,
+        "pluginConfig": [{"name": name, "args": each} for name, each in args.items()],
+    }
+    document = {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "profiles": [profile],
+    }
+    path = folder / "profile.yaml"
+    path.write_text(json.dumps(document))
+    registry = built_in_registry()
+    return make_profiles(load_configuration(path, registry=registry), registry=registry)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kube.custom import AppGroup, NetworkTopology
+from kube.edge.settings import SettingsError
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import NodeSeen, ObjectSeen, PodSeen
 from scheduler.framework.checks import check_filter_plugin, check_score_plugin
@@ -13,7 +14,13 @@ from scheduler.framework.configuration import Enabled, Plugins, PluginSet
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import Change, ClusterEvent
 from scheduler.plugins.network.network_overhead import NetworkOverhead, NetworkOverheadArgs
-from tests.unit.scheduler.network_worlds import make_group, make_topology, node_in, part_of
+from tests.unit.scheduler.network_worlds import (
+    load_profiles,
+    make_group,
+    make_topology,
+    node_in,
+    part_of,
+)
 from tests.unit.scheduler.worlds import (
     decisions,
     feed,
@@ -305,3 +312,20 @@ def test_an_application_is_placed_together_and_never_too_far():
     assert decision.node is None
     assert any("too far" in reason for reason in str(decision).split("'"))
     assert placements(joined) == {"web-1": "near"}
+
+
+@pytest.mark.parametrize(
+    ("args", "field"),
+    [
+        ({"namespaces": []}, "namespaces"),
+        ({"namespaces": [""]}, "namespaces"),
+        ({"nameSpaces": ["a"]}, "nameSpaces"),
+        ({"weightsName": ""}, "weightsName"),
+        ({"networkTopologyName": 3}, "networkTopologyName"),
+    ],
+)
+def test_wrong_arguments_stop_the_scheduler(tmp_path, args, field):
+    plugins = {"multiPoint": {"enabled": [{"name": "NetworkOverhead"}]}}
+
+    with pytest.raises(SettingsError, match=f"{field}.*NetworkOverhead"):
+        load_profiles(tmp_path, plugins=plugins, args={"NetworkOverhead": args})

@@ -16,6 +16,7 @@ from scheduler.model import PODS, HostPort
 from scheduler.plugins.defaults import built_in_registry
 from scheduler.plugins.learned.policy import LearnedPolicy
 from scheduler.plugins.metadata.node_metadata import NodeMetadata
+from scheduler.plugins.network.network_traffic import NetworkTraffic
 from scheduler.plugins.node_ports import conflict
 from scheduler.plugins.node_resources import NodeResourcesFit, NodeResourcesFitArgs
 from scheduler.plugins.prediction import NodeLoad, NodePrediction, PredictedScores
@@ -25,8 +26,8 @@ from tests.unit.scheduler.worlds import GI, make_facts, make_pending, make_snaps
 PLUGINS = {
     plugin.name: plugin(plugin.args_type())
     for plugin in built_in_registry()
-    # Do nothing without a network, or a key; have tests of their own.
-    if plugin not in (LearnedPolicy, NodeMetadata)
+    # Do nothing without a network, a key or an address; have tests of their own.
+    if plugin not in (LearnedPolicy, NodeMetadata, NetworkTraffic)
 }
 
 

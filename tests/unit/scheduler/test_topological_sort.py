@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kube.custom import AppGroup
+from kube.edge.settings import SettingsError
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import NodeSeen, ObjectGone, ObjectSeen, PodSeen, Tick
 from scheduler.framework.configuration import Enabled, Plugins, PluginSet
@@ -14,7 +15,7 @@ from scheduler.plugins.network.app_groups import AppGroupArgs
 from scheduler.plugins.network.topological_sort import TopologicalSort
 from scheduler.plugins.network.workload_order import workload_order
 from tests.builders import EPOCH_S, at
-from tests.unit.scheduler.network_worlds import make_group, make_spec, part_of
+from tests.unit.scheduler.network_worlds import load_profiles, make_group, make_spec, part_of
 from tests.unit.scheduler.worlds import make_facts, make_pending, make_profile, placements
 
 DIAMOND = {"a": ["b", "c"], "b": ["d"], "c": ["d"], "d": []}
@@ -206,3 +207,18 @@ def test_the_queue_is_sorted_anew_when_an_application(events, first):
         engine.handle(event, now_s=1.0)
 
     assert list(placements(engine.handle(Tick(), now_s=1.0))) == [first]
+
+
+@pytest.mark.parametrize(
+    ("args", "field"),
+    [
+        ({"namespaces": []}, "namespaces"),
+        ({"namespaces": [""]}, "namespaces"),
+        ({"nameSpaces": ["a"]}, "nameSpaces"),
+    ],
+)
+def test_wrong_arguments_stop_the_scheduler(tmp_path, args, field):
+    plugins = {"queueSort": {"enabled": [{"name": "TopologicalSort"}], "disabled": [{"name": "*"}]}}
+
+    with pytest.raises(SettingsError, match=f"{field}.*TopologicalSort"):
+        load_profiles(tmp_path, plugins=plugins, args={"TopologicalSort": args})
