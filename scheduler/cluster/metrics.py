@@ -144,7 +144,7 @@ class Metrics:
         )
         self.usage_requests = Counter(
             "scheduler_usage_requests_total",
-            "Questions what nodes use or receive, for plugins that go by it (answered, unavailable)",
+            "Questions what nodes use or receive, for plugins that ask (answered, unavailable)",
             ["result"],
             registry=registry,
         )
