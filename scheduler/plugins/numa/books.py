@@ -17,7 +17,7 @@ from typing import Final, Literal
 import numpy as np
 
 from kube.custom import NodeResourceTopology
-from scheduler.framework.changes import NEVER
+from scheduler.framework.changes import NEVER, Changes
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.snapshot import Snapshot
 from scheduler.model import PodFacts
@@ -69,11 +69,14 @@ class Books:
 
     def __init__(self, rules: BookRules) -> None:
         self._rules = rules
+        self.changes: Changes[int] = Changes()
+        """Rows with zones whose node, or whose pods, or whose zones changed."""
         self._own: set[str] = set()
         self._start(Snapshot())
 
     def _start(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self.changes.forget()
         self._zones = Zones()
         self._accounts: dict[str, _Account] = {}
         self._rows: dict[str, int] = {}
@@ -94,6 +97,10 @@ class Books:
         if snapshot is self._snapshot:
             return self._zones
         return self._zones_if(snapshot)
+
+    def is_actual(self, snapshot: Snapshot) -> bool:
+        """Tell whether a snapshot is the cluster's, after ``zones`` was asked about it."""
+        return snapshot is self._snapshot
 
     def _zones_if(self, what_if: Snapshot) -> Zones:
         rows = _tried(what_if, cluster=self._snapshot)
@@ -130,6 +137,7 @@ class Books:
 
     def _move(self, snapshot: Snapshot) -> None:
         """Follow nodes that came, went or have other rows."""
+        self.changes.forget()
         known = self._rows
         sources = [known.get(name, NEVER) for name in snapshot.names]
         self._zones.move(np.array(sources, dtype=np.intp))
@@ -145,7 +153,9 @@ class Books:
         if topology is None:
             if self._accounts.pop(name, None) is not None:
                 self._zones.clear(row)
+                self.changes.note(row)
             return
+        self.changes.note(row)
         pods = list(self._snapshot.pods_on(row))
         account = self._hear(name, topology, pods)
         taken, is_known = self._reckon(account, pods)

@@ -1,14 +1,14 @@
 """NodeResourceTopologyMatch: keeps pods from nodes whose kubelet would not find them one zone."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Annotated, ClassVar, Final, Literal
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import ClassVar, Final
 
-import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from kube.custom import CustomResource, NodeResourceTopology
-from kube.edge.settings import Settings
 from kube.qos import Qos
+from scheduler.framework.changes import Changes
 from scheduler.framework.columns import Rows
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import (
@@ -25,6 +25,7 @@ from scheduler.framework.interface import (
 )
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
+    MIN_NODE_SCORE,
     SKIP,
     SUCCESS,
     BoolColumn,
@@ -35,6 +36,8 @@ from scheduler.framework.status import (
 )
 from scheduler.model import ContainerFacts, PodFacts
 from scheduler.plugins.numa.alignment import cannot_align
+from scheduler.plugins.numa.answers import Answers
+from scheduler.plugins.numa.arguments import NodeResourceTopologyMatchArgs, NumaCache
 from scheduler.plugins.numa.books import BookRules, Books, has_topologies
 from scheduler.plugins.numa.demand import Demand
 from scheduler.plugins.numa.fewest_zones import rate_fewest_zones
@@ -47,76 +50,21 @@ from scheduler.plugins.numa.strategies import (
     rate_zones,
 )
 from scheduler.plugins.numa.zones import Zones
-from scheduler.plugins.scoring_strategies import CPU_AND_MEMORY, ResourceSpec
 
-_INVALID: Final = "invalid node topology data"
+_NONE: Final = 0
+_INVALID: Final = 1
+_CONTAINER: Final = 2
+_POD: Final = 3
+_REASONS: Final = {
+    _INVALID: "invalid node topology data",
+    _CONTAINER: "cannot align container",
+    _POD: "cannot align pod",
+}
 _BY_ZONE: Final[Mapping[str, Strategy]] = {
     "LeastAllocated": least_allocated,
     "MostAllocated": most_allocated,
     "BalancedAllocation": balanced_allocation,
 }
-
-PodsDetected = Literal["All", "None", "OnlyExclusiveResources"]
-PodsCounted = Literal["Autodetect", "All", "OnlyExclusiveResources"]
-
-
-class NumaScoringStrategy(Settings, frozen=True):
-    """How nodes are rated."""
-
-    type: Literal["LeastAllocated", "MostAllocated", "BalancedAllocation", "LeastNUMANodes"] = (
-        "LeastAllocated"
-    )
-    resources: tuple[ResourceSpec, ...] = CPU_AND_MEMORY
-    """Weights, for the first two; what is not named weighs 1."""
-
-
-class NumaCache(Settings, frozen=True, rename="camel"):
-    """What is made of pods that reports do not know of."""
-
-    foreign_pods_detect: PodsDetected = "All"
-    """Whose appearance makes a node unknown until its next report, if others placed them."""
-    resync_method: PodsCounted = "Autodetect"
-    """Which pods are in fingerprints; by default as each report says."""
-    informer_mode: Literal["Dedicated", "Shared"] = "Dedicated"
-    """Of no effect: there is one watch of pods, which shows all that run."""
-    resync_scope: Literal["All", "OnlyResources"] = "All"
-    """What of a report is taken over."""
-
-    def __post_init__(self) -> None:
-        """Refuse what would have no effect.
-
-        Raises:
-            ValueError: Policies are to be left as they were first reported.
-        """
-        if self.resync_scope != "All":
-            raise ValueError(
-                "resyncScope: only All is supported; a report is taken over with its policies"
-            )
-
-
-class NodeResourceTopologyMatchArgs(PluginArgs, frozen=True):
-    """Arguments of NodeResourceTopologyMatch."""
-
-    scoring_strategy: NumaScoringStrategy = NumaScoringStrategy()
-    cache_resync_period_seconds: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    """More than 0: pods count until a report knows of them. How much more is of no effect: every
-    report is looked at when it comes."""
-    discard_reserved_nodes: bool = False
-    """Instead of that: nodes take no pod while another one is being bound to them."""
-    cache: NumaCache | None = None
-    preemption_mode: str = "Disabled"
-
-    def __post_init__(self) -> None:
-        """Refuse what would have no effect.
-
-        Raises:
-            ValueError: Names the field.
-        """
-        if self.preemption_mode != "Disabled":
-            raise ValueError(
-                "preemptionMode: only Disabled is supported; reports are not read for the zones"
-                " that containers are in"
-            )
 
 
 class NodeResourceTopologyMatch(
@@ -156,6 +104,8 @@ class NodeResourceTopologyMatch(
                 counted=cache.resync_method,
             )
         )
+        self._refusals = Answers(_refuse)
+        self._ratings = Answers(self._rate)
         self._reserved: dict[str, set[str]] = {}
         """Uids by node, of pods that are being bound."""
 
@@ -178,22 +128,16 @@ class NodeResourceTopologyMatch(
         demand = state.read(Demand) or Demand.of(pod)
         if not demand.is_any or not has_topologies(snapshot.objects):
             return None
-        zones = self._zones(pod, snapshot)
-        unknown = (zones.is_single & ~zones.is_valid) | self._discarded(snapshot, zones)
-        asked = zones.is_single & ~unknown
-        refused = {_INVALID: unknown}
-        for is_pod_scope, containers in ((False, demand.as_containers), (True, demand.as_pod)):
-            rows = np.flatnonzero(asked & (zones.is_pod_scope == is_pod_scope))
-            nodes = np.zeros(snapshot.n_nodes, dtype=np.bool_)
-            nodes[rows] = cannot_align(
-                containers, zones=zones, allocatable=snapshot.allocatable, rows=rows
-            )
-            refused["cannot align pod" if is_pod_scope else "cannot align container"] = nodes
-        reasons = [(reason, nodes) for reason, nodes in refused.items() if nodes.any()]
-        if not reasons:
+        zones, changes = self._zones(pod, snapshot)
+        found = self._refusals.of(demand, snapshot=snapshot, zones=zones, changes=changes)
+        held = self._discarded(snapshot, zones)
+        if held is not None:
+            found = np.where(held, _INVALID, found)
+        if not np.count_nonzero(found):
             return None
-        codes = np.logical_or.reduce([nodes for _, nodes in reasons]) * np.uint8(Code.UNSCHEDULABLE)
-        return Verdicts(codes, reasons)
+        reasons = [(why, np.equal(found, number)) for number, why in _REASONS.items()]
+        codes = np.not_equal(found, _NONE) * np.uint8(Code.UNSCHEDULABLE)
+        return Verdicts(codes, [(why, nodes) for why, nodes in reasons if nodes.any()])
 
     def pre_score(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
@@ -205,17 +149,10 @@ class NodeResourceTopologyMatch(
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate nodes by the strategy; 0 where it has nothing to go by."""
         demand = state.read(Demand) or Demand.of(pod)
-        zones = self._zones(pod, snapshot)
-        rated = zones.is_reported & zones.is_valid & ~self._discarded(snapshot, zones)
-        rate = self._rate_fewest if self._strategy is None else self._rate_zones(self._strategy)
-        if self._strategy is not None:
-            rated &= zones.is_single
-        scores = np.zeros(snapshot.n_nodes, dtype=np.int64)
-        for is_pod_scope, containers in ((False, demand.as_containers), (True, demand.as_pod)):
-            rows = np.flatnonzero(rated & (zones.is_pod_scope == is_pod_scope))
-            if rows.size and containers:
-                scores[rows] = rate(containers, zones, rows)
-        return scores
+        zones, changes = self._zones(pod, snapshot)
+        found = self._ratings.of(demand, snapshot=snapshot, zones=zones, changes=changes)
+        held = self._discarded(snapshot, zones)
+        return found.copy() if held is None else np.where(held, MIN_NODE_SCORE, found)
 
     def reserve(self, state: CycleState, *, pod: PodFacts, node: str, snapshot: Snapshot) -> Status:
         """Note that the pod is being bound; what it takes is seen in the snapshot."""
@@ -238,16 +175,19 @@ class NodeResourceTopologyMatch(
             return not says_the_same(before, after)
         return True
 
-    def _zones(self, pod: PodFacts, snapshot: Snapshot) -> Zones:
+    def _zones(self, pod: PodFacts, snapshot: Snapshot) -> tuple[Zones, Changes[int] | None]:
+        """Return the zones, and what changed of them unless they are a what-if's."""
         self._books.note_own(pod.scheduler_name)
-        return self._books.zones(snapshot)
+        zones = self._books.zones(snapshot)
+        return zones, self._books.changes if self._books.is_actual(snapshot) else None
 
-    def _discarded(self, snapshot: Snapshot, zones: Zones) -> BoolColumn:
-        """Tell on which nodes with zones a pod is being bound."""
+    def _discarded(self, snapshot: Snapshot, zones: Zones) -> BoolColumn | None:
+        """Tell on which nodes with zones a pod is being bound; ``None``: on none."""
+        rows = [row for name in self._reserved if (row := snapshot.rows.get(name)) is not None]
+        if not rows:
+            return None
         nodes = np.zeros(snapshot.n_nodes, dtype=np.bool_)
-        nodes[[row for name in self._reserved if (row := snapshot.rows.get(name)) is not None]] = (
-            True
-        )
+        nodes[rows] = True
         return nodes & zones.is_reported
 
     def _release(self, pod: PodFacts, node: str) -> None:
@@ -256,17 +196,49 @@ class NodeResourceTopologyMatch(
         if not uids:
             self._reserved.pop(node, None)
 
-    def _rate_fewest(
-        self, containers: Sequence[ContainerFacts], zones: Zones, rows: Rows
-    ) -> ScoreColumn:
-        return rate_fewest_zones(containers, zones=zones, rows=rows)
+    def _rate(
+        self, demand: Demand, snapshot: Snapshot, zones: Zones, rows: Rows
+    ) -> NDArray[np.int64]:
+        """Rate some nodes."""
+        is_rated = zones.is_reported[rows] & zones.is_valid[rows]
+        if self._strategy is not None:
+            is_rated &= zones.is_single[rows]
+        scores = np.zeros(rows.size, dtype=np.int64)
+        for containers, among in _by_scope(demand, zones=zones, rows=rows, among=is_rated):
+            scores[among] = self._rate_zones(containers, zones, rows[among])
+        return scores
 
     def _rate_zones(
-        self, strategy: Strategy
-    ) -> Callable[[Sequence[ContainerFacts], Zones, Rows], ScoreColumn]:
-        def rate(containers: Sequence[ContainerFacts], zones: Zones, rows: Rows) -> ScoreColumn:
-            return rate_zones(
-                containers, strategy=strategy, weights=self._weights, zones=zones, rows=rows
-            )
+        self, containers: Sequence[ContainerFacts], zones: Zones, rows: Rows
+    ) -> ScoreColumn:
+        if self._strategy is None:
+            return rate_fewest_zones(containers, zones=zones, rows=rows)
+        return rate_zones(
+            containers, strategy=self._strategy, weights=self._weights, zones=zones, rows=rows
+        )
 
-        return rate
+
+def _refuse(demand: Demand, snapshot: Snapshot, zones: Zones, rows: Rows) -> NDArray[np.uint8]:
+    """Number the reasons for which some nodes are refused."""
+    is_known = zones.is_valid[rows]
+    is_single = zones.is_single[rows]
+    found = np.where(is_single & ~is_known, np.uint8(_INVALID), np.uint8(_NONE))
+    for containers, among in _by_scope(demand, zones=zones, rows=rows, among=is_single & is_known):
+        refused = cannot_align(
+            containers, zones=zones, allocatable=snapshot.allocatable, rows=rows[among]
+        )
+        reason = np.uint8(_POD if containers is demand.as_pod else _CONTAINER)
+        found[among] = np.where(refused, reason, np.uint8(_NONE))
+    return found
+
+
+def _by_scope(
+    demand: Demand, *, zones: Zones, rows: Rows, among: BoolColumn
+) -> Iterator[tuple[tuple[ContainerFacts, ...], Rows]]:
+    """Say what is aligned on which of some rows, by their places: containers, or the pod."""
+    is_pod_scope = zones.is_pod_scope[rows]
+    scopes = ((demand.as_containers, among & ~is_pod_scope), (demand.as_pod, among & is_pod_scope))
+    for containers, where in scopes:
+        places = np.flatnonzero(where)
+        if places.size and containers:
+            yield containers, places

@@ -13,11 +13,8 @@ from scheduler.framework.interface import PreFilterPlugin
 from scheduler.framework.profile import make_profiles
 from scheduler.model import ContainerFacts, PodFacts
 from scheduler.plugins.defaults import built_in_registry
-from scheduler.plugins.numa.match import (
-    NodeResourceTopologyMatch,
-    NodeResourceTopologyMatchArgs,
-    NumaScoringStrategy,
-)
+from scheduler.plugins.numa.arguments import NodeResourceTopologyMatchArgs, NumaScoringStrategy
+from scheduler.plugins.numa.match import NodeResourceTopologyMatch
 from tests.builders import make_meta
 from tests.unit.scheduler.worlds import make_pending, make_snapshot
 

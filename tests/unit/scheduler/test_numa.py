@@ -12,8 +12,8 @@ from scheduler.framework.checks import check_filter_plugin, check_score_plugin
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import Change, ClusterEvent
 from scheduler.model import EPHEMERAL_STORAGE
+from scheduler.plugins.numa.arguments import NodeResourceTopologyMatchArgs, NumaScoringStrategy
 from scheduler.plugins.numa.fingerprint import fingerprint, xxh64
-from scheduler.plugins.numa.match import NodeResourceTopologyMatchArgs, NumaScoringStrategy
 from scheduler.plugins.numa.reports import read_report
 from scheduler.plugins.scoring_strategies import ResourceSpec
 from tests.builders import make_container, make_meta, make_pod

@@ -16,8 +16,8 @@ from scheduler.events import (
     PodSeen,
 )
 from scheduler.framework.cycle import CycleState
+from scheduler.plugins.numa.arguments import NumaCache
 from scheduler.plugins.numa.fingerprint import fingerprint
-from scheduler.plugins.numa.match import NumaCache
 from tests.builders import make_meta
 from tests.unit.scheduler.numa_worlds import (
     GPU,
