@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from kube.custom import NodeResourceTopology
 from kube.qos import Qos
 from kube.quantity import CPU
 from scheduler.events import Bind, BindFailed, BindSucceeded, ObjectSeen, PodGone, PodSeen, Tick
@@ -26,6 +27,7 @@ from tests.unit.scheduler.numa_worlds import (
     make_topology,
     plugin_for,
     refusals,
+    scores,
 )
 from tests.unit.scheduler.worlds import make_facts
 
@@ -88,6 +90,88 @@ def test_what_passes_can_be_aligned_and_what_fits_alone_passes(zones, asked, ini
     assert is_refused or possible
     if len(steps_of(pod, scope)) == 1:
         assert is_refused == (not possible)
+
+
+STRATEGIES = ["LeastAllocated", "MostAllocated", "BalancedAllocation", "LeastNUMANodes"]
+names = st.sampled_from(["n1", "n2", "n3", "n4"])
+a_report = st.fixed_dictionaries(
+    {
+        "zones": zones_of_a_node,
+        "scope": st.sampled_from(["container", "pod"]),
+        "policy": st.sampled_from(["single-numa-node", "single-numa-node", "none"]),
+        "knows": st.booleans(),
+    }
+)
+what_happens = st.one_of(
+    st.tuples(st.just("node"), names),
+    st.tuples(st.just("no node"), names),
+    st.tuples(st.just("report"), names, a_report),
+    st.tuples(st.just("no report"), names),
+    st.tuples(st.just("pod"), names, cores),
+    st.tuples(st.just("no pod"), names),
+    st.just(("nothing",)),
+)
+
+
+class Cluster:
+    """A snapshot to which things happen."""
+
+    def __init__(self):
+        self.snapshot = cluster(topologies=())
+        self.n_happened = 0
+
+    def happen(self, what, name="", *more):
+        self.n_happened += 1
+        is_there = name in self.snapshot.rows
+        match what:
+            case "node":
+                self.snapshot.set_node(make_facts(name, allocatable={CPU: 99_000, GPU: 9}))
+            case "no node" if is_there:
+                self.snapshot.remove_node(name)
+            case "report":
+                self.report(name, **more[0])
+            case "no report":
+                self.snapshot.objects.remove(NodeResourceTopology, name)
+            case "pod" if is_there:
+                pod = make_aligned(f"p{self.n_happened}", {CPU: 1000 * more[0]})
+                self.snapshot.add_pod(pod, node=name)
+            case "no pod" if is_there:
+                for pod in list(self.pods_on(name))[:1]:
+                    self.snapshot.remove_pod(pod, node=name)
+
+    def report(self, name, *, zones, knows, **more):
+        known = self.pods_on(name) if knows else ()
+        zones = [{CPU: number, GPU: devices} for number, devices in zones]
+        made = make_topology(name, zones=zones, fingerprint=fingerprint(known), **more)
+        self.snapshot.objects.put(made)
+
+    def pods_on(self, name):
+        return self.snapshot.node(name).pods if name in self.snapshot.rows else ()
+
+
+@given(
+    happenings=st.lists(what_happens, max_size=25),
+    asked=containers,
+    strategy=st.sampled_from(STRATEGIES),
+    period_s=st.sampled_from([0, 5]),
+)
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_what_is_kept_is_what_would_be_found_now(happenings, asked, strategy, period_s):
+    pod, plugin = (
+        make_aligned("asking", *map(amounts, asked)),
+        plugin_for(strategy, period_s=period_s),
+    )
+    tried = Cluster()
+    for each in [("node", "n1"), ("node", "n2"), *happenings]:
+        tried.happen(*each)
+        snapshot = tried.snapshot
+        # What-ifs are answered from scratch.
+        anew = snapshot.what_if()
+        kept = refusals(plugin, pod, snapshot), scores(plugin, pod, snapshot)
+        assert kept == (refusals(plugin, pod, anew), scores(plugin, pod, anew))
+        if not period_s:
+            other = plugin_for(strategy)
+            assert kept == (refusals(other, pod, snapshot), scores(other, pod, snapshot))
 
 
 @dataclass
