@@ -58,6 +58,8 @@ class TypicalWorkload:
     """The distinct shares that are asked of a card."""
     share_of: NDArray[np.intp] = field(init=False, repr=False)
     """Which of them each shape asks for."""
+    wanted: tuple[frozenset[str], ...] = field(init=False, repr=False)
+    """Models that will do, of each shape; if empty, any."""
 
     def __post_init__(self) -> None:
         """Lay the shapes out as arrays."""
@@ -72,6 +74,7 @@ class TypicalWorkload:
         }
         for name, column in columns.items():
             object.__setattr__(self, name, column)
+        object.__setattr__(self, "wanted", tuple(shape.models for shape in self.shapes))
 
     @classmethod
     def of(cls, pods: Iterable[PodShape], *, ratio: float = TYPICAL_RATIO) -> Self:
@@ -103,9 +106,8 @@ class TypicalWorkload:
 
     def is_allowed(self, models: Sequence[str]) -> NDArray[np.bool_]:
         """Tell which shapes may use which models' cards, shape ``(n_models, n_shapes)``."""
-        wanted = [shape.models for shape in self.shapes]
-        allowed = [[not any_of or model in any_of for any_of in wanted] for model in models]
-        return np.array(allowed, dtype=np.bool_).reshape(len(models), len(wanted))
+        allowed = [[not any_of or model in any_of for any_of in self.wanted] for model in models]
+        return np.array(allowed, dtype=np.bool_).reshape(len(models), len(self.shapes))
 
 
 def fragmentation_milli(nodes: GpuNodes, *, workload: TypicalWorkload) -> FloatColumn:

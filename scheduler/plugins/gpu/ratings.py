@@ -8,7 +8,7 @@ import numpy as np
 
 from scheduler.framework.changes import NEVER, Changes
 from scheduler.framework.status import MAX_NODE_SCORE, MIN_NODE_SCORE, ScoreColumn
-from scheduler.plugins.gpu.columns import GpuNodes, GpuPod
+from scheduler.plugins.gpu.columns import GpuNodes, GpuPod, has_cards, has_model
 from scheduler.plugins.gpu.policies import GpuPolicy
 
 _MAX_SHAPES: Final = 128
@@ -36,7 +36,11 @@ class KeptRatings:
         self._kept: OrderedDict[GpuPod, _Kept] = OrderedDict()
 
     def scores(self, pod: GpuPod, *, nodes: GpuNodes) -> ScoreColumn:
-        """Rate nodes, shape ``(n_nodes,)``, 0 to 100; not to be written to."""
+        """Rate nodes, shape ``(n_nodes,)``, 0 to 100; those that lack cards get 0.
+
+        Returns:
+            Not to be written to.
+        """
         kept = self._kept.get(pod)
         if kept is None:
             kept = self._kept[pod] = _Kept(np.zeros(len(nodes), dtype=np.int64))
@@ -54,5 +58,16 @@ class KeptRatings:
         return kept.scores
 
     def _rate(self, pod: GpuPod, nodes: GpuNodes) -> ScoreColumn:
-        scores = self._policy.score(pod, nodes=nodes).astype(np.int64)
-        return np.clip(scores, MIN_NODE_SCORE, MAX_NODE_SCORE)
+        scores = np.zeros(len(nodes), dtype=np.int64)
+        able = np.flatnonzero(has_cards(pod, nodes=nodes) & has_model(pod, nodes=nodes))
+        if not able.size:
+            return scores
+        state = np.column_stack(
+            (nodes.free_cpu_milli, nodes.n_cards, nodes.model, nodes.classes, nodes.free_card_milli)
+        )[able]
+        # Many nodes are in one state: idle, or full, or filled by the same pods.
+        rows_as_bytes = state.view(np.dtype((np.void, state.shape[1] * state.itemsize))).ravel()
+        _, first, which = np.unique(rows_as_bytes, return_index=True, return_inverse=True)
+        found = self._policy.score(pod, nodes=nodes.take(able[first])).astype(np.int64)
+        scores[able] = np.clip(found, MIN_NODE_SCORE, MAX_NODE_SCORE)[which]
+        return scores
