@@ -1,5 +1,6 @@
 """How long, and from whom, pods of a priority class are safe."""
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
@@ -59,14 +60,16 @@ class ByToleratedPriority(EvictionRules):
     def __init__(self, pod: PodFacts, *, objects: ClusterObjects, now_s: float) -> None:
         super().__init__(pod)
         self._objects = objects
-        self._now_s = now_s
+        # The API server's times are whole seconds, so nothing is lost; and what is found out about
+        # nodes holds for a second.
+        self._now_s = math.floor(now_s)
         self._tolerations: dict[str, Toleration | None] = {}
 
     @property
     def signature(self) -> Hashable | None:
-        """Without tolerations nothing else matters; with them, time does."""
+        """Without tolerations nothing else matters; with them, they and the time do."""
         if any(Toleration.of(each) for each in self._objects.all(PriorityClass)):
-            return None
+            return self._objects.version(PriorityClass), self._now_s
         return ()
 
     def may_evict(self, victim: PodFacts) -> bool:

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from kube.custom import CustomResource, SeccompProfile
 from scheduler.framework.columns import Rows
@@ -33,12 +34,28 @@ class SySchedArgs(PluginArgs, frozen=True):
     default_profile_name: Name = "all-syscalls"
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The calls that pods on nodes make and a new one does not."""
+
+    present: list[tuple[str, ...]]
+    """All sets of profiles that pods run under."""
+    known: list[tuple[str, ...]]
+    """Those of which something is known: the rows of what follows."""
+    makes: NDArray[np.float32]
+    """Shape ``(n_known, n_calls)``: 1 where it includes the call. Products of integer matrices are
+    ten times slower than of floats."""
+    n_calls: NDArray[np.int64]
+    """Shape ``(n_known,)``; how many calls it includes, those that the new one makes as well."""
+
+
 @dataclass(slots=True)
 class _Kept:
     """Scores for pods with the same calls, of a state of the cluster."""
 
     snapshot: Snapshot
     version: int
+    table: _Table
     scores: ScoreColumn
 
 
@@ -79,11 +96,14 @@ class SySched(PreScorePlugin, ScorePlugin):
             changed = snapshot.changes.since(kept.version)
         if kept is None or changed is None:
             every = np.arange(snapshot.n_nodes)
-            scores = self._score(own, snapshot=snapshot, rows=every)
-            kept = self._kept[key] = _Kept(snapshot, snapshot.changes.version, scores)
+            table = self._table(own, snapshot)
+            scores = _score(own, table=table, snapshot=snapshot, rows=every)
+            kept = self._kept[key] = _Kept(snapshot, snapshot.changes.version, table, scores)
         elif changed:
+            if kept.table.present != snapshot.seccomp_profiles.present():
+                kept.table = self._table(own, snapshot)
             rows = np.fromiter(changed, dtype=np.intp, count=len(changed))
-            kept.scores[rows] = self._score(own, snapshot=snapshot, rows=rows)
+            kept.scores[rows] = _score(own, table=kept.table, snapshot=snapshot, rows=rows)
             kept.version = snapshot.changes.version
         self._kept.move_to_end(key)
         if len(self._kept) > _MAX_KEPT:
@@ -94,23 +114,31 @@ class SySched(PreScorePlugin, ScorePlugin):
         """Make the node with the fewest extraneous calls best."""
         return default_normalize(scores, reverse=True)
 
-    def _score(self, own: Calls, *, snapshot: Snapshot, rows: Rows) -> ScoreColumn:
-        """Add up |host - pod| and, over the pods on the host, |(host + pod) - theirs|.
+    def _table(self, own: Calls, snapshot: Snapshot) -> _Table:
+        present = snapshot.seccomp_profiles.present()
+        found = {paths: calls for paths in present if (calls := self._profiles[paths])}
+        extra = sorted(Calls().union(*found.values()) - own)
+        makes = [[call in calls for call in extra] for calls in found.values()]
+        return _Table(
+            present,
+            list(found),
+            np.array(makes, dtype=np.float32).reshape(len(found), len(extra)),
+            np.array([len(calls) for calls in found.values()], dtype=np.int64),
+        )
 
-        What a pod on the host may call is part of what the host is called, so the latter is
-        |pod| + |host - pod| - |theirs| for each.
-        """
-        amounts = snapshot.seccomp_profiles
-        known = [(paths, self._profiles[paths]) for paths in amounts.present()]
-        known = [(paths, calls) for paths, calls in known if calls]
-        extra = sorted(frozenset[str]().union(*(calls for _, calls in known)) - own)
-        if not known or not rows.size:
-            return np.zeros(rows.size, dtype=np.int64)
-        n_pods = np.array([amounts[paths][rows] for paths, _ in known])
-        makes = np.array([[call in calls for call in extra] for _, calls in known], dtype=np.int64)
-        n_theirs = np.array([len(calls) for _, calls in known], dtype=np.int64)
-        # In floats: products of integer matrices are ten times slower.
-        times = (n_pods > 0).astype(np.float32).T @ makes.astype(np.float32)
-        n_extra = np.count_nonzero(times, axis=1)
-        total: ScoreColumn = n_extra + n_pods.sum(axis=0) * (len(own) + n_extra) - n_theirs @ n_pods
-        return total
+
+def _score(own: Calls, *, table: _Table, snapshot: Snapshot, rows: Rows) -> ScoreColumn:
+    """Add up |host - pod| and, over the pods on the host, |(host + pod) - theirs|.
+
+    What a pod on the host may call is part of what all of them may, so the latter is
+    |pod| + |host - pod| - |theirs| for each.
+    """
+    amounts = snapshot.seccomp_profiles
+    if not table.known:
+        return np.zeros(rows.size, dtype=np.int64)
+    n_pods = np.array([amounts[paths][rows] for paths in table.known])
+    times = (n_pods > 0).astype(np.float32).T @ table.makes
+    n_extra = np.count_nonzero(times, axis=1)
+    exposed = n_extra + n_pods.sum(axis=0) * (len(own) + n_extra)
+    total: ScoreColumn = exposed - table.n_calls @ n_pods
+    return total
