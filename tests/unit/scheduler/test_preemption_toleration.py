@@ -1,5 +1,6 @@
 """PreemptionToleration: who is safe from whom, and until when."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -29,6 +30,7 @@ from tests.unit.scheduler.worlds import (
 )
 
 NOW_S = 1000.0
+PROFILE = make_profile()
 
 
 def make_class(name="tolerant", *, value=10, minimum=None, seconds=None):
@@ -44,19 +46,15 @@ def victim_of(name="low", *, priority=10, scheduled_at_s=NOW_S, node="n1", **mor
     )
 
 
-def preempt(pod, *victims, classes, now_s=NOW_S, plugin=None):
-    """Give the names of those who would be evicted."""
-    nodes = sorted({victim.node_name for victim in victims})
-    snapshot = make_snapshot(
-        *(make_facts(node) for node in nodes), pods=[(v, v.node_name) for v in victims]
-    )
-    for each in classes:
-        snapshot.objects.put(each)
-    nominations = Nominations()
+def make_plugin():
+    return PreemptionToleration(DefaultPreemptionArgs(min_candidate_nodes_absolute=2))
+
+
+def search_in(snapshot, pod, *, nominations, now_s):
     run = FilterRun(
-        make_profile(), state=CycleState(), pod=pod, snapshot=snapshot, nominations=nominations
+        PROFILE, state=CycleState(), pod=pod, snapshot=snapshot, nominations=nominations
     )
-    search = FailedSearch(
+    return FailedSearch(
         snapshot=snapshot,
         found=run.run(),
         refilter=run.refilter,
@@ -65,8 +63,18 @@ def preempt(pod, *victims, classes, now_s=NOW_S, plugin=None):
         now_s=now_s,
         signature="any",
     )
-    plugin = plugin or PreemptionToleration(DefaultPreemptionArgs())
-    result = plugin.post_filter(CycleState(), pod=pod, search=search)
+
+
+def preempt(pod, *victims, classes, now_s=NOW_S, plugin=None):
+    """Give the names of those who would be evicted."""
+    nodes = sorted({victim.node_name for victim in victims})
+    snapshot = make_snapshot(
+        *(make_facts(node) for node in nodes), pods=[(v, v.node_name) for v in victims]
+    )
+    for each in classes:
+        snapshot.objects.put(each)
+    search = search_in(snapshot, pod, nominations=Nominations(), now_s=now_s)
+    result = (plugin or make_plugin()).post_filter(CycleState(), pod=pod, search=search)
     return [victim.name for victim in result.victims]
 
 
@@ -166,11 +174,44 @@ def test_tolerated_pods_are_never_evicted_before_their_time(placed, priority, sa
 )
 def test_without_tolerations_it_does_as_default_preemption_does(placed, priority):
     pod = make_pending("new", priority=priority, cpu_milli=3000)
-    default = DefaultPreemption(DefaultPreemptionArgs())
+    default = DefaultPreemption(DefaultPreemptionArgs(min_candidate_nodes_absolute=2))
 
     assert preempt(pod, *placed, classes=[make_class()]) == preempt(
         pod, *placed, classes=[], plugin=default
     )
+
+
+def test_what_is_kept_of_trials_changes_no_choice():
+    rng = random.Random(5)
+    snapshot, nominations, kept = make_snapshot(), Nominations(), make_plugin()
+    for i in range(4):
+        snapshot.set_node(make_facts(f"n{i}"))
+    snapshot.objects.put(make_class(minimum=30, seconds=20))
+    n_found = 0
+    for number in range(150):
+        now_s, node = NOW_S + number / 3, f"n{rng.randrange(4)}"
+        low = victim_of(
+            f"low-{number}",
+            node=node,
+            cpu_milli=1000,
+            priority=rng.randrange(20),
+            scheduled_at_s=now_s // 1 if rng.random() < 0.7 else 0.0,
+            priority_class=rng.choice(["tolerant", ""]),
+        )
+        snapshot.add_pod(low, node=node)
+        while len(list(snapshot.pods_on(snapshot.rows[node]))) > 4:
+            snapshot.remove_pod(next(iter(snapshot.pods_on(snapshot.rows[node]))), node=node)
+        pod = make_pending("new", cpu_milli=3000, priority=rng.choice([15, 40]))
+        search = search_in(snapshot, pod, nominations=nominations, now_s=now_s)
+
+        found, fresh = (
+            plugin.post_filter(CycleState(), pod=pod, search=search)
+            for plugin in (kept, make_plugin())
+        )
+
+        assert found == fresh
+        n_found += found.status.is_success
+    assert 10 < n_found < 140
 
 
 def test_the_engine_counts_from_when_the_pod_was_scheduled():
