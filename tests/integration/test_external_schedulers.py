@@ -174,7 +174,8 @@ def test_a_failing_program_ends_the_evaluation_and_leaves_what_was_done(tmp_path
 def test_an_interrupted_evaluation_leaves_a_report_and_no_process(
     tmp_path, n_jobs, n_results, number
 ):
-    with evaluating(tmp_path, "--seeds=2", f"--jobs={n_jobs}", external("mute")) as process:
+    calm = ("--seeds=2", f"--jobs={n_jobs}", "--patience=300")
+    with evaluating(tmp_path, *calm, external("mute")) as process:
         for _ in range(n_results):
             assert "kube-default" in process.stdout.readline()
         folder = tmp_path / "out" / "external"

@@ -59,6 +59,10 @@ TARGETS: Final[dict[Expectation, tuple[Target, ...]]] = {
 }
 
 
+REFERENCES: Final = frozenset({"most-allocated", "random"})
+"""Policies that promise nothing."""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a policy meets a target."""
 
@@ -81,12 +85,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(summary: Summary, *, expects: Expectation) -> list[Verdict]:
-    """Hold each policy but the baseline to the targets, as far as it can be compared."""
+    """Hold policies to the targets that are promised of them, as far as they can be compared.
+
+    Left out are what others are only compared with, and what neither policy had any of.
+    """
     return [
-        _judge(target, policy.policy, policy.against_baseline[target.metric.key])
+        _judge(target, policy.policy, comparison)
         for policy in summary.policies
+        if policy.policy not in REFERENCES
         for target in TARGETS[expects]
-        if target.metric.key in policy.against_baseline
+        if (comparison := policy.against_baseline.get(target.metric.key)) is not None
+        and (comparison.mean or comparison.baseline_mean)
     ]
 
 
@@ -95,8 +104,7 @@ def _judge(target: Target, policy: str, comparison: Comparison) -> Verdict:
     is_met = found is not None and found <= target.at_most
     is_clear = None
     if target.scale == "ratio" and comparison.baseline_mean == 0.0:
-        # At most so many times nothing is nothing: who had none either cannot do better.
-        is_met = comparison.mean == 0.0
+        is_met = False  # at most so many times nothing is nothing
     elif low is not None and high is not None:
         if target.is_chance_excused:
             is_met = low <= target.at_most

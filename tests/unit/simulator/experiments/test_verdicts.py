@@ -27,10 +27,18 @@ def test_holds_troubles_to_six_tenths(troubles, is_met, is_clear):
     assert verdict.at_most == 0.6
 
 
-def test_who_has_none_either_cannot_do_better():
-    verdict = verdict_on({"troubles": (0, 0)}, {"troubles": (0, 0)})
+def test_what_neither_had_any_of_is_no_promise_kept():
+    runs = [*make_runs(troubles=(0, 0)), *make_runs("ai", troubles=(0, 0))]
 
-    assert (verdict.is_met, verdict.is_clear, verdict.found) == (True, None, 1.0)
+    verdicts = judge(summarise(runs, baseline="kube-default"), expects="better")
+
+    assert "troubles_ratio" not in {verdict.target for verdict in verdicts}
+
+
+def test_policies_that_are_only_compared_with_promise_nothing():
+    runs = [*make_runs(troubles=(9, 9)), *make_runs("random", troubles=(99, 99))]
+
+    assert judge(summarise(runs, baseline="kube-default"), expects="better") == []
 
 
 def test_some_where_the_baseline_had_none_is_a_miss():
