@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from kube.custom import PodGroup, PriorityClass, SeccompProfile
+from kube.edge.settings import SettingsError
 from scheduler.engine import Engine, EngineSettings
 from scheduler.framework.configuration import load_configuration
 from scheduler.framework.profile import make_profiles
@@ -26,3 +29,32 @@ def test_the_profiles_run_what_they_say():
     assert by_metadata.weights["NodeMetadata"] == 5
     engine = Engine(profiles, settings=EngineSettings())
     assert engine.reads == {PodGroup, PriorityClass, SeccompProfile}
+
+
+WRONG = """
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+profiles:
+  - pluginConfig: [{{name: {plugin}, args: {args}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("plugin", "args", "field"),
+    [
+        ("CrossNodePreemption", "{maxTrials: 1}", "maxTrials"),
+        ("PodState", "{weight: 1}", "weight"),
+        ("PreemptionToleration", "{minCandidateNodesPercentage: 101}", "minCandidateNodesPercent"),
+        ("QOSSort", "{order: up}", "order"),
+        ("SySched", "{defaultProfileName: ''}", "defaultProfileName"),
+        ("SySched", "{defaultProfile: all}", "defaultProfile"),
+    ],
+)
+def test_wrong_arguments_stop_the_scheduler_by_name(tmp_path, plugin, args, field):
+    path = tmp_path / "profile.yaml"
+    path.write_text(WRONG.format(plugin=plugin, args=args))
+
+    with pytest.raises(SettingsError, match=field) as caught:
+        load_configuration(path, registry=built_in_registry())
+
+    assert plugin in str(caught.value)
