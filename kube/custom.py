@@ -171,6 +171,8 @@ class AppGroupStatus(Struct, frozen=True):
     """What was found out about an application."""
 
     running_workloads: int | None = None
+    schedule_start_time: datetime | None = None
+    topology_calculation_time: datetime | None = None
     topology_order: list[AppGroupTopologyInfo] | None = None
 
 

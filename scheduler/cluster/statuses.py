@@ -1,4 +1,4 @@
-"""Keeps the status of groups and quotas: what upstream's controller does beside the scheduler."""
+"""Keeps statuses of groups, quotas and applications: what upstream's controllers do."""
 
 import logging
 import random
@@ -11,11 +11,12 @@ import msgspec
 
 from kube.backoff import Backoff
 from kube.client import MERGE_PATCH, Client
-from kube.custom import CustomResource, ElasticQuota, PodGroup
+from kube.custom import AppGroup, CustomResource, ElasticQuota, PodGroup
 from kube.edge.logs import facts
 from kube.errors import ConflictError, KubeError, NotFoundError
 from kube.informer import Event as Change
 from kube.objects import Pod
+from scheduler.cluster.app_group_status import Parts, next_app_group_status, wire_status
 from scheduler.cluster.group_status import Members, next_status
 from scheduler.cluster.quota_status import Usage, next_quota_status
 
@@ -70,6 +71,7 @@ class StatusKeeper:
         self._backoff = Backoff(rng, base_s=interval_s, max_s=_MAX_BACKOFF_S)
         self._lock = threading.Lock()
         self._members = Members()
+        self._parts = Parts()
         self._usage: Usage | None = None
         self._told: dict[str, str] = {}
         """Which version of an object has been answered; the watch may not show our answer yet."""
@@ -101,6 +103,9 @@ class StatusKeeper:
         if PodGroup in self._kinds:
             with self._lock:
                 self._members.see(change)
+        if AppGroup in self._kinds:
+            with self._lock:
+                self._parts.see(change)
 
     def take_usage(self, usage: Usage) -> None:
         """Take in what namespaces use now."""
@@ -121,7 +126,7 @@ class StatusKeeper:
                 delay_s = self._interval_s
 
     def _round(self) -> None:
-        due = [*self._due_groups(), *self._due_quotas()]
+        due = [*self._due_groups(), *self._due_quotas(), *self._due_applications()]
         self._told = {each.path: self._told.get(each.path, "") for each in due}
         for each in due:
             version = each.found.metadata.resource_version
@@ -131,7 +136,7 @@ class StatusKeeper:
             try:
                 self._client.patch(each.path, body=body, content_type=MERGE_PATCH)
             except (ConflictError, NotFoundError):
-                continue  # the watch will say what it is now
+                pass  # the watch will say what it is now; or its definition has no status
             self._told[each.path] = version
 
     def _due_groups(self) -> list[_Due]:
@@ -144,6 +149,17 @@ class StatusKeeper:
                 status = next_status(group, members=members, now_s=now_s)
                 if status != group.status:
                     due.append(_Due(group, msgspec.to_builtins(status)))
+        return due
+
+    def _due_applications(self) -> list[_Due]:
+        if AppGroup not in self._kinds:
+            return []
+        now_s, due = self._client.now_s(), list[_Due]()
+        with self._lock:
+            for group in self._objects(AppGroup):
+                status = next_app_group_status(group, parts=self._parts, now_s=now_s)
+                if status != group.status:
+                    due.append(_Due(group, wire_status(status)))
         return due
 
     def _due_quotas(self) -> list[_Due]:

@@ -61,17 +61,21 @@ class Kubectl:
 
 
 @contextlib.contextmanager
-def running(profile, home, *options):
-    """A cluster with our definitions, and a scheduler with a profile of ``config/profiles``."""
+def cluster(home, *options):
+    """A cluster with our definitions."""
+    with serving("--nodes=2", "--speed=20", *options) as program:
+        kubectl = Kubectl(program.url, home)
+        kubectl("apply", "-f", str(CRDS))
+        yield kubectl
+
+
+@contextlib.contextmanager
+def scheduling(url, profile):
+    """A scheduler with a profile of ``config/profiles``, or of a file anywhere."""
     registry = built_in_registry()
     configuration = load_configuration(PROFILES / f"{profile}.yaml", registry=registry)
     engine = Engine(make_profiles(configuration, registry=registry), settings=EngineSettings())
-    with (
-        serving("--nodes=2", "--speed=20", *options) as program,
-        Client.for_url(program.url) as client,
-    ):
-        kubectl = Kubectl(program.url, home)
-        kubectl("apply", "-f", str(CRDS))
+    with Client.for_url(url) as client:
         shell = ClusterShell(
             client,
             engine=engine,
@@ -81,4 +85,11 @@ def running(profile, home, *options):
         )
         with shell:
             wait_for(lambda: not shell.not_ready())
-            yield kubectl
+            yield shell
+
+
+@contextlib.contextmanager
+def running(profile, home, *options):
+    """A cluster with our definitions, and a scheduler with a profile of ``config/profiles``."""
+    with cluster(home, *options) as kubectl, scheduling(kubectl.url, profile):
+        yield kubectl

@@ -254,6 +254,11 @@ def permissions(kind: str) -> set[tuple[str, str, str]]:
 
 
 ELSEWHERE = {
+    ("appgroup.diktyo.x-k8s.io", "appgroups", "list"),
+    ("appgroup.diktyo.x-k8s.io", "appgroups", "watch"),
+    ("appgroup.diktyo.x-k8s.io", "appgroups/status", "patch"),
+    ("networktopology.diktyo.x-k8s.io", "networktopologies", "list"),
+    ("networktopology.diktyo.x-k8s.io", "networktopologies", "watch"),
     ("", "pods", "delete"),
     ("", "pods", "patch"),
     ("", "persistentvolumeclaims", "patch"),

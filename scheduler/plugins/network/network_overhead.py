@@ -96,6 +96,7 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
         | ClusterEvent.POD_UPDATE
     )
     reads: ClassVar[tuple[type[CustomResource], ...]] = (AppGroup, NetworkTopology)
+    keeps: ClassVar[tuple[type[CustomResource], ...]] = (AppGroup,)
 
     def __init__(self, args: NetworkOverheadArgs) -> None:
         super().__init__(args)
