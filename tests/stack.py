@@ -80,7 +80,7 @@ class Stack:
             f"--write-token={self.token_file}",
         )
         self._wait_ready("cluster")
-        profile = (ROOT / "config/profiles/ai-scheduler.yaml").read_text() + _PROFILE
+        profile = (ROOT / "config/profiles/ai.yaml").read_text() + _PROFILE
         (self.folder / "profile.yaml").write_text(profile)
         (self.folder / "scheduler.yaml").write_text("profile_path: profile.yaml\n")
         for name in _PROGRAMS:

@@ -101,7 +101,7 @@ def built_in_registry() -> Registry:
 
 
 def built_in_configuration() -> KubeSchedulerConfiguration:
-    """Return what ``config/profiles/ai-scheduler.yaml`` says, for where there is no such file."""
+    """Return what ``config/profiles/ai.yaml`` says, for where there is no such file."""
     enabled = tuple(
         Enabled(name=plugin.name, weight=PREDICTION_WEIGHT) for plugin in (NodePrediction, NodeLoad)
     )

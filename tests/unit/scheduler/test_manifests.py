@@ -167,7 +167,7 @@ def test_two_schedulers_run_and_elect_a_leader_under_the_usual_profile(tmp_path)
     ]
     mounted = tmp_path / "profile.yaml"
     mounted.write_text(text)
-    [usual] = documents(CONFIG / "profiles/ai-scheduler.yaml")
+    [usual] = documents(CONFIG / "profiles/ai.yaml")
 
     in_cluster = load_configuration(mounted, registry=built_in_registry())
 

@@ -333,8 +333,21 @@ def test_two_plugins_cannot_share_a_name():
         Registry([(NodeName, 0), (NodeName, 0)])
 
 
+SHIPPED = Path(__file__).parents[3] / "config" / "profiles"
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_profile_in_the_repository_is_one_for_our_pods(path):
+    if path.stem == "learned":
+        pytest.skip("names a network that training has yet to make")
+
+    configuration = load_configuration(path, registry=built_in_registry())
+
+    assert "ai-scheduler" in make_profiles(configuration, registry=built_in_registry())
+
+
 def test_the_profile_in_the_repository_is_the_built_in_one():
-    path = Path(__file__).parents[3] / "config" / "profiles" / "ai-scheduler.yaml"
+    path = SHIPPED / "ai.yaml"
 
     [on_disk] = make_profiles(
         load_configuration(path, registry=built_in_registry()), registry=built_in_registry()

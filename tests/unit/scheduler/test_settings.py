@@ -16,7 +16,7 @@ def test_the_file_in_the_repository_holds_the_defaults():
 
     settings = load_settings(SchedulerSettings, path=path, env={}, prefix="SCHEDULER")
 
-    assert settings.profile_path == "profiles/ai-scheduler.yaml"
+    assert settings.profile_path == "profiles/ai.yaml"
     assert (path.parent / settings.profile_path).exists()
     assert settings == SchedulerSettings(profile_path=settings.profile_path)
 
