@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ ZONE: Final = "topology.kubernetes.io/zone"
 SAME_ZONE_COST: Final = 1
 MAX_COST: Final = 100
 """Of what cannot be told: no cost is given, or a node is in no region or zone."""
-UNKNOWN: Final = -1
-NOWHERE: Final = -2
+_UNKNOWN: Final = -1
+_NOWHERE: Final = -2
 _MAX_KEPT: Final = 256
 
 Costs = Mapping[str, Mapping[str, int]]
@@ -40,13 +40,6 @@ def read_costs(
     return by_key
 
 
-class Place(NamedTuple):
-    """Where nodes are; numbers of ``Labels.ids``, -1 where a node has no such label."""
-
-    region: int
-    zone: int
-
-
 class Places:
     """Nodes by place, and what it costs to get from each place to another.
 
@@ -61,7 +54,7 @@ class Places:
         self._of: tuple[Labels, NetworkTopology | None] | None = None
         self._version = NEVER
         self._costs: Mapping[str, Costs] = {}
-        self._kept: dict[int, IntColumn] = {}
+        self._kept: dict[tuple[int, int], IntColumn] = {}
         self._names: Mapping[str, list[str]] = {}
         self.of_node: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         """Shape ``(n_nodes,)``; the number of each node's place."""
@@ -92,40 +85,54 @@ class Places:
         self._regions, self._zones = numbers // (n_zones + 1) - 1, numbers % (n_zones + 1) - 1
         self._names = {key: snapshot.labels.values(key) for key in (REGION, ZONE)}
 
-    def costs_to(self, place: int) -> IntColumn:
-        """Return what it costs to reach a place from each.
+    def judge(self, place: int, *, most: int) -> IntColumn:
+        """Judge a pod that is in some place from each place, but not from its own node.
+
+        Args:
+            place: Where the pod is.
+            most: What it may cost to get there.
 
         Returns:
-            Shape ``(n_places,)``; ``UNKNOWN`` where no cost is given, ``NOWHERE`` where one of both
-            is no place at all.
+            Shape ``(3, n_places)``: whether it is near enough, whether it is too far or nowhere
+            (0 or 1, both 0 where that is not known), and what it costs.
         """
-        kept = self._kept.get(place)
+        kept = self._kept.get((place, most))
         if kept is None:
             if len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
-            kept = self._kept[place] = self._find_costs(place)
+            costs = self._costs_to(place)
+            is_near = (costs >= 0) & (costs <= most)
+            is_near[place] = costs[place] == SAME_ZONE_COST
+            is_far = (costs == _NOWHERE) | ((costs >= 0) & ~is_near)
+            kept = np.stack([is_near, is_far, np.where(costs < 0, MAX_COST, costs)])
+            self._kept[place, most] = kept
         return kept
 
+    def judge_own(self) -> IntColumn:
+        """Judge a pod that is in a node's own place, but not on it; shape ``(3, n_nodes)``."""
+        is_somewhere = self._is_somewhere[self.of_node]
+        cost = np.where(is_somewhere, SAME_ZONE_COST, MAX_COST)
+        return np.stack([is_somewhere, ~is_somewhere, cost])
+
     @property
-    def is_somewhere(self) -> NDArray[np.bool_]:
-        """Which places are in a region or in a zone."""
+    def _is_somewhere(self) -> NDArray[np.bool_]:
         found: NDArray[np.bool_] = (self._regions >= 0) | (self._zones >= 0)
         return found
 
-    def _find_costs(self, place: int) -> IntColumn:
+    def _costs_to(self, place: int) -> IntColumn:
         region, zone = int(self._regions[place]), int(self._zones[place])
         to_zone = self._given(ZONE, zone)[self._zones]
         to_region = self._given(REGION, region)[self._regions]
         costs = np.where(self._regions == region, to_zone, to_region)
         costs[place] = SAME_ZONE_COST
-        costs[~self.is_somewhere | ~self.is_somewhere[place]] = NOWHERE
+        costs[~self._is_somewhere | ~self._is_somewhere[place]] = _NOWHERE
         return costs
 
     def _given(self, key: str, destination: int) -> IntColumn:
         """Return the costs from each value of a label to one; the last is that of no value."""
         names = self._names[key]
-        costs = np.full(len(names) + 1, UNKNOWN, dtype=np.int64)
+        costs = np.full(len(names) + 1, _UNKNOWN, dtype=np.int64)
         if destination >= 0:
             by_origin = self._costs.get(key, {}).get(names[destination], {})
-            costs[:-1] = [by_origin.get(name, UNKNOWN) for name in names]
+            costs[:-1] = [by_origin.get(name, _UNKNOWN) for name in names]
         return costs

@@ -41,7 +41,7 @@ from scheduler.plugins.network.app_groups import (
     dependencies_of,
     find_in,
 )
-from scheduler.plugins.network.costs import MAX_COST, NOWHERE, SAME_ZONE_COST, Places
+from scheduler.plugins.network.costs import Places
 
 _REASON: Final = "node(s) are too far from pods that the workload depends on"
 
@@ -72,6 +72,15 @@ class Distances:
     violated: IntColumn
     """How many are too far, or nowhere; of the others it cannot be said."""
     cost: IntColumn
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What holds in this cycle, as long as nothing changes."""
+
+    snapshot: Snapshot
+    version: int
+    distances: Distances
 
 
 class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin):
@@ -120,7 +129,7 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
         needs = state.read(_Needs)
         if needs is None:
             return None
-        distances = self._distances(needs, snapshot=snapshot)
+        distances = self._distances(state, needs=needs, snapshot=snapshot)
         refused = np.greater(distances.violated, distances.satisfied)
         return Verdicts.refuse(refused, reason=_REASON, code=Code.UNSCHEDULABLE)
 
@@ -141,7 +150,7 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
         needs = state.read(_Needs)
         if needs is None:
             return np.zeros(snapshot.n_nodes, dtype=np.int64)
-        return self._distances(needs, snapshot=snapshot).cost
+        return self._distances(state, needs=needs, snapshot=snapshot).cost
 
     def normalize(self, scores: ScoreColumn) -> ScoreColumn:
         """Stretch from the highest cost (0) to the lowest (100); all 100 where they are alike.
@@ -161,7 +170,18 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
         group = pod.labels.get(APP_GROUP_LABEL)
         return not others or any(each.labels.get(APP_GROUP_LABEL) == group for each in others)
 
-    def _distances(self, needs: _Needs, *, snapshot: Snapshot) -> Distances:
+    def _distances(self, state: CycleState, *, needs: _Needs, snapshot: Snapshot) -> Distances:
+        """Find them once for what is, for Filter and Score, and each time for what might be."""
+        if snapshot.actual is not snapshot:
+            return self._find_distances(needs, snapshot=snapshot)
+        known, version = state.read(_Found), snapshot.changes.version
+        if known is None or known.snapshot is not snapshot or known.version != version:
+            distances = self._find_distances(needs, snapshot=snapshot)
+            known = _Found(snapshot, version, distances)
+            state.write(known)
+        return known.distances
+
+    def _find_distances(self, needs: _Needs, *, snapshot: Snapshot) -> Distances:
         """Sum up over dependencies; of a what-if, each row's own changes count for that row."""
         topology = find_in(
             self._namespaces, NetworkTopology, name=self._topology_name, objects=snapshot.objects
@@ -171,31 +191,18 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
         total = np.zeros((3, snapshot.n_nodes), dtype=np.int64)
         counted = _placed(needs, snapshot=snapshot)
         actual = _placed(needs, snapshot=snapshot.actual)
+        own = self._places.judge_own()
         for dependency, counts, before in zip(needs.dependencies, counted, actual, strict=True):
             at_place = np.bincount(self._places.of_node, weights=before, minlength=n_places)
             to_places = np.zeros((3, n_places), dtype=np.int64)
             most = dependency.max_network_cost or 0
             for place in np.flatnonzero(at_place).tolist():
-                to_places += int(at_place[place]) * self._judged(place, most=most)
+                to_places += int(at_place[place]) * self._places.judge(place, most=most)
             total += to_places[:, self._places.of_node]
             # What is on the node itself is no way off, and was counted above as if it were.
-            total -= before * self._within()
+            total -= before * own
             total[0] += counts
         return Distances(total[0], total[1], total[2])
-
-    def _judged(self, place: int, *, most: int) -> IntColumn:
-        """Judge a pod in some place from each place: is it near, is it far, what does it cost."""
-        costs = self._places.costs_to(place)
-        is_near = (costs >= 0) & (costs <= most)
-        is_near[place] = costs[place] == SAME_ZONE_COST
-        is_far = (costs == NOWHERE) | ((costs >= 0) & ~is_near)
-        return np.stack([is_near, is_far, np.where(costs < 0, MAX_COST, costs)]).astype(np.int64)
-
-    def _within(self) -> IntColumn:
-        """Judge a pod that is elsewhere in each node's own place; shape ``(3, n_nodes)``."""
-        is_somewhere = self._places.is_somewhere[self._places.of_node]
-        cost = np.where(is_somewhere, SAME_ZONE_COST, MAX_COST)
-        return np.stack([is_somewhere, ~is_somewhere, cost]).astype(np.int64)
 
 
 def _placed(needs: _Needs, *, snapshot: Snapshot) -> list[IntColumn]:
