@@ -182,12 +182,15 @@ class Books:
         return account
 
     def _open(self, topology: NodeResourceTopology, pods: list[PodFacts]) -> _Account:
-        """Begin with what an agent has said; it can know of no pod that its kubelet has not."""
+        """Begin with what an agent has said; it may have been long ago."""
         report = read_report(topology)
-        covered = self._covered(report, pods) if self._rules.is_cached else None
-        if covered is None:
+        covered: frozenset[str] | None = frozenset()
+        if not report.fingerprint:
+            # It will never tell; but it cannot know of pods that its kubelet has not taken.
             covered = frozenset(pod.uid for pod in pods if pod.start_time_s)
-        return _Account(latest=topology, report=report, covered=covered)
+        elif self._rules.is_cached:
+            covered = self._covered(report, pods)
+        return _Account(latest=topology, report=report, covered=covered or frozenset())
 
     def _covered(self, report: Report, pods: list[PodFacts]) -> frozenset[str] | None:
         """Say which pods a report takes into account; ``None`` if that cannot be told.

@@ -139,17 +139,28 @@ def test_a_report_that_knows_only_what_the_kubelet_has_taken_holds_for_that():
     a, b, c = pod_of("a", 3, node="n1"), pod_of("b", 3), pod_of("c", 3)
 
     placed = run(
-        engine_with(report(4, 4, 4, knows=[])),
-        [PodSeen(a)],
-        [PodSeen(b), PodSeen(c)],
+        engine_with(report(1, 4, 4, knows=[a])),
+        [PodSeen(a), PodSeen(b), PodSeen(c)],
         ObjectSeen(report(1, 4, 4, knows=[a], version=2)),
         ObjectSeen(report(1, 1, 4, knows=[a, b], version=3)),
     )
 
-    assert placed == [[], ["b"], [], ["c"]]
+    assert placed == [["b"], [], ["c"]]
 
 
-def test_the_first_report_knows_what_the_kubelet_had_taken():
+def test_of_a_report_that_knows_of_other_pods_the_least_is_believed():
+    a, b = pod_of("a", 3, node="n1"), pod_of("b", 1)
+
+    placed = run(
+        engine_with(report(4, 3, knows=[b])),
+        [PodSeen(a), PodSeen(b), PodSeen(pod_of("c", 2))],
+        ObjectSeen(report(4, 0, knows=[a, b], version=2)),
+    )
+
+    assert placed == [["b"], ["c"]]
+
+
+def test_a_first_report_without_a_fingerprint_knows_what_the_kubelet_had_taken():
     old, fresh = pod_of("old", 3, node="n1"), pod_of("fresh", 3, node="n1", is_started=False)
     topology = report(1, 4)
     pods = [(old, "n1"), (fresh, "n1")]

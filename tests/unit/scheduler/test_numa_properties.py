@@ -34,6 +34,7 @@ from tests.unit.scheduler.worlds import make_facts
 NODES = ("n1", "n2")
 cores = st.integers(0, 4)
 zones_of_a_node = st.lists(st.tuples(cores, st.integers(0, 2)), min_size=1, max_size=3)
+large_zones = st.lists(st.tuples(st.integers(2, 8), st.integers(0, 2)), min_size=1, max_size=3)
 containers = st.lists(st.tuples(cores, st.integers(0, 1)), min_size=1, max_size=3)
 
 
@@ -212,10 +213,13 @@ class Kubelet:
 
 
 class AnyKubelet(RuleBasedStateMachine):
-    """Pods come and go; kubelets, agents and the API server are late, and agents at odds."""
+    """Pods come and go; kubelets, agents and the API server are late, each in its own way.
+
+    Only bindings to one node do not overtake each other.
+    """
 
     @initialize(
-        zones=st.tuples(zones_of_a_node, zones_of_a_node),
+        zones=st.tuples(large_zones, large_zones),
         scopes=st.tuples(*[st.sampled_from(["container", "pod"])] * 2),
         detect=st.sampled_from(["All", "None", "OnlyExclusiveResources"]),
     )
@@ -236,13 +240,17 @@ class AnyKubelet(RuleBasedStateMachine):
         self.now_s, self.n_made = 0.0, 0
         self.binding, self.gone = {}, []
 
-    @rule(asked=containers, is_own=st.booleans(), name=st.sampled_from(NODES))
-    def a_pod_comes(self, asked, is_own, name):
+    @rule(asked=st.lists(containers, min_size=1, max_size=3))
+    def pods_come(self, asked):
+        for each in asked:
+            self.n_made += 1
+            self.tell(PodSeen(make_aligned(f"p{self.n_made}", *map(amounts, each))))
+        self.time_passes()
+
+    @rule(asked=containers, name=st.sampled_from(NODES))
+    def another_scheduler_places_a_pod(self, asked, name):
         self.n_made += 1
         pod = make_aligned(f"p{self.n_made}", *map(amounts, asked))
-        if is_own:
-            self.tell(PodSeen(pod))
-            return
         pod = replace(pod, scheduler_name="other", node_name=name)
         self.kubelets[name].bound.append(pod)
         self.tell(PodSeen(pod))
@@ -254,9 +262,22 @@ class AnyKubelet(RuleBasedStateMachine):
         self.tell(PodSeen(make_aligned(f"p{self.n_made}", asked, qos=Qos.BURSTABLE)))
 
     @precondition(lambda self: self.binding)
-    @rule(data=st.data(), is_done=st.booleans())
+    @rule(data=st.data(), is_done=st.sampled_from([True, True, True, False]))
     def a_binding_is_settled(self, data, is_done):
-        pod = self.binding.pop(data.draw(st.sampled_from(sorted(self.binding))))
+        first = {pod.node_name: uid for uid, pod in reversed(self.binding.items())}
+        self.settle(data.draw(st.sampled_from(sorted(first.values()))), is_done=is_done)
+
+    @precondition(lambda self: self.binding)
+    @rule(data=st.data(), is_told=st.booleans())
+    def all_is_carried_out(self, data, is_told):
+        for uid in list(self.binding):
+            self.settle(uid, is_done=True)
+        for name, kubelet in self.kubelets.items():
+            while kubelet.bound:
+                self.a_kubelet_takes_a_pod(name, data, is_told)
+
+    def settle(self, uid, *, is_done):
+        pod = self.binding.pop(uid)
         if not is_done:
             self.tell(BindFailed(pod.uid, "no luck"))
             return
@@ -296,9 +317,12 @@ class AnyKubelet(RuleBasedStateMachine):
         pod = self.gone.pop(0)
         self.tell(PodGone(pod.key, pod.uid))
 
-    @rule(name=st.sampled_from(NODES))
-    def an_agent_looks(self, name):
+    @rule(name=st.sampled_from(NODES), is_prompt=st.booleans())
+    def an_agent_looks(self, name, is_prompt):
         self.kubelets[name].look()
+        if is_prompt:
+            while self.kubelets[name].reports:
+                self.an_agent_writes(name)
 
     @rule(name=st.sampled_from(NODES))
     def an_agent_writes(self, name):
@@ -320,8 +344,8 @@ def test_a_pod_is_never_placed_where_it_cannot_be_aligned():
     run_state_machine_as_test(
         AnyKubelet,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=40,
+            max_examples=100,
+            stateful_step_count=50,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
