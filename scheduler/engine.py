@@ -341,8 +341,7 @@ class Engine:
         """Take in that something changed that is neither node nor pod."""
         self._queue.wake(change, now_s=now_s)
         self._on_gang(self._gangs.named(key), now_s)
-        about = change.before if change.after is None else change.after
-        self._is_sorted &= not isinstance(about, self._order.sorts_by)
+        self._is_sorted &= not self._order.moves_pods(change)
 
     def _on_gang(self, gang: Gang | None, now_s: float) -> None:
         """Take in that something about a gang changed."""

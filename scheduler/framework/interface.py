@@ -156,13 +156,13 @@ class Waiting:
 class QueueSortPlugin(Plugin):
     """Orders the active queue; a profile has exactly one."""
 
-    sorts_by: ClassVar[tuple[type[CustomResource], ...]] = ()
-    """On which custom resources, of those that it ``reads``, a key depends; the queue is sorted
-    anew when one of them changes."""
-
     @abstractmethod
     def sort_key(self, waiting: Waiting, *, objects: ClusterObjects) -> tuple[float, ...]:
         """Return a key; the pod with the smallest is scheduled first."""
+
+    def moves_pods(self, change: Change) -> bool:
+        """Tell whether keys changed with an object; then the queue is sorted anew."""
+        return False
 
 
 class PreEnqueuePlugin(Plugin):

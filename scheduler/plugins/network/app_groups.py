@@ -6,7 +6,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from kube.custom import AppGroup, AppGroupDependency, CustomResource
-from scheduler.framework.interface import PluginArgs
+from scheduler.framework.interface import Change, PluginArgs
 from scheduler.framework.objects import ClusterObjects
 from scheduler.model import PodFacts
 
@@ -52,4 +52,12 @@ def dependencies_of(pod: PodFacts, *, group: AppGroup) -> tuple[AppGroupDependen
         for each in group.spec.workloads or ()
         if each.workload.selector == selector
         for dependency in each.dependencies or ()
+    )
+
+
+def is_status_alone(change: Change) -> bool:
+    """Tell whether of an application nothing changed but what is said of it."""
+    before, after = change.before, change.after
+    return (
+        isinstance(before, AppGroup) and isinstance(after, AppGroup) and before.spec == after.spec
     )

@@ -40,6 +40,7 @@ from scheduler.plugins.network.app_groups import (
     app_group_of,
     dependencies_of,
     find_in,
+    is_status_alone,
 )
 from scheduler.plugins.network.costs import Places
 
@@ -164,7 +165,9 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
         return MAX_NODE_SCORE - stretched
 
     def may_help(self, pod: PodFacts, *, change: Change) -> bool:
-        """Of pods, only those of the same application matter."""
+        """Of pods and AppGroups, only those of the same application matter."""
+        if is_status_alone(change):
+            return False
         both = (change.before, change.after)
         others = [each for each in both if isinstance(each, PodFacts) and each.uid != pod.uid]
         group = pod.labels.get(APP_GROUP_LABEL)

@@ -3,10 +3,15 @@
 from typing import ClassVar, Final
 
 from kube.custom import AppGroup, CustomResource
-from scheduler.framework.interface import PluginArgs, QueueSortPlugin, Waiting
+from scheduler.framework.interface import Change, PluginArgs, QueueSortPlugin, Waiting
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.snapshot import stable_hash
-from scheduler.plugins.network.app_groups import WORKLOAD_LABEL, AppGroupArgs, app_group_of
+from scheduler.plugins.network.app_groups import (
+    WORKLOAD_LABEL,
+    AppGroupArgs,
+    app_group_of,
+    is_status_alone,
+)
 from scheduler.plugins.network.workload_order import workload_order
 
 _MAX_KEPT: Final = 1_000
@@ -23,7 +28,6 @@ class TopologicalSort(QueueSortPlugin):
     args_type: ClassVar[type[PluginArgs]] = AppGroupArgs
     reads: ClassVar[tuple[type[CustomResource], ...]] = (AppGroup,)
     keeps: ClassVar[tuple[type[CustomResource], ...]] = (AppGroup,)
-    sorts_by: ClassVar[tuple[type[CustomResource], ...]] = (AppGroup,)
 
     def __init__(self, args: AppGroupArgs) -> None:
         super().__init__(args)
@@ -43,6 +47,12 @@ class TopologicalSort(QueueSortPlugin):
         tie = stable_hash(group.metadata.key)
         # Of one size all, lest gangs of different sizes leave their application's order.
         return (-waiting.priority, 1, since_s, tie, index, waiting.queued_at_s)
+
+    def moves_pods(self, change: Change) -> bool:
+        """Tell whether there is another application, or another order in one."""
+        return any(isinstance(each, AppGroup) for each in (change.before, change.after)) and (
+            not is_status_alone(change)
+        )
 
     def _order_of(self, group: AppGroup) -> dict[str, int]:
         key = group.metadata.key

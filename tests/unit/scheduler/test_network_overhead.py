@@ -195,6 +195,9 @@ def test_new_costs_and_labels_are_taken_in():
         (Change(ClusterEvent.POD_UPDATE, before=part_of("web"), after=part_of("web")), True),
         (Change(ClusterEvent.NODE_ADD, after=make_facts()), True),
         (Change(ClusterEvent.CUSTOM, after=COSTS), True),
+        (Change(ClusterEvent.CUSTOM, after=make_group(web=["db"])), True),
+        (Change(ClusterEvent.CUSTOM, before=make_group(), after=make_group(web=["db"])), True),
+        (Change(ClusterEvent.CUSTOM, before=make_group(), after=make_group()), False),
     ],
 )
 def test_a_refused_pod_waits_for_its_own_application_for_nodes_and_for_costs(change, helps):

@@ -9,13 +9,19 @@ from kube.edge.settings import SettingsError
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import NodeSeen, ObjectGone, ObjectSeen, PodSeen, Tick
 from scheduler.framework.configuration import Enabled, Plugins, PluginSet
-from scheduler.framework.interface import Waiting
+from scheduler.framework.interface import Change, ClusterEvent, Waiting
 from scheduler.framework.objects import ClusterObjects
 from scheduler.plugins.network.app_groups import AppGroupArgs
 from scheduler.plugins.network.topological_sort import TopologicalSort
 from scheduler.plugins.network.workload_order import workload_order
 from tests.builders import EPOCH_S, at
-from tests.unit.scheduler.network_worlds import load_profiles, make_group, make_spec, part_of
+from tests.unit.scheduler.network_worlds import (
+    load_profiles,
+    make_group,
+    make_spec,
+    make_topology,
+    part_of,
+)
 from tests.unit.scheduler.worlds import make_facts, make_pending, make_profile, placements
 
 DIAMOND = {"a": ["b", "c"], "b": ["d"], "c": ["d"], "d": []}
@@ -207,6 +213,20 @@ def test_the_queue_is_sorted_anew_when_an_application(events, first):
         engine.handle(event, now_s=1.0)
 
     assert list(placements(engine.handle(Tick(), now_s=1.0))) == [first]
+
+
+@pytest.mark.parametrize(
+    ("change", "moves"),
+    [
+        (Change(ClusterEvent.CUSTOM, after=make_group()), True),
+        (Change(ClusterEvent.CUSTOM, before=make_group()), True),
+        (Change(ClusterEvent.CUSTOM, before=make_group(), after=make_group(a=[])), True),
+        (Change(ClusterEvent.CUSTOM, before=make_group(), after=make_group()), False),
+        (Change(ClusterEvent.CUSTOM, after=make_topology()), False),
+    ],
+)
+def test_what_is_said_of_an_application_moves_nobody(change, moves):
+    assert make_plugin().moves_pods(change) is moves
 
 
 @pytest.mark.parametrize(
