@@ -26,9 +26,7 @@ Costs = Mapping[str, Mapping[str, int]]
 """By destination and origin."""
 
 
-def read_costs(
-    topology: NetworkTopology | None, *, weights_name: str
-) -> Mapping[str, Mapping[str, Mapping[str, int]]]:
+def read_costs(topology: NetworkTopology | None, *, weights_name: str) -> Mapping[str, Costs]:
     """Return the costs that a NetworkTopology has under a name, by node label; see ``Costs``."""
     by_key: defaultdict[str, defaultdict[str, dict[str, int]]]
     by_key = defaultdict(lambda: defaultdict(dict))
