@@ -215,7 +215,8 @@ class Kubelet:
 class AnyKubelet(RuleBasedStateMachine):
     """Pods come and go; kubelets, agents and the API server are late, each in its own way.
 
-    Only bindings to one node do not overtake each other.
+    Only bindings to one node do not overtake each other, nor do other schedulers' ours: they go by
+    nothing.
     """
 
     @initialize(
@@ -250,6 +251,8 @@ class AnyKubelet(RuleBasedStateMachine):
     @rule(asked=containers, name=st.sampled_from(NODES))
     def another_scheduler_places_a_pod(self, asked, name):
         self.n_made += 1
+        for uid in [uid for uid, pod in self.binding.items() if pod.node_name == name]:
+            self.settle(uid, is_done=True)
         pod = make_aligned(f"p{self.n_made}", *map(amounts, asked))
         pod = replace(pod, scheduler_name="other", node_name=name)
         self.kubelets[name].bound.append(pod)
