@@ -124,6 +124,18 @@ def test_a_busy_server_is_asked_again(cluster):
     wait_for(lambda: cluster.status(GROUPS).get("phase") == "Finished")
 
 
+def test_a_server_that_has_no_such_status_is_not_asked_in_every_round(cluster):
+    path = "/apis/scheduling.x-k8s.io/v1alpha1/namespaces/default/podgroups/gang/status"
+    cluster.server.fail_next(refusal(404, "no such page"), method="PATCH", path=path, times=100)
+    cluster.keeper.see(member("Succeeded"))
+    wait_for(lambda: path in cluster.writes())
+    n_rounds = cluster.n_asked
+
+    wait_for(lambda: cluster.n_asked > n_rounds + 3)
+
+    assert cluster.writes().count(path) == 1
+
+
 def test_who_does_not_lead_writes_nothing():
     with FakeApiServer() as server, Client.for_url(server.url) as client:
         cluster = Cluster(server, client)
