@@ -4,6 +4,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -133,10 +134,9 @@ class StatusKeeper:
             if self._told[each.path] == version or self._stop.is_set():
                 continue
             body = msgspec.json.encode({"status": each.status})
-            try:
+            # The watch will say what it is now; or its definition has no status.
+            with suppress(ConflictError, NotFoundError):
                 self._client.patch(each.path, body=body, content_type=MERGE_PATCH)
-            except (ConflictError, NotFoundError):
-                pass  # the watch will say what it is now; or its definition has no status
             self._told[each.path] = version
 
     def _due_groups(self) -> list[_Due]:
