@@ -73,10 +73,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """Bindings made."""
     n_failed_placements: int
     """Of those, how many did not get ready and stay healthy for the observation window, by the
-    world's own account: killed, evicted, crashed, lost with their node, starved, never ready."""
+    world's own account: killed, evicted, crashed, lost with their node, rejected, starved, never ready."""
     failed_by_cause: dict[str, int] = {}
-    """The same, by ``crashed``, ``evicted``, ``node_lost``, ``oom_killed``, ``starved`` and
-    ``start_failed``."""
+    """The same, by ``crashed``, ``evicted``, ``node_lost``, ``oom_killed``, ``rejected`` (by the
+    kubelet), ``starved`` and ``start_failed``."""
     n_oom_kills: int
     """Containers killed for memory, by their limit or by their node."""
     n_evictions: int

@@ -23,6 +23,7 @@ from scheduler.simulator.traces.recording import RecordedCluster, load_recording
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+ExtendedAmount = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Expectation = Literal["better", "no_worse"]
 
 
@@ -46,6 +47,8 @@ class NodeGroup(Settings, frozen=True, kw_only=True):
     """What the kubelets take; if left out, what ``physics.nodes`` says."""
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
+    extended_resources: dict[str, ExtendedAmount] = msgspec.field(default_factory=dict)
+    """What each has beside, and may give away: cards, licences…"""
     nature: NodeNature = NodeNature()
     """What schedulers cannot see."""
 
@@ -56,6 +59,7 @@ class NodeGroup(Settings, frozen=True, kw_only=True):
             raise ValueError(str(error)) from error
         if min(amounts) <= 0:
             raise ValueError("cpu and memory must be more than 0")
+        _check_extended("extended_resources", self.extended_resources)
 
     @property
     def cpu_milli(self) -> int:
@@ -82,10 +86,17 @@ class Workload(Settings, frozen=True):
     """Of the request; without it, no limit."""
     memory_limit_ratio: Draw | None = None
     priority: Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)] = 0
+    extended_requests: dict[str, ExtendedAmount] = msgspec.field(default_factory=dict)
+    """Of each pod; its limits, too. Schedulers count them, and nothing else comes of them."""
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of the pods, beside what other fields make."""
     pod_spec: dict[str, Any] = msgspec.field(default_factory=dict)
     """More fields of the pods' spec, as Kubernetes writes them: a node selector, tolerations…"""
     nature: Nature = Nature()
     """What schedulers cannot see."""
+
+    def __post_init__(self) -> None:
+        _check_extended("extended_requests", self.extended_requests)
 
 
 class Service(Workload, frozen=True, kw_only=True):
@@ -114,6 +125,7 @@ class Job(Workload, frozen=True, kw_only=True):
     """Work of each pod, in seconds on an idle node of ordinary speed."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.hourly is None:
             return
         if self.diurnal_amplitude:
@@ -244,6 +256,13 @@ def _check_start(text: str) -> None:
         raise ValueError(f"start: {text!r} is no RFC 3339 time: {error}") from error
     if at_s < 0:
         raise ValueError(f"start: {text!r} lies before 1970")
+
+
+def _check_extended(what: str, amounts: Iterable[str]) -> None:
+    for name in amounts:
+        domain, _, rest = name.partition("/")
+        if not (domain and rest):
+            raise ValueError(f"{what}: {name!r} has no domain, as example.com/gpu has")
 
 
 def _check_unique(what: str, names: Iterable[str]) -> None:

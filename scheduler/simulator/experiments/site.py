@@ -164,6 +164,7 @@ class Site:
             self._groups.setdefault(group.name, []).append(spec)
             self.cluster.add_node(spec)
             self._show(spec.name, labels=group.labels, taints=group.taints)
+            self._advertise(spec.name, group.extended_resources)
 
     def _recorded_pods(self, recording: Recording) -> RecordedPods:
         return RecordedPods(
@@ -198,6 +199,16 @@ class Site:
         ]
         spec = {**node["spec"], "taints": [*(node["spec"].get("taints") or ()), *written]}
         self.store.update(NODES, {**node, "metadata": {**meta, "labels": all_labels}, "spec": spec})
+
+    def _advertise(self, name: str, amounts: Mapping[str, int]) -> None:
+        """Write on a node object what it has beside what its kubelet knows of."""
+        if not amounts:
+            return
+        node = self.store.get(NODES, None, name)
+        more = {resource: str(amount) for resource, amount in amounts.items()}
+        status = node["status"]
+        both = {key: {**status[key], **more} for key in ("capacity", "allocatable")}
+        self.store.update(NODES, {**node, "status": {**status, **both}})
 
     def _change(self, drift: Drift) -> None:
         for group, nature in drift.nodes.items():

@@ -100,6 +100,9 @@ class Tally:
             self._namespaces[uid] = meta["namespace"]
         if node and not had_node:
             self._place(uid, change, now_s=now_s)
+        if change.new["status"].get("phase") == "Failed":
+            # What went wrong in the world was witnessed there; this its kubelet never let in.
+            self._fail(uid, cause="rejected", at_s=now_s)
         if "deletionTimestamp" in meta:
             self._open.pop(uid, None)  # asked to go too early to tell
 

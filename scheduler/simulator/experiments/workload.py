@@ -57,9 +57,10 @@ class Member:
             "requests": {
                 "cpu": f"{self.cpu_request_milli}m",
                 "memory": str(self.memory_request_bytes),
+                **self._extended,
             }
         }
-        limits = {}
+        limits = dict(self._extended)
         if self.cpu_limit_milli is not None:
             limits["cpu"] = f"{self.cpu_limit_milli}m"
         if self.memory_limit_bytes is not None:
@@ -86,8 +87,13 @@ class Member:
 
     @property
     def annotations(self) -> dict[str, str]:
-        """What its pods say of their priority."""
-        return {"priority": str(self.group.priority)} if self.group.priority else {}
+        """What its pods say, of their priority among others."""
+        priority = {"priority": str(self.group.priority)} if self.group.priority else {}
+        return {**self.group.annotations, **priority}
+
+    @property
+    def _extended(self) -> dict[str, str]:
+        return {name: str(amount) for name, amount in self.group.extended_requests.items()}
 
 
 def _limit(request: int, ratio: Draw | None, chance: np.random.Generator) -> int | None:

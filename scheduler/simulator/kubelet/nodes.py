@@ -156,8 +156,8 @@ class NodeKubelets:
         images = sorted(self._world.images(spec.name).items(), key=lambda item: -item[1])
         return {
             **old,
-            "capacity": amounts,
-            "allocatable": allocatable,
+            "capacity": _extended(old.get("capacity")) | amounts,
+            "allocatable": _extended(old.get("allocatable")) | allocatable,
             "conditions": self._conditions(spec.name, old.get("conditions") or (), now_s=now_s),
             "addresses": [
                 {"type": "InternalIP", "address": self._addresses.node_ip(spec.name)},
@@ -230,6 +230,11 @@ def _cpu(cpu_milli: int) -> str:
 
 def _instance_type(spec: NodeSpec) -> str:
     return f"sim.{_cpu(spec.cpu_milli)}x{spec.memory_bytes // 2**30}"
+
+
+def _extended(amounts: Object | None) -> Object:
+    """Pick what others advertise on a node, which kubelets leave as it is."""
+    return {name: amount for name, amount in (amounts or {}).items() if "/" in name}
 
 
 def _node_info(name: str) -> Object:

@@ -7,14 +7,17 @@ import msgspec
 
 from kube.instants import rfc3339
 from kube.objects import Pod
+from kube.quantity import parse_amounts
+from scheduler.model import GPU_COUNT, GPU_MILLI, PodFacts
 from scheduler.simulator import changes as ch
 from scheduler.simulator.hardware import NodeSpec
 from scheduler.simulator.kubelet.addresses import Addresses
 from scheduler.simulator.kubelet.announcements import Announcer
+from scheduler.simulator.kubelet.cards import hand_out
 from scheduler.simulator.kubelet.mounts import mount_problem
 from scheduler.simulator.kubelet.placement import Placement, placement_of
 from scheduler.simulator.kubelet.record import ContainerRecord, PodRecord, Verdict
-from scheduler.simulator.resources import PODS, PVCS, Object
+from scheduler.simulator.resources import NODES, PODS, PVCS, Object
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.usage import UsageModel
 from scheduler.simulator.workqueue import WorkQueue
@@ -173,13 +176,12 @@ class PodKubelets:
 
     def _admit(self, pod: Object, *, now_s: float) -> None:
         record = self._record_of(pod, now_s=now_s)
-        shortage = self._shortage(record)
+        refusal = self._shortage(record) or self._hand_out_cards(pod, record=record)
         self._records[record.uid] = record
         self._on_node.setdefault(record.node, {})[record.uid] = record
         self._unreported[record.uid] = None
-        if shortage:
-            resource, message = shortage
-            reason = _OUT_OF.get(resource, f"OutOf{resource}")
+        if refusal:
+            reason, message = refusal
             record.verdict = Verdict("Failed", reason, f"Pod was rejected: {message}")
             self._announcer.tell_rejected(record, reason=reason, note=message)
             return
@@ -203,9 +205,14 @@ class PodKubelets:
         return placement_of(pod, usage=self._usage, init_run_s=init_run_s)
 
     def _shortage(self, record: PodRecord) -> tuple[str, str] | None:
-        """Find the first resource of which the node has too little left for the pod."""
+        """Find the first resource of which the node has too little left for the pod.
+
+        Returns:
+            A reason and a message.
+        """
         spec = self._nodes[record.node]
         capacity = {
+            **self._advertised(record.node),
             "cpu": spec.allocatable_cpu_milli,
             "memory": spec.allocatable_memory_bytes,
             "pods": spec.max_pods,
@@ -215,11 +222,33 @@ class PodKubelets:
             used = len(others) if resource == "pods" else _sum(others, resource)
             limit = capacity.get(resource, 0)
             if asked and used + asked > limit:
-                return resource, (
+                return _OUT_OF.get(resource, f"OutOf{resource}"), (
                     f"Node didn't have enough resource: {resource}, requested: {asked}, "
                     f"used: {used}, capacity: {limit}"
                 )
         return None
+
+    def _hand_out_cards(self, pod: Object, *, record: PodRecord) -> tuple[str, str] | None:
+        """Give a pod the shares of cards that its annotations ask for, or say why not."""
+        annotations = pod["metadata"].get("annotations") or {}
+        if GPU_MILLI not in annotations and GPU_COUNT not in annotations:
+            return None
+        others = [r for r in self._on_node.get(record.node, {}).values() if r.is_active()]
+        cards = hand_out(
+            PodFacts.from_pod(msgspec.convert(pod, type=Pod)),
+            n_cards=self._advertised(record.node).get(GPU_COUNT, 0),
+            held=[other.cards for other in others],
+        )
+        if cards is None:
+            return "UnexpectedAdmissionError", "Allocate failed due to no cards that suffice"
+        record.cards = cards
+        return None
+
+    def _advertised(self, node: str) -> Mapping[str, int]:
+        """Return what others say on the node object that it has."""
+        found = self._store.find(NODES, None, node)
+        allocatable = {} if found is None else found["status"]["allocatable"]
+        return parse_amounts({name: a for name, a in allocatable.items() if "/" in name})
 
     def _record_of(self, pod: Object, *, now_s: float) -> PodRecord:
         meta, spec = pod["metadata"], pod["spec"]

@@ -111,6 +111,8 @@ class PodRecord:
     """What it holds of the node's allocatable, as the kubelet's admission counts."""
     containers: dict[str, ContainerRecord]
     start_time: str
+    cards: dict[int, int] = field(default_factory=dict)
+    """Milli that it has of its node's cards."""
     has_sandbox: bool = False
     is_stopping: bool = False
     verdict: Verdict | None = None

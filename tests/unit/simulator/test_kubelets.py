@@ -3,6 +3,7 @@
 import pytest
 
 from kube.instants import parse_rfc3339
+from scheduler.model import GPU_COUNT, GPU_INDEX, GPU_MILLI
 from scheduler.simulator import resources as r
 from tests.simulator_world import (
     MI,
@@ -199,6 +200,46 @@ def test_more_pods_than_the_node_takes_are_refused():
 
     assert sorted(pod["status"]["phase"] for pod in pods) == ["Failed", "Running", "Running"]
     assert {pod["status"].get("reason") for pod in pods} == {None, "OutOfpods"}
+
+
+def advertise(simulation, **amounts):
+    """Say on the node object that the node has these, too."""
+    node = simulation.store.get(r.NODES, None, "n1")
+    status = node["status"]
+    both = {key: {**status[key], **amounts} for key in ("capacity", "allocatable")}
+    simulation.store.update(r.NODES, {**node, "status": {**status, **both}})
+
+
+def test_what_others_advertise_on_a_node_is_given_out_until_there_is_none():
+    simulation = Simulation()
+    advertise(simulation, **{"example.com/gpu": "1"})
+    one = {"example.com/gpu": "1"}
+    container = container_manifest(resources={"requests": one, "limits": one})
+
+    pods = started(simulation, *(pod_manifest(f"p{i}", containers=[container]) for i in range(2)))
+
+    assert [pod["status"]["phase"] for pod in pods] == ["Running", "Failed"]
+    assert pods[1]["status"]["reason"] == "OutOfexample.com/gpu"
+
+
+@pytest.mark.parametrize(
+    ("indices", "fails"),
+    [(("0", "0", "1"), False), (("", "", ""), True), (("1", "0", ""), True)],
+    ids=["as chosen", "spread, where nobody chose", "badly chosen"],
+)
+def test_a_share_is_had_of_one_card_and_a_whole_card_is_idle_before(indices, fails):
+    simulation = Simulation()
+    advertise(simulation, **{GPU_COUNT: "2"})
+    asks = [("300", indices[0]), ("400", indices[1]), ("1000", indices[2])]
+    wanted = [pod_manifest(f"p{i}") for i in range(3)]
+    for pod, (milli, index) in zip(wanted, asks, strict=True):
+        said = {GPU_MILLI: milli, GPU_INDEX: index}
+        pod["metadata"]["annotations"] = {key: value for key, value in said.items() if value}
+
+    pods = started(simulation, *wanted)
+
+    assert [pod["status"]["phase"] for pod in pods[:2]] == ["Running", "Running"]
+    assert pods[2]["status"].get("reason") == ("UnexpectedAdmissionError" if fails else None)
 
 
 def test_evicted_pods_say_why():

@@ -53,6 +53,7 @@ def test_there_is_a_scenario_in_which_there_is_nothing_to_learn():
     assert len(expectations) >= 5
     assert [name for name, expects in expectations.items() if expects == "no_worse"] == [
         "batch",
+        "gpu",
         "uniform",
     ]
 
@@ -102,6 +103,16 @@ WRONG = [
     ),
 ]
 WRONG_BEYOND_THE_SCHEMA = [
+    pytest.param(
+        "name: a\nnodes:\n  - {name: n, count: 1, extended_resources: {gpu: 1}}\n",
+        "'gpu' has no domain",
+        id="a resource of nobody",
+    ),
+    pytest.param(
+        LEAST + "jobs:\n  - {name: b, per_hour: 1, extended_requests: {gpu: 1}}\n",
+        "'gpu' has no domain",
+        id="a request for a resource of nobody",
+    ),
     pytest.param(LEAST + "measured: 0s\n", ":4: measured: must be more than 0", id="no time"),
     pytest.param(LEAST + "start: soon\n", "start: 'soon' is no RFC 3339 time", id="no instant"),
     pytest.param(

@@ -96,14 +96,16 @@ def test_a_nodes_size_labels_and_taints_are_shown():
             memory="64Gi",
             max_pods=20,
             labels={"disk": "ssd"},
+            extended_resources={"example.com/gpu": 4},
             taints=(Taint(key="gpu", effect="NoSchedule", value="yes"),),
         ),
     )
-    site.step(site.start_s)
+    pass_time(site, 700.0)  # kubelets report in between, and leave alone what is not theirs
     [node] = [n for n in objects(site, NODES) if n["status"]["capacity"]["cpu"] == "16"]
 
     assert node["status"]["capacity"]["pods"] == "20"
     assert node["metadata"]["labels"]["disk"] == "ssd"
+    assert node["status"]["allocatable"]["example.com/gpu"] == "4"
     assert {"key": "gpu", "effect": "NoSchedule", "value": "yes"} in node["spec"]["taints"]
     others = [n for n in objects(site, NODES) if n is not node]
     assert all("disk" not in n["metadata"].get("labels", {}) for n in others)

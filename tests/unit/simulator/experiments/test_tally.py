@@ -227,6 +227,16 @@ def test_a_pod_that_never_gets_ready_failed_to_start():
     assert story.result().failed_by_cause == {"start_failed": 1}
 
 
+def test_a_pod_that_its_kubelet_rejects_has_failed_though_it_is_soon_gone():
+    story = Story()
+    story.create()
+    story.bind()
+    story.bind(1.0, phase="Failed")
+    story.delete(599.0)
+
+    assert story.result().failed_by_cause == {"rejected": 1}
+
+
 def test_a_pod_is_ready_when_all_its_containers_have_been():
     story = Story()
     story.create()

@@ -69,6 +69,22 @@ def test_the_same_seed_gives_the_same_work_to_the_last_byte_and_another_does_not
     assert live(scenario, seed=1) != live(scenario, seed=2)
 
 
+def test_pods_say_and_ask_what_their_group_does():
+    job = make_job(
+        per_hour=60.0,
+        priority=5,
+        annotations={"example.com/note": "a"},
+        extended_requests={"example.com/gpu": 2},
+    )
+
+    _, body = pods(live(make_scenario(jobs=(job,)), for_s=HOUR_S))[0]
+
+    resources = body["spec"]["containers"][0]["resources"]
+    assert body["metadata"]["annotations"] == {"example.com/note": "a", "priority": "5"}
+    assert resources["requests"]["example.com/gpu"] == "2"
+    assert resources["limits"] == {"example.com/gpu": "2"}
+
+
 def test_arrivals_do_not_hang_on_how_often_users_are_asked():
     scenario = make_scenario(jobs=(make_job(per_hour=10.0),))
     users, door = Users(scenario, seed=1, start_s=START_S), Door()
