@@ -51,13 +51,23 @@ class _Account:
     """What its agent said last."""
     report: Report
     """What holds."""
-    covered: frozenset[str]
-    """Uids of the pods that it takes into account."""
+    covered: Mapping[str, str]
+    """The pods that it takes into account: uids, with ``namespace/name``."""
     pending: Report | None = None
     """What was said last, if it does not hold yet."""
     taken: Mapping[str, int] = field(default_factory=dict)
     is_known: bool = True
     is_written: bool = False
+
+    def covers(self, pod: PodFacts) -> bool:
+        """Tell whether what holds takes a pod into account.
+
+        Reports know pods by name. One that comes back under its name, as those of stateful sets do,
+        may leave a report as it was, which is then not written anew.
+        """
+        if pod.uid in self.covered:
+            return True
+        return bool(pod.start_time_s) and pod.key in self.covered.values()
 
 
 class Books:
@@ -184,15 +194,15 @@ class Books:
     def _open(self, topology: NodeResourceTopology, pods: list[PodFacts]) -> _Account:
         """Begin with what an agent has said; it may have been long ago."""
         report = read_report(topology)
-        covered: frozenset[str] | None = frozenset()
+        covered: Mapping[str, str] | None = None
         if not report.fingerprint:
             # It will never tell; but it cannot know of pods that its kubelet has not taken.
-            covered = frozenset(pod.uid for pod in pods if pod.start_time_s)
+            covered = {pod.uid: pod.key for pod in pods if pod.start_time_s}
         elif self._rules.is_cached:
             covered = self._covered(report, pods)
-        return _Account(latest=topology, report=report, covered=covered or frozenset())
+        return _Account(latest=topology, report=report, covered=covered or {})
 
-    def _covered(self, report: Report, pods: list[PodFacts]) -> frozenset[str] | None:
+    def _covered(self, report: Report, pods: list[PodFacts]) -> Mapping[str, str] | None:
         """Say which pods a report takes into account; ``None`` if that cannot be told.
 
         It may be a little ahead of what kubelets say of pods at the API server, or behind.
@@ -200,19 +210,17 @@ class Books:
         if not report.fingerprint:
             return None
         for known in (pods, [pod for pod in pods if pod.start_time_s]):
-            counted = known
-            if self._counts_exclusive(report):
-                counted = [
-                    pod for pod in known if has_exclusive(pod, zone_resources=report.available)
-                ]
-            if fingerprint(counted) == report.fingerprint:
-                return frozenset(pod.uid for pod in known)
+            if fingerprint(self._counted(report, known)) == report.fingerprint:
+                return {pod.uid: pod.key for pod in known}
         return None
 
-    def _counts_exclusive(self, report: Report) -> bool:
-        if self._rules.counted == "Autodetect":
-            return report.counts_exclusive
-        return self._rules.counted == "OnlyExclusiveResources"
+    def _counted(self, report: Report, pods: Iterable[PodFacts]) -> list[PodFacts]:
+        """Pick the pods that a report's fingerprint is of, if they are on the node by then."""
+        is_of_all = self._rules.counted == "All" or (
+            self._rules.counted == "Autodetect" and not report.counts_exclusive
+        )
+        zone_resources = report.available
+        return [p for p in pods if is_of_all or has_exclusive(p, zone_resources=zone_resources)]
 
     def _reckon(
         self, account: _Account, pods: Iterable[PodFacts]
@@ -220,7 +228,9 @@ class Books:
         """Tell what pods have taken that the report does not know of; is that all that it is?"""
         if not self._rules.is_cached:
             return {}, account.report.is_valid
-        unknown = [pod for pod in pods if pod.uid not in account.covered]
+        unknown = [pod for pod in pods if not account.covers(pod)]
+        # Of the others no report would ever tell; they take nothing that zones have.
+        unknown = self._counted(account.report, unknown)
         taken: Counter[str] = Counter()
         for pod in unknown:
             taken.update(pod.requests)

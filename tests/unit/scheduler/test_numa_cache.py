@@ -329,3 +329,36 @@ def test_what_if_pods_came_or_went():
     refused = {"n1": CONTAINER}
     # Nobody knows which zone has what the report knew of.
     assert found == [{}, refused, {}, refused, {}, {}, refused]
+
+
+def test_a_pod_that_comes_back_under_its_name_is_the_one_that_the_report_knows_of():
+    before = pod_of("db-0", 3, node="n1")
+    after = replace(pod_of("db-0", 3), uid="another")
+    b = pod_of("b", 3)
+
+    placed = run(
+        engine_with(report(1, 4, knows=[before])),
+        [PodSeen(before), PodSeen(pod_of("asks", 9))],
+        PodGone(before.key, before.uid),
+        PodSeen(replace(after, node_name="n1")),
+        PodSeen(b),
+        [
+            PodSeen(replace(after, node_name="n1", start_time_s=1.0)),
+            PodSeen(replace(b, labels={"tried": "again"})),
+        ],
+    )
+
+    assert placed == [[], [], [], [], ["b"]]
+
+
+@pytest.mark.parametrize("detect", ["All", "None"])
+def test_pods_that_take_nothing_of_zones_are_not_waited_for_where_reports_leave_them_out(detect):
+    plugin = plugin_for(period_s=5, cache=convert({"foreignPodsDetect": detect}, NumaCache))
+    told = {"nodeTopologyPodsFingerprintMethod": "with-exclusive-resources"}
+    snapshot = cluster(NODE, topologies=[report(4, knows=[], **told)])
+    refusals(plugin, pod_of("a", 4), snapshot)
+
+    shared = replace(pod_of("shared", 2, qos=Qos.BURSTABLE), scheduler_name="other")
+    snapshot.add_pod(replace(shared, node_name="n1", start_time_s=1.0), node="n1")
+
+    assert refusals(plugin, pod_of("a", 4), snapshot) == {}
