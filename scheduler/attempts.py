@@ -204,7 +204,7 @@ class Attempts:
             now_s=outcome.decision.decided_at_s,
             signature=outcome.signature,
         )
-        profile = desk.profiles[pod.scheduler_name]
+        profile = desk.profiles[pod.scheduler_name].for_rest_of_cycle()
         with blaming_plugins():
             return run_post_filters(profile, state=outcome.state, pod=pod, search=search)
 

@@ -65,6 +65,10 @@ class Profile:
         """Return what a cycle that begins now runs."""
         return self.sampled if self.sampled is not None and self.meter.samples() else self
 
+    def for_rest_of_cycle(self) -> "Profile":
+        """Return what the cycle that is under way runs."""
+        return self.sampled if self.sampled is not None and self.meter.is_sampling else self
+
     def plugins(self) -> dict[str, Plugin]:
         """Return all plugins by name."""
         points: tuple[tuple[Plugin, ...], ...] = (

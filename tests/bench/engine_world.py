@@ -1,34 +1,44 @@
 """Drives the engine alone, as a shell would, with every request answered at once."""
 
+import random
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
 from kube.edge.heap import expect_large_heap
-from kube.objects import Namespace, Node, Pod
+from kube.objects import KubeObject, Namespace, Node, Pod
 from scheduler.decision import Decision
 from scheduler.engine import Engine, EngineSettings
 from scheduler.events import (
     Action,
+    AskPrediction,
     Bind,
     BindSucceeded,
     Evict,
+    MeasureTaken,
     NodeSeen,
+    NodesMeasured,
     ObjectSeen,
     PodGone,
     PodSeen,
+    Predicted,
     Record,
     ReportFailure,
     Tick,
+    WriteFirst,
+    Written,
 )
 from scheduler.framework.configuration import KubeSchedulerConfiguration, ProfileConfiguration
-from scheduler.framework.profile import make_profiles
-from scheduler.model import NodeFacts, PodFacts
+from scheduler.framework.profile import Profile, make_profiles
+from scheduler.model import NodeFacts, PodFacts, Shape, Usage, UsageWindow
 from scheduler.plugins.defaults import SCHEDULER_NAME, built_in_registry
+from scheduler.predictions import PredictionAnswer
+from tests.bench.rules import BrokenRuleError
 from tests.bench.templates import Json
 
 T = TypeVar("T")
@@ -46,6 +56,9 @@ class NotScheduledError(Exception):
 
 class WrongVictimError(Exception):
     """A pod was to be evicted that is as important as any that wants its place."""
+
+
+NO_FIGURE = (NotScheduledError, WrongVictimError, BrokenRuleError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +82,14 @@ class Cost:
         return self.n_pods / self.wall_s
 
 
-def make_engine() -> Engine:
-    """Make an engine with kube-scheduler's default plugins, and no predictor."""
+def default_profiles() -> dict[str, Profile]:
+    """Make a profile of kube-scheduler's default plugins, without a predictor."""
     configuration = KubeSchedulerConfiguration(
         api_version="kubescheduler.config.k8s.io/v1",
         kind="KubeSchedulerConfiguration",
         profiles=(ProfileConfiguration(scheduler_name=SCHEDULER_NAME),),
     )
-    expect_large_heap()
-    profiles = make_profiles(configuration, registry=built_in_registry())
-    return Engine(profiles, settings=EngineSettings())
+    return make_profiles(configuration, registry=built_in_registry())
 
 
 class EngineWorld:
@@ -87,10 +98,19 @@ class EngineWorld:
     Args:
         nodes: Wire objects, as are all that it is told of.
         namespaces: Wire objects.
+        profiles: What the engine runs; kube-scheduler's default plugins, if none are given.
     """
 
-    def __init__(self, nodes: Iterable[Json], *, namespaces: Iterable[Json] = ()) -> None:
-        self.engine = make_engine()
+    def __init__(
+        self,
+        nodes: Iterable[Json],
+        *,
+        namespaces: Iterable[Json] = (),
+        profiles: Mapping[str, Profile] | None = None,
+    ) -> None:
+        expect_large_heap()
+        self.engine = Engine(profiles or default_profiles(), settings=EngineSettings())
+        self._rng = random.Random(1)
         self.nodes = {node["metadata"]["name"]: node for node in nodes}
         self._pods: dict[str, Json] = {}
         self._waiting: set[str] = set()
@@ -102,8 +122,7 @@ class EngineWorld:
         self._untimed_s = 0.0
         self._refusal = "without a reason"
         for namespace in namespaces:
-            found = ObjectSeen(_decode(namespace, Namespace))
-            self.engine.handle(found, now_s=self._now_s)
+            self.see(namespace, kind=Namespace)
         for node in self.nodes.values():
             facts = NodeFacts.from_node(_decode(node, Node))
             self.engine.handle(NodeSeen(facts), now_s=self._now_s)
@@ -112,6 +131,28 @@ class EngineWorld:
     def placed(self) -> list[tuple[Json, str]]:
         """The pods with their nodes, in the order in which they were bound."""
         return [(self._pods[uid], node) for uid, node in self._placed.items()]
+
+    def see(self, found: Json, *, kind: type[KubeObject]) -> None:
+        """Tell the engine of an object that is neither node nor pod."""
+        self.engine.handle(ObjectSeen(_decode(found, kind)), now_s=self._now_s)
+
+    def measure(self) -> None:
+        """Tell the engine what the nodes use, and all else that its plugins want to know."""
+        usage = {name: Usage(*self._load(0.1, 0.6)) for name in self.nodes}
+        deviations = {name: Usage(*self._load(0.0, 0.1)) for name in self.nodes}
+        windows = {
+            name: UsageWindow(mean, deviations[name], self._now_s - 900.0, self._now_s)
+            for name, mean in usage.items()
+        }
+        self.engine.handle(NodesMeasured(usage, windows), now_s=self._now_s)
+        for measure in self.engine.measures:
+            values = {name: self._rng.randrange(10**9) for name in self.nodes}
+            self.engine.handle(MeasureTaken(measure, values), now_s=self._now_s)
+
+    def _load(self, least: float, most: float) -> tuple[int, int]:
+        """Draw cpu (milli) and memory (bytes) that nodes of 32 cores and 128Gi use."""
+        cpu, memory = self._rng.uniform(least, most), self._rng.uniform(least, most)
+        return int(cpu * 32_000), int(memory * 128 * 2**30)
 
     def see_running(self, pod: Json, *, node: str) -> None:
         """Tell the engine of a pod that runs already; nothing of it is kept here."""
@@ -151,6 +192,14 @@ class EngineWorld:
         self._drain()
         return len(self._placed) == n_placed
 
+    def forget(self, pods: Iterable[Json]) -> None:
+        """Have pods deleted that wait."""
+        for pod in pods:
+            meta = pod["metadata"]
+            self._waiting.discard(meta["uid"])
+            gone = PodGone(f"{meta['namespace']}/{meta['name']}", meta["uid"])
+            self.engine.handle(gone, now_s=self._now_s)
+
     def _read(self, pods: Iterable[Json]) -> list[PodFacts]:
         by_uid = {pod["metadata"]["uid"]: pod for pod in pods}
         self._pods |= by_uid
@@ -183,6 +232,11 @@ class EngineWorld:
                 case Evict():
                     self._evict(action)
                     is_progress = True
+                case WriteFirst():
+                    is_progress |= self._write(action)
+                case AskPrediction(shapes):
+                    self._predict(shapes)
+                    is_progress = True
                 case Record(decision):
                     self._decisions.append(decision)
                 case ReportFailure():
@@ -200,6 +254,37 @@ class EngineWorld:
         confirmed = replace(action.pod, node_name=action.node)
         self._untimed_s += time.perf_counter() - began_s
         self.engine.handle(PodSeen(confirmed), now_s=self._now_s)
+
+    def _write(self, action: WriteFirst) -> bool:
+        """Have annotations written to a pod, and go on with its binding."""
+        pod = action.pod
+        for write in action.writes:
+            annotations = write.body["metadata"]["annotations"]
+            self._pods[pod.uid]["metadata"]["annotations"].update(annotations)
+            pod = replace(pod, annotations={**pod.annotations, **annotations})
+        self.engine.handle(PodSeen(pod), now_s=self._now_s)
+        return self._perform(self.engine.handle(Written(pod.uid), now_s=self._now_s))
+
+    def _predict(self, shapes: tuple[Shape, ...]) -> None:
+        """Answer as a predictor with a model; making the answer up is not the engine's work."""
+        began_s = time.process_time()
+        size = (len(shapes), len(self.nodes))
+        draw = np.random.default_rng(len(shapes))
+        p_success = draw.uniform(0.5, 1.0, size)
+        answer = PredictionAnswer(
+            nodes=tuple(self.nodes),
+            algorithm="bench",
+            model_version=1,
+            snapshot_at_s=self._now_s,
+            shapes=shapes,
+            prediction_ids=tuple(f"prediction-{i}" for i in range(len(shapes))),
+            scores=100.0 * p_success,
+            p_success=p_success,
+            usual=(None,) * len(shapes),
+            load_scores=draw.uniform(0.0, 100.0, size),
+        )
+        self._untimed_s += time.process_time() - began_s
+        self.engine.handle(Predicted(answer), now_s=self._now_s)
 
     def _evict(self, action: Evict) -> None:
         if _priority(self._pods[action.victim.uid]) >= self._highest_priority:

@@ -8,11 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kube.quantity import parse_milli, parse_whole
+from scheduler.model import GPU_COUNT, GPU_INDEX, GPU_MILLI
 from tests.bench.templates import HOSTNAME, ZONE, Json
 
 Placed = Sequence[tuple[Json, str]]
 Nodes = Mapping[str, Json]
 Rule = Callable[..., str]
+
+
+class BrokenRuleError(Exception):
+    """The placements break a rule, so there is no figure to print."""
 
 
 def capacity(nodes: Nodes, *, placed: Placed) -> str:
@@ -78,6 +83,21 @@ def one_green_pod_a_node(nodes: Nodes, *, placed: Placed) -> str:
     crowded = Counter(host for pod, host in domains if _is(pod, color="green"))
     most = crowded.most_common(1)
     return "" if not most or most[0][1] == 1 else f"{most[0][1]} green pods on {most[0][0]}"
+
+
+def cards(nodes: Nodes, *, placed: Placed) -> str:
+    """Who asks for a share of a card has one, on a node that has it, and no card is over-shared."""
+    shared: Counter[tuple[str, str]] = Counter()
+    for pod, node in placed:
+        said = pod["metadata"]["annotations"]
+        if GPU_MILLI not in said:
+            continue
+        index = said.get(GPU_INDEX, "")
+        if not index or int(index) >= int(nodes[node]["status"]["allocatable"].get(GPU_COUNT, 0)):
+            return f"pod {pod['metadata']['name']} has no card of node {node}"
+        shared[node, index] += int(said[GPU_MILLI])
+    over = [card for card, milli in shared.items() if milli > 1_000]
+    return f"card {over[0][1]} of node {over[0][0]} is over-shared" if over else ""
 
 
 def _domains(nodes: Nodes, *, placed: Placed, key: str) -> Iterable[tuple[Json, str]]:

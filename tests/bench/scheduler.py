@@ -1,7 +1,8 @@
 """Speed of the engine alone, on the workloads of scheduler_perf.
 
 ``scripts/bench.sh scheduler [--only WORD …]``; a word is part of a case's name, or ``gang``,
-``memory``, ``growth``.
+``memory``, ``growth``. ``--profile all`` runs every plugin instead (``config/profiles/all.yaml``),
+in a cluster that gives each something to do (``everything.py``), and tells where the time went.
 
 Names, sizes and kube-scheduler's floors are those of ``test/integration/scheduler_perf`` in
 kubernetes/kubernetes v1.36 (``performance-config.yaml``). A floor there is the threshold of the CI:
@@ -16,20 +17,16 @@ the wall clock's figure stands beside. Each case has a process of its own.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
-from typing import TypeVar
 
 from tests.bench import rules, templates
-from tests.bench.engine_world import Cost, EngineWorld, NotScheduledError, WrongVictimError
+from tests.bench.engine_world import NO_FIGURE, Cost, EngineWorld
+from tests.bench.every_plugin import show_every_plugin
 from tests.bench.machine import describe
-from tests.bench.processes import rss_bytes
-from tests.bench.rules import Rule
+from tests.bench.processes import in_own_process, rss_bytes
+from tests.bench.rules import BrokenRuleError, Rule
 from tests.bench.templates import HOSTNAME, SCHED_NAMESPACES, ZONE, Json, Template
-
-T = TypeVar("T")
 
 GROWTH_NODES = (500, 1_000, 2_000, 5_000)
 N_GANG = 500
@@ -37,13 +34,6 @@ MAX_GANG_MS = 300
 MEMORY_PODS = 50_000
 MEMORY_DECIDED_PODS = 10_000
 MAX_MEMORY_BYTES = 2**30
-
-
-class BrokenRuleError(Exception):
-    """The placements break a rule, so there is no figure to print."""
-
-
-NO_FIGURE = (NotScheduledError, WrongVictimError, BrokenRuleError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,12 +222,6 @@ def memory_bytes() -> tuple[int, int]:
     return before, rss_bytes()
 
 
-def in_own_process(work: Callable[[], T]) -> T:
-    """Run *work* in a new interpreter, so that no case inherits another's heap."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(work).result()
-
-
 def show_case(case: Case) -> None:
     upstream = "-" if case.upstream_floor is None else f"{case.upstream_floor:,}"
     floors = f"floor {case.floor:,}, kube-scheduler's {upstream}"
@@ -297,12 +281,22 @@ def show_growth(case: Case) -> None:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench.sh scheduler")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="of a case's name")
-    words = parser.parse_args(arguments).only
+    parser.add_argument("--profile", choices=("default", "all"), default="default")
+    options = parser.parse_args(arguments)
+    words = options.only
 
     def wanted(name: str) -> bool:
         return not words or any(word.lower() in name.lower() for word in words)
 
     print(f"# {describe()}")
+    if options.profile == "all":
+        show_every_plugin(wanted)
+    else:
+        show_default(wanted)
+
+
+def show_default(wanted: Callable[[str], bool]) -> None:
+    """Show what kube-scheduler's default plugins cost."""
     for case in CASES:
         if wanted(case.name):
             show_case(case)

@@ -101,6 +101,14 @@ def test_plugins_are_measured_in_sampled_cycles_and_decide_the_same():
     assert ("NodeResourcesFit", "Filter", "Success") in meter.calls
 
 
+def test_whoever_looks_for_room_is_measured_in_sampled_cycles():
+    meter = FakeMeter(is_sampling=True)
+
+    feed(metered_engine(meter, "n1"), [PodSeen(make_pending(cpu_milli=10**6))])
+
+    assert ("DefaultPreemption", "PostFilter", "Unschedulable") in meter.calls
+
+
 def test_one_cycle_of_ten_is_sampled():
     meter = CycleMeter(CollectorRegistry())
 

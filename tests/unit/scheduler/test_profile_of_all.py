@@ -5,6 +5,7 @@ from pathlib import Path
 from scheduler.framework.configuration import load_configuration
 from scheduler.framework.profile import make_profiles
 from scheduler.plugins.defaults import built_in_registry
+from tests.bench.every_plugin import mixed_pods, run_every_plugin
 
 SHIPPED = Path(__file__).parents[3] / "config" / "profiles" / "all.yaml"
 LEFT_OUT = {"LearnedPolicy", "OnePodPerNode", "QOSSort", "TopologicalSort"}
@@ -39,3 +40,9 @@ def test_whoever_evicts_with_the_most_care_is_asked_first():
         "CrossNodePreemption",
         "Coscheduling",
     ]
+
+
+def test_all_plugins_have_something_to_do_and_break_no_rule_together():
+    cost, _ = run_every_plugin(mixed_pods, n_nodes=150, n_running=100, n_measured=40)
+
+    assert cost.n_pods > 40
