@@ -102,10 +102,16 @@ class GpuWorld:
             self.engine.handle(PodSeen(pod), now_s=self.now_s)
 
     def _engine(self) -> Engine:
-        plugins = [PrioritySort, NodeResourcesFit, DefaultPreemption, DefaultBinder]
         registry = Registry(
-            # What GpuShare says outweighs which node is first, which decides among equals.
-            [*((plugin, 0) for plugin in plugins), (GpuShare, 1000), (LowestNumber, 1)]
+            [
+                (PrioritySort, 0),
+                (NodeResourcesFit, 0),
+                (DefaultPreemption, 0),
+                (DefaultBinder, 0),
+                # What it says outweighs which node is first, which decides among equals.
+                (GpuShare, 1000),
+                (LowestNumber, 1),
+            ]
         )
         only_filter = PluginSet(disabled=(Disabled(name=NodeResourcesFit.name),))
         profile = ProfileConfiguration(
@@ -164,4 +170,6 @@ class GpuWorld:
                     )
                     self._show(bound)
                     said += self._carry_out(more)
+                case _:
+                    pass
         return said
