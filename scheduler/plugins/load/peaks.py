@@ -77,7 +77,7 @@ class Peaks(ScorePlugin):
         rises = scores[can_rate].astype(np.float64)
         smallest, spread = rises.min(), np.ptp(rises)
         normalized = np.full_like(scores, MIN_NODE_SCORE)
-        lost = MAX_NODE_SCORE * (rises - smallest) / (spread or 1.0)
+        lost = MAX_NODE_SCORE * ((rises - smallest) / (spread or 1.0))
         normalized[can_rate] = MAX_NODE_SCORE - lost.astype(np.int64)
         return normalized
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import special
 
@@ -268,11 +268,12 @@ def test_low_risk_has_nothing_to_say_of_pods_that_ask_for_nothing():
     x=st.just(0.0) | st.floats(1e-12, 1),
     alpha=st.floats(0.01, 10_000),
     beta=st.floats(0.01, 10_000),
+    n=st.sampled_from([1, 20]),
 )
-def test_the_beta_distribution_is_scipys(x, alpha, beta):
-    found = beta_cdf(np.array([x]), alpha=np.array([alpha]), beta=np.array([beta]))
+def test_the_beta_distribution_is_scipys_for_few_values_and_for_many(x, alpha, beta, n):
+    found = beta_cdf(np.full(n, x), alpha=np.full(n, alpha), beta=np.full(n, beta))
 
-    assert found == pytest.approx([special.betainc(alpha, beta, x)], abs=1e-9)
+    assert found == pytest.approx([special.betainc(alpha, beta, x)] * n, abs=1e-9)
 
 
 # ------------------------------------------------------------------------------------- Peaks
@@ -312,6 +313,7 @@ def test_peaks_gives_nothing_to_what_it_cannot_rate():
     milli=st.lists(st.integers(0, 2900), min_size=2, max_size=2),
     model=st.tuples(st.floats(0.1, 100), st.floats(0.001, 0.05)),
 )
+@example(milli=[0, 1014], model=(91.0, 0.046875))
 def test_peaks_prefers_the_less_used_of_two_machines_whose_power_climbs_ever_steeper(milli, model):
     calm, busy = sorted(milli)
     plugin = peaks_of(n0=model, n1=model)
