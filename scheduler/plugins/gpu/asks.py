@@ -15,6 +15,8 @@ MAX_CARDS: Final = 32
 _SEPARATOR: Final = "-"
 _MAX_DIGITS: Final = 9
 _MAX_ASKS: Final = 4_096
+_MAX_INDEX_CHARS: Final = MAX_CARDS * (_MAX_DIGITS + 1)
+_MAX_INDEXES: Final = 4_096
 
 
 class AskError(ValueError):
@@ -92,9 +94,16 @@ def cards_of(pod: PodFacts, *, ask: GpuPod, n_cards: int) -> tuple[int, ...] | N
     Returns:
         As many as it asks for; ``None`` if it does not say so in a way that can be true.
     """
-    pieces = pod.annotations.get(GPU_INDEX, "").split(_SEPARATOR)
+    text = pod.annotations.get(GPU_INDEX, "")
+    cards = _cards(text) if len(text) <= _MAX_INDEX_CHARS else ()
+    is_possible = len(set(cards)) == ask.n_cards == len(cards) and max(cards, default=-1) < n_cards
+    return cards if is_possible and cards else None
+
+
+@lru_cache(maxsize=_MAX_INDEXES)
+def _cards(text: str) -> tuple[int, ...]:
+    """Read numbers of cards; none from what is no list of them."""
+    pieces = text.split(_SEPARATOR)
     if not all(p.isascii() and p.isdigit() and len(p) <= _MAX_DIGITS for p in pieces):
-        return None
-    cards = tuple(map(int, pieces))
-    is_possible = len(set(cards)) == ask.n_cards == len(cards) and max(cards) < n_cards
-    return cards if is_possible else None
+        return ()
+    return tuple(map(int, pieces))

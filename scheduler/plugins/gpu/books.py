@@ -88,11 +88,13 @@ class CardBook:
         """Return what is free on a node, as one row, without a pod that may be counted there."""
         self._update()
         row = snapshot.rows[node]
-        others = [each for each in snapshot.pods_on(row) if each.uid != pod.uid]
+        on_node = list(snapshot.pods_on(row))
+        others = [each for each in on_node if each.uid != pod.uid]
         found = self._nodes.take(np.array([row]))
         self._settle(found, 0, facts=snapshot.facts(row), pods=others)
-        cpu_milli = (each.requests.get(CPU, 0) for each in others)
-        found.free_cpu_milli[0] = snapshot.allocatable.value(row, key=CPU) - sum(cpu_milli)
+        left = _left(snapshot.allocatable, snapshot.requested, row=row, key=CPU)
+        counted = (each.requests.get(CPU, 0) for each in on_node if each.uid == pod.uid)
+        found.free_cpu_milli[0] = left + sum(counted)
         return found
 
     def choose(self, pod: PodFacts, *, node: str, cards: tuple[int, ...]) -> None:
@@ -158,8 +160,10 @@ class CardBook:
     ) -> None:
         """Write what pods leave of a node's cards: first those whose cards are known."""
         n_cards = int(nodes.n_cards[row])
-        free = nodes.free_card_milli[row]
-        free[:n_cards] = CARD_MILLI
+        column = nodes.free_card_milli[row]
+        # A list, for there are few cards and many pods.
+        free = column.tolist()
+        free[:n_cards] = [CARD_MILLI] * n_cards
         classes, tried = 0, []
         chosen = self._chosen.get(facts.name, {})
         for pod in pods:
@@ -169,14 +173,15 @@ class CardBook:
             classes |= ask.class_bit
             cards = chosen.get(pod.uid) or cards_of(pod, ask=ask, n_cards=n_cards)
             if cards is not None and ask is not _ANY_CARD:
-                free[list(cards)] -= ask.card_milli
+                for card in cards:
+                    free[card] -= ask.card_milli
             elif self._is_tried(pod):
                 tried.append(ask)
             else:
-                free[:n_cards] -= ask.card_milli
-        np.maximum(free, 0, out=free)
+                free[:n_cards] = [milli - ask.card_milli for milli in free[:n_cards]]
+        column[:] = [max(milli, 0) for milli in free]
         for ask in tried:
-            _give(ask, free=free)
+            _give(ask, free=column)
         nodes.classes[row] = classes
 
     def _is_tried(self, pod: PodFacts) -> bool:

@@ -196,7 +196,12 @@ def feasible_nodes(pod: GpuPod, *, nodes: GpuNodes) -> BoolColumn:
 
 def has_cards(pod: GpuPod, *, nodes: GpuNodes) -> BoolColumn:
     """Tell on which nodes enough cards have the share that a pod asks for of each."""
-    enough: BoolColumn = (nodes.free_card_milli >= pod.card_milli).sum(axis=1) >= pod.n_cards
+    enough = nodes.n_cards >= pod.n_cards
+    if pod.n_cards:
+        # Looked at closely only where there are as many: often few nodes have cards.
+        able = np.flatnonzero(enough)
+        n_free = (nodes.free_card_milli[able] >= pod.card_milli).sum(axis=1)
+        enough[able] = n_free >= pod.n_cards
     return enough
 
 

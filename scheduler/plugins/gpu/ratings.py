@@ -14,6 +14,8 @@ from scheduler.plugins.gpu.policies import GpuPolicy
 _MAX_SHAPES: Final = 128
 _MAX_PATCHED_RATIO: Final = 0.5
 """If more of the rows changed, all are rated."""
+_FEW: Final = 4
+"""Of so many nodes it is cheaper to rate each than to see which are in one state."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,10 @@ class KeptRatings:
         scores = np.zeros(len(nodes), dtype=np.int64)
         able = np.flatnonzero(has_cards(pod, nodes=nodes) & has_model(pod, nodes=nodes))
         if not able.size:
+            return scores
+        if able.size <= _FEW:
+            found = self._policy.score(pod, nodes=nodes.take(able)).astype(np.int64)
+            scores[able] = np.clip(found, MIN_NODE_SCORE, MAX_NODE_SCORE)
             return scores
         state = np.column_stack(
             (nodes.free_cpu_milli, nodes.n_cards, nodes.model, nodes.classes, nodes.free_card_milli)
