@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from scheduler.simulator.experiments.forecaster import Forecaster
+from scheduler.simulator.experiments.network import NetworkMeter
 from scheduler.simulator.experiments.news import News, read_news
 from scheduler.simulator.experiments.observer import Observer
 from scheduler.simulator.experiments.results import RunResult
@@ -59,6 +60,7 @@ class Course:
         self._shell = shell
         self._name = name
         self._forecaster = forecaster
+        self._network = NetworkMeter(site)
         self._tally: Tally | None = None
         self._worth: Worth | None = None
 
@@ -77,6 +79,7 @@ class Course:
                     self._forecaster.tend(now_s=now_s)
             if self._tally is not None and now_s >= self._tally.next_look_s:
                 self._tally.look(now_s)
+                self._network.look()
 
     def measure(self, until_s: float) -> RunResult:
         """Let time pass until *until_s*, Unix seconds, and tell what came of it."""
@@ -101,7 +104,9 @@ class Course:
             cpu_s=time.process_time() - began_s,
         )
         cost = site.scenario.reward.cost_of(terms)
-        return msgspec.structs.replace(result, cost=cost, cost_terms=terms)
+        return msgspec.structs.replace(
+            result, network_cost=self._network.mean_cost, cost=cost, cost_terms=terms
+        )
 
     def _next_s(self) -> float:
         """Tell when something may happen: at the kubelets' next tick, or before."""

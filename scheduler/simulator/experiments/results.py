@@ -73,7 +73,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """Bindings made."""
     n_failed_placements: int
     """Of those, how many did not get ready and stay healthy for the observation window, by the
-    world's own account: killed, evicted, crashed, lost with their node, rejected, starved, never ready."""
+    world's own account: killed, evicted, crashed, lost with their node, rejected, starved, never
+    ready."""
     failed_by_cause: dict[str, int] = {}
     """The same, by ``crashed``, ``evicted``, ``node_lost``, ``oom_killed``, ``rejected`` (by the
     kubelet), ``starved`` and ``start_failed``."""
@@ -94,6 +95,9 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     n_nodes: int
     idle_nodes: float
     """Nodes without any pod, averaged over time: they could be turned off."""
+    network_cost: float | None = None
+    """What it costs a running pod to reach those that it depends on, by the NetworkTopology: a mean
+    over pods and time; ``None`` where nobody says who depends on whom."""
     cost: float = 0.0
     """By the scenario's ``reward``: the return of the run, with a minus sign."""
     cost_terms: dict[str, float] = {}

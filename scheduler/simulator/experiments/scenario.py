@@ -88,6 +88,8 @@ class Workload(Settings, frozen=True):
     priority: Annotated[int, msgspec.Meta(ge=-1_000_000, le=1_000_000)] = 0
     extended_requests: dict[str, ExtendedAmount] = msgspec.field(default_factory=dict)
     """Of each pod; its limits, too. Schedulers count them, and nothing else comes of them."""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of the pods, beside ``app``."""
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
     """Of the pods, beside what other fields make."""
     pod_spec: dict[str, Any] = msgspec.field(default_factory=dict)

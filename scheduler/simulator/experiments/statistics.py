@@ -128,6 +128,7 @@ METRICS: Final = (
     NODES_IN_USE,
     Metric("idle_nodes", "could be turned off", attrgetter("idle_nodes")),
     COST,
+    Metric("network_cost", "cost of reaching dependencies", attrgetter("network_cost")),
 )
 """What placement came to. Counts are per 1,000 placements, so that a policy does not look good by
 binding less."""

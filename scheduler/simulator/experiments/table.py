@@ -27,7 +27,8 @@ _GROUPS: Final = (
     ("Troubles per 1,000 placements", METRICS[:4]),
     ("Throttling in the run, and waiting", METRICS[4:8]),
     ("Use of nodes", METRICS[8:12]),
-    ("By the scenario's reward", METRICS[12:]),
+    ("By the scenario's reward", METRICS[12:13]),
+    ("Network, a mean over pods and time", METRICS[13:]),
 )
 
 
@@ -43,7 +44,10 @@ class Table:
 
 
 def metric_tables(summary: Summary) -> list[Table]:
-    """Show each policy's means and, below each, its ratio to the baseline."""
+    """Show each policy's means and, below each, its ratio to the baseline.
+
+    What no run tells anything of is left out.
+    """
     return [
         Table(
             title,
@@ -57,6 +61,7 @@ def metric_tables(summary: Summary) -> list[Table]:
             ),
         )
         for title, metrics in _GROUPS
+        if any(metric.key in policy.values for policy in summary.policies for metric in metrics)
     ]
 
 

@@ -77,7 +77,7 @@ def deployment(member: Member, *, replicas: int) -> Object:
 
 def pod_template(member: Member, *, version: int) -> Object:
     """Write the template of a service's pods."""
-    meta = {"labels": {"app": member.name}, "annotations": member.annotations}
+    meta = {"labels": member.labels, "annotations": member.annotations}
     return {"metadata": meta, "spec": member.pod_spec(version=version)}
 
 
@@ -96,7 +96,7 @@ def job_pod(member: Member, *, name: str) -> Object:
         "kind": "Pod",
         "metadata": {
             "name": name,
-            "labels": {"app": member.name},
+            "labels": member.labels,
             "annotations": member.annotations,
             "ownerReferences": [owner],
         },

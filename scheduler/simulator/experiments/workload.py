@@ -86,6 +86,11 @@ class Member:
         return f"{self.namespace}/{self.name}"
 
     @property
+    def labels(self) -> dict[str, str]:
+        """What its pods are told by."""
+        return {**self.group.labels, "app": self.name}
+
+    @property
     def annotations(self) -> dict[str, str]:
         """What its pods say, of their priority among others."""
         priority = {"priority": str(self.group.priority)} if self.group.priority else {}

@@ -54,6 +54,7 @@ def test_there_is_a_scenario_in_which_there_is_nothing_to_learn():
     assert [name for name, expects in expectations.items() if expects == "no_worse"] == [
         "batch",
         "gpu",
+        "network-aware",
         "uniform",
     ]
 

@@ -81,6 +81,16 @@ def test_shows_means_and_below_them_what_they_are_to_the_baseline():
     assert waiting.rows[1][4] == "0 ± 0\nno difference"
 
 
+def test_shows_what_the_network_costs_where_a_run_tells():
+    runs = [make_run(network_cost=30.0), make_run("near", network_cost=1.5)]
+
+    *_, network = metric_tables(summarise(runs, baseline="kube-default"))
+    titles = [table.title for table in metric_tables(summarise([make_run()], baseline="x"))]
+
+    assert network.rows == (("kube-default", "30.0"), ("near\n  to kube-default", "1.50\n×0.05"))
+    assert network.title not in titles
+
+
 def test_shows_models_and_trainings_of_those_that_learn():
     learner = make_run("ai", model=make_quality(auc=None), trainings={"served": 2})
 

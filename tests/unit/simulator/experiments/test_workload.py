@@ -73,6 +73,7 @@ def test_pods_say_and_ask_what_their_group_does():
     job = make_job(
         per_hour=60.0,
         priority=5,
+        labels={"example.com/tier": "back", "app": "mine"},
         annotations={"example.com/note": "a"},
         extended_requests={"example.com/gpu": 2},
     )
@@ -80,6 +81,8 @@ def test_pods_say_and_ask_what_their_group_does():
     _, body = pods(live(make_scenario(jobs=(job,)), for_s=HOUR_S))[0]
 
     resources = body["spec"]["containers"][0]["resources"]
+    assert body["metadata"]["labels"]["example.com/tier"] == "back"
+    assert body["metadata"]["labels"]["app"].startswith("batch-")
     assert body["metadata"]["annotations"] == {"example.com/note": "a", "priority": "5"}
     assert resources["requests"]["example.com/gpu"] == "2"
     assert resources["limits"] == {"example.com/gpu": "2"}
