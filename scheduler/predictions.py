@@ -204,10 +204,10 @@ class PredictionBook:
         if view.generation != snapshot.generation:
             self._lay(view, places=entry.prediction.places, snapshot=snapshot)
         self._catch_up(view, answer=answer, snapshot=snapshot)
-        said = answer.scores if answer.p_success is None else 100.0 * answer.p_success
         index = entry.prediction.index
+        said = answer.scores[index] if answer.p_success is None else 100.0 * answer.p_success[index]
         return PredictedScores(
-            np.append(said[index], np.nan)[view.positions],
+            np.append(said, np.nan)[view.positions],
             _unseen_ratio(view.unseen, snapshot=snapshot),
             load=None
             if answer.load_scores is None

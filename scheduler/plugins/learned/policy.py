@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kube.quantity import CPU, MEMORY
 from scheduler.errors import ConfigError
+from scheduler.framework.changes import NEVER
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import PluginArgs, PreScorePlugin, ScorePlugin
 from scheduler.framework.snapshot import Snapshot
@@ -59,6 +60,7 @@ class LearnedPolicy(PreScorePlugin, ScorePlugin):
     def __init__(self, args: LearnedPolicyArgs) -> None:
         super().__init__(args)
         self._network = _load(args.path)
+        self._nodes = _KeptNodes()
 
     def pre_score(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
@@ -67,9 +69,8 @@ class LearnedPolicy(PreScorePlugin, ScorePlugin):
         surroundings = state.read(Surroundings)
         if surroundings is None or not feasible.any():
             return SKIP
-        observation = observation_of(
-            pod, snapshot=snapshot, feasible=feasible, surroundings=surroundings
-        )
+        nodes = self._nodes.of(snapshot)
+        observation = observation_of(pod, nodes=nodes, feasible=feasible, surroundings=surroundings)
         logits = self._network.logits(observation)[:-1]
         if not np.isfinite(logits[feasible]).all():
             return SKIP
@@ -84,19 +85,38 @@ class LearnedPolicy(PreScorePlugin, ScorePlugin):
         return rated.scores
 
 
-def observation_of(
-    pod: PodFacts, *, snapshot: Snapshot, feasible: BoolColumn, surroundings: Surroundings
-) -> Observation:
-    """Turn what a cycle sees into the network's input.
+class _KeptNodes:
+    """Nodes as the network sees them, brought up to date where pods came or went."""
 
-    Args:
-        pod: To be placed.
-        snapshot: The nodes; at least one.
-        feasible: Shape ``(n_nodes,)``.
-        surroundings: The moment and the queue.
-    """
+    def __init__(self) -> None:
+        self._snapshot = Snapshot()
+        self._node_version = self._version = NEVER
+        self._nodes = _nodes_of(self._snapshot)
+
+    def of(self, snapshot: Snapshot) -> NodeState:
+        """Return what is true of *snapshot*, to be read before it changes."""
+        changed = None
+        if snapshot is self._snapshot and not self._are_others(snapshot):
+            changed = snapshot.changes.since(self._version)
+        if changed is None:
+            self._snapshot, self._nodes = snapshot, _nodes_of(snapshot)
+        elif changed:
+            rows = np.fromiter(changed, dtype=np.intp, count=len(changed))
+            self._nodes.cpu_requested_milli[rows] = snapshot.requested[CPU][rows]
+            self._nodes.memory_requested_bytes[rows] = snapshot.requested[MEMORY][rows]
+            self._nodes.n_pods[rows] = snapshot.requested[PODS][rows]
+        self._node_version = snapshot.node_changes.version
+        self._version = snapshot.changes.version
+        return self._nodes
+
+    def _are_others(self, snapshot: Snapshot) -> bool:
+        changed = snapshot.node_changes.since(self._node_version)
+        return changed is None or bool(changed)
+
+
+def _nodes_of(snapshot: Snapshot) -> NodeState:
     is_measured = snapshot.is_measured
-    nodes = NodeState(
+    return NodeState(
         cpu_allocatable_milli=snapshot.allocatable[CPU].astype(np.float64),
         memory_allocatable_bytes=snapshot.allocatable[MEMORY].astype(np.float64),
         pods_allocatable=snapshot.allocatable[PODS].astype(np.float64),
@@ -106,6 +126,19 @@ def observation_of(
         cpu_usage_milli=np.where(is_measured, snapshot.usage[CPU], np.nan),
         memory_usage_bytes=np.where(is_measured, snapshot.usage[MEMORY], np.nan),
     )
+
+
+def observation_of(
+    pod: PodFacts, *, nodes: NodeState, feasible: BoolColumn, surroundings: Surroundings
+) -> Observation:
+    """Turn what a cycle sees into the network's input.
+
+    Args:
+        pod: To be placed.
+        nodes: At least one.
+        feasible: Shape ``(n_nodes,)``.
+        surroundings: The moment and the queue.
+    """
     now_s = surroundings.now_s
     waited_s = now_s - pod.created_at_s if pod.created_at_s else 0.0
     state = PodState(

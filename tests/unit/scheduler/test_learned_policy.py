@@ -115,6 +115,35 @@ def test_alone_it_decides_as_the_network_does(tmp_path, weights, chosen):
     assert placements(actions) == {"web": chosen}
 
 
+def test_what_is_kept_of_nodes_is_what_would_be_seen_afresh(tmp_path):
+    weights = {"cpu_requested_ratio": 1.0, "pods_ratio": 2.0, "cpu_usage_ratio": 3.0, "is_used": 1}
+    path = write_network(tmp_path / "policy.onnx", weights=weights)
+    snapshot, kept = make_snapshot(make_facts("a"), make_facts("b")), plugin_of(path)
+    first, second = (make_pending(name, cpu_milli=700) for name in ("first", "second"))
+    changes = [
+        lambda: snapshot.add_pod(first, node="a"),
+        lambda: snapshot.add_pod(second, node="b"),
+        lambda: snapshot.set_usage({"b": Usage(1500, 0)}),
+        lambda: snapshot.remove_pod(first, node="a"),
+        lambda: snapshot.set_node(make_facts("b", cpu_milli=9000)),
+        lambda: snapshot.set_node(make_facts("c")),
+        lambda: snapshot.remove_node("a"),
+    ]
+    for change in changes:
+        change()
+
+        assert said(kept, snapshot) == said(plugin_of(path), snapshot)
+
+
+def said(plugin, snapshot):
+    state = CycleState()
+    state.write(Surroundings(0.0, QueueState(1, 100, 0)))
+    everywhere = np.ones(snapshot.n_nodes, dtype=np.bool_)
+    pod = make_pending("web")
+    assert plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=everywhere) is not SKIP
+    return plugin.score(state, pod=pod, snapshot=snapshot).tolist()
+
+
 def test_skips_where_nothing_is_said_of_the_surroundings(fullest):
     snapshot = make_snapshot(make_facts("a"), make_facts("b"))
     plugin, pod, state = plugin_of(fullest), make_pending(), CycleState()
