@@ -1,6 +1,6 @@
 """Runs a profile's plugins for one pod: which nodes are feasible, and how good they are."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -44,17 +44,22 @@ class ScoreResult:
     totals: ScoreColumn
     """Shape ``(n_feasible,)``; sum of the weighted scores."""
     columns: Mapping[str, ScoreColumn] = field(default_factory=dict)
-    """By plugin, weighted, shape ``(n_nodes,)`` each; plugins that skipped are left out."""
+    """By plugin, weighted, shape ``(n_feasible,)`` each; plugins that skipped are left out."""
+    kept: Container[str] = ()
+    """Plugins whose columns are of shape ``(n_nodes,)``."""
 
     @property
     def by_plugin(self) -> Mapping[str, ScoreColumn]:
-        """As ``columns``, of shape ``(n_feasible,)``."""
+        """As ``columns``, all of shape ``(n_feasible,)``."""
         return self.at(np.arange(self.rows.size))
 
     def at(self, places: Rows) -> dict[str, ScoreColumn]:
         """Return each plugin's scores of the nodes at some places of ``rows``."""
         rows = self.rows[places]
-        return {name: column[rows] for name, column in self.columns.items()}
+        return {
+            name: column[rows if name in self.kept else places]
+            for name, column in self.columns.items()
+        }
 
 
 class FilterRun:
@@ -352,17 +357,9 @@ def run_scores(
             scores = normalized(plugin, raw if is_everywhere else raw[rows])
             weighted = scores * profile.weights[plugin.name]
             totals += weighted
-            columns[plugin.name] = _spread_out(weighted, rows=rows, n_nodes=feasible.size)
+            columns[plugin.name] = weighted
     meter.passed("Score", profile=name, status=_SUCCESS, since_s=pre_scored_s - weighing_s)
-    return ScoreResult(rows, totals, columns)
-
-
-def _spread_out(scores: ScoreColumn, *, rows: Rows, n_nodes: int) -> ScoreColumn:
-    if rows.size == n_nodes:
-        return scores
-    column = np.zeros(n_nodes, dtype=np.int64)
-    column[rows] = scores
-    return column
+    return ScoreResult(rows, totals, columns, kept=known)
 
 
 def run_post_filters(
