@@ -135,9 +135,16 @@ jobs: [{name: batch, per_hour: 60, run_s: 60}]
 """
 
 
+INTERRUPTIBLE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs us in the background may have us ignore it
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 def evaluating(tmp_path, *options):
     (tmp_path / "small.yaml").write_text(SCENARIO)
-    command = [sys.executable, "-m", "scheduler.simulator", "evaluate"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "-m", "scheduler.simulator", "evaluate"]
     command += ["--scenario", str(tmp_path / "small.yaml"), "--policies=kube-default"]
     return subprocess.Popen(
         [*command, "--out", str(tmp_path / "out"), *options],

@@ -346,10 +346,12 @@ def test_placements_alone_teach_a_model_as_they_come(collector, tmp_path):
         predictor = Caller(program)
         collector.placements = learnable_placements(120)
 
-        wait_until(lambda: predictor.get("/model/info").json()["version"] == 1)
+        wait_until(lambda: predictor.get("/model/info").json()["last_training"])
 
-        report = predictor.get("/model/info").json()["last_training"]
+        info = predictor.get("/model/info").json()
+        report = info["last_training"]
         assert (report["trigger"], report["result"]) == ("placements", "activated")
+        assert info["version"] == 1
         predictor.close()
 
 

@@ -53,7 +53,7 @@ EXAMPLES = {
     ),
     AppGroup: (
         ["ag"],
-        ["Age"],
+        ["Members", "Running", "Age"],
         {
             "spec": {
                 "numMembers": 2,
