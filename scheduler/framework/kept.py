@@ -112,8 +112,11 @@ class KeptScores:
         self._absolute = _Weighed.none(0)
         """Of the plugins that leave NormalizeScore as it is: true whatever nodes are feasible."""
         self._is_in_range = True
-        self._relative: tuple[BoolColumn, _Weighed] | None = None
-        """Of the others, normalized among the nodes that were feasible the last time."""
+        self._relative: dict[str, ScoreColumn] = {}
+        """Of the others, normalized among the nodes that were feasible the last time; without
+        those that are to be normalized anew."""
+        self._feasible: BoolColumn = np.zeros(0, dtype=np.bool_)
+        """These nodes."""
 
     def weighed(self, feasible: BoolColumn) -> tuple[ScoreColumn, Mapping[str, ScoreColumn]]:
         """Return the sum of the weighted scores, and each plugin's.
@@ -127,11 +130,14 @@ class KeptScores:
         """
         if not self._is_in_range:
             self._check(feasible)
-        if self._relative is None or not np.array_equal(self._relative[0], feasible):
-            self._relative = feasible.copy(), self._normalize(feasible)
-        relative = self._relative[1]
-        total = self._absolute.total + relative.total
-        return total, {**self._absolute.by_plugin, **relative.by_plugin}
+        if not np.array_equal(self._feasible, feasible):
+            self._feasible = feasible.copy()
+            self._relative.clear()
+        self._normalize()
+        total = self._absolute.total.copy()
+        for column in self._relative.values():
+            total += column
+        return total, {**self._absolute.by_plugin, **self._relative}
 
     def replace(self, told: Mapping[str, ScoreColumn], *, n_nodes: int) -> None:
         """Keep the scores of all nodes, as they are before normalization."""
@@ -141,7 +147,7 @@ class KeptScores:
             column = self._raw[plugin.name] * self._profile.weights[plugin.name]
             self._absolute.add(plugin.name, column)
         self._is_in_range = all(are_in_range(self._raw[n]) for n in self._absolute.by_plugin)
-        self._relative = None
+        self._relative.clear()
 
     def patch(self, rows: Rows, told: Mapping[str, ScoreColumn]) -> None:
         """Take in some plugins' scores of some rows."""
@@ -155,16 +161,16 @@ class KeptScores:
                 self._is_in_range = self._is_in_range and are_in_range(new)
             else:
                 # One node's score may be the measure of all the others'.
-                self._relative = None
+                self._relative.pop(plugin, None)
 
-    def _normalize(self, feasible: BoolColumn) -> _Weighed:
-        rows, weighed = np.flatnonzero(feasible), _Weighed.none(feasible.size)
+    def _normalize(self) -> None:
+        rows = np.flatnonzero(self._feasible)
         for plugin in self._plugins(is_relative=True):
-            column = np.zeros(feasible.size, dtype=np.int64)
-            scores = normalized(plugin, self._raw[plugin.name][rows])
-            column[rows] = scores * self._profile.weights[plugin.name]
-            weighed.add(plugin.name, column)
-        return weighed
+            if plugin.name not in self._relative:
+                column = np.zeros(self._feasible.size, dtype=np.int64)
+                scores = normalized(plugin, self._raw[plugin.name][rows])
+                column[rows] = scores * self._profile.weights[plugin.name]
+                self._relative[plugin.name] = column
 
     def _check(self, feasible: BoolColumn) -> None:
         """Hold the feasible nodes' scores to their range; the others' do not matter."""
