@@ -91,4 +91,5 @@ PREDICTED: Final = frozenset({NodePrediction.name, NodeLoad.name})
 
 def _corrected(scores: NDArray[np.float64], *, unseen_ratio: NDArray[np.float64]) -> ScoreColumn:
     corrected = scores * (1.0 - unseen_ratio)
-    return np.rint(np.nan_to_num(corrected, nan=NO_INFORMATION_SCORE)).astype(np.int64)
+    corrected[np.isnan(corrected)] = NO_INFORMATION_SCORE
+    return np.rint(corrected).astype(np.int64)

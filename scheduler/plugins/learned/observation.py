@@ -67,7 +67,7 @@ class _Standing(NamedTuple):
     cpu_milli: float
     """All nodes' allocatable; so is the next."""
     memory_bytes: float
-    columns: Floats
+    columns: Features
     """Shape ``(len(NODE_FEATURES), n_nodes)``, with the features that do not change either."""
 
 
@@ -95,7 +95,7 @@ class NodeState:
         cpu, memory = self.cpu_allocatable_milli, self.memory_allocatable_bytes
         per_cpu, per_memory = 1.0 / np.maximum(cpu, 1.0), 1.0 / np.maximum(memory, 1.0)
         unknown = np.isnan(self.cpu_usage_milli) | np.isnan(self.memory_usage_bytes)
-        columns = np.zeros((len(NODE_FEATURES), len(cpu)))
+        columns = np.zeros((len(NODE_FEATURES), len(cpu)), dtype=np.float32)
         columns[3] = np.where(unknown, 0.0, self.cpu_usage_milli * per_cpu)
         columns[4] = np.where(unknown, 0.0, self.memory_usage_bytes * per_memory)
         columns[5] = ~unknown
@@ -161,7 +161,7 @@ def observe(
     n_used = int(np.count_nonzero(columns[10]))
     np.minimum(columns, _MAX_RATIO, out=columns)
     return Observation(
-        nodes=columns.T.astype(np.float32, order="C"),
+        nodes=np.ascontiguousarray(columns.T),
         pod=_pod_features(
             pod,
             cpu_milli=standing.cpu_milli / n_nodes,
