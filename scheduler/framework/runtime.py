@@ -355,7 +355,8 @@ def run_scores(
             if raw.shape != feasible.shape:
                 raise PluginError(f"{plugin.name}: not one score for each node")
             scores = normalized(plugin, raw if is_everywhere else raw[rows])
-            weighted = scores * profile.weights[plugin.name]
+            weight = profile.weights[plugin.name]
+            weighted = scores if weight == 1 else scores * weight
             totals += weighted
             columns[plugin.name] = weighted
     meter.passed("Score", profile=name, status=_SUCCESS, since_s=pre_scored_s - weighing_s)
