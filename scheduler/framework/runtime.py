@@ -354,7 +354,7 @@ def run_scores(
             raw = plugin.score(state, pod=pod, snapshot=snapshot)
             if raw.shape != feasible.shape:
                 raise PluginError(f"{plugin.name}: not one score for each node")
-            scores = normalized(plugin, raw if is_everywhere else raw[rows])
+            scores = normalized(plugin, raw if is_everywhere else raw.take(rows))
             weight = profile.weights[plugin.name]
             weighted = scores if weight == 1 else scores * weight
             totals += weighted

@@ -29,9 +29,9 @@ def beta_cdf(x: Floats, *, alpha: Floats, beta: Floats) -> Floats:
     Returns:
         The same shape, 0 to 1; off by 1e-9 at the most for parameters up to 10,000.
     """
-    inside = np.clip(x, _TINY, 1.0 - 2.0**-53)
     if x.size <= _FEW:
-        return _cdf_of_few(x, inside, alpha, beta)
+        return _cdf_of_few(x, alpha, beta)
+    inside = np.clip(x, _TINY, 1.0 - 2.0**-53)
     # It converges fast below the mean; above, the other tail does.
     is_upper = inside > (alpha + 1.0) / (alpha + beta + 2.0)
     a, b = np.where(is_upper, beta, alpha), np.where(is_upper, alpha, beta)
@@ -63,16 +63,17 @@ def _cdf_of_few(*columns: Floats) -> Floats:
     """As ``beta_cdf``, one by one: of a few values it is the number of calls that costs."""
     every = np.broadcast_arrays(*columns)
     lists = zip(*(each.ravel().tolist() for each in every), strict=True)
-    found = [_one_cdf(x, inside=inside, alpha=a, beta=b) for x, inside, a, b in lists]
+    found = [_one_cdf(x, alpha=a, beta=b) for x, a, b in lists]
     return np.array(found, dtype=np.float64).reshape(every[0].shape)
 
 
-def _one_cdf(x: float, *, inside: float, alpha: float, beta: float) -> float:
+def _one_cdf(x: float, *, alpha: float, beta: float) -> float:
     if not 0.0 < x < 1.0:
         return float(x >= 1.0)
-    is_upper = inside > (alpha + 1.0) / (alpha + beta + 2.0)
+    x = max(x, _TINY)
+    is_upper = x > (alpha + 1.0) / (alpha + beta + 2.0)
     a, b = (beta, alpha) if is_upper else (alpha, beta)
-    at = 1.0 - inside if is_upper else inside
+    at = 1.0 - x if is_upper else x
     log_beta = math.lgamma(alpha) + math.lgamma(beta) - math.lgamma(alpha + beta)
     log_front = a * math.log(at) + b * math.log1p(-at) - math.log(a) - log_beta
     tail = math.exp(log_front) * _one_fraction(at, a=a, b=b)

@@ -201,7 +201,8 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
             most = dependency.max_network_cost or 0
             for place in np.flatnonzero(at_place).tolist():
                 to_places += int(at_place[place]) * self._places.judge(place, most=most)
-            total += to_places[:, self._places.of_node]
+            # Ten times as fast as to_places[:, of_node].
+            total += to_places.take(self._places.of_node, axis=1)
             # What is on the node itself is no way off, and was counted above as if it were.
             total -= before * own
             total[0] += counts
