@@ -93,8 +93,9 @@ def _is_possible(pod: GpuPod, *, cards: CardMatrix) -> BoolColumn:
     if not pod.is_share:
         is_first = np.arange(max(1, cards.shape[1])) == 0
         return np.tile(is_first, (len(cards), 1))
-    suffices: BoolColumn = cards >= pod.card_milli
-    for slot in range(1, cards.shape[1]):
-        # Equally free cards come to the same, and the first is preferred.
-        suffices[:, slot] &= (cards[:, :slot] != cards[:, slot : slot + 1]).all(axis=1)
-    return suffices
+    # Equally free cards come to the same, and the first is preferred.
+    n_slots = cards.shape[1]
+    is_earlier = np.tri(n_slots, k=-1, dtype=np.bool_)
+    is_as_free = cards[:, :, np.newaxis] == cards[:, np.newaxis, :]
+    is_possible: BoolColumn = (cards >= pod.card_milli) & ~(is_as_free & is_earlier).any(axis=2)
+    return is_possible
