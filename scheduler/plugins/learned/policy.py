@@ -157,8 +157,9 @@ def scores_of(logits: NDArray[np.float32], *, feasible: BoolColumn) -> ScoreColu
         logits: Shape ``(n_nodes,)``; finite where feasible.
         feasible: The same shape; some node is.
     """
-    behind = np.where(feasible, logits.astype(np.float64) - logits[feasible].max(), -np.inf)
-    scores: ScoreColumn = (MAX_NODE_SCORE * np.exp(np.minimum(behind, 0.0))).astype(np.int64)
+    rated = logits[feasible].astype(np.float64)
+    scores = np.zeros(logits.size, dtype=np.int64)
+    scores[feasible] = MAX_NODE_SCORE * np.exp(rated - rated.max())
     return scores
 
 

@@ -69,7 +69,7 @@ class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
         weights = args.risk_limit_weights
         self._weights = np.array([[weights.cpu], [weights.memory]])
         self._stretch = math.sqrt(args.smoothing_window_size)
-        self._found: dict[bytes, FloatColumn] = {}
+        self._found: dict[bytes, list[float]] = {}
         """What ``p_load_within`` said, by state of a node."""
 
     def sign_pod(self, pod: PodFacts) -> Hashable:
@@ -117,15 +117,17 @@ class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
         if not 0 < n_nodes <= _FEW:
             return _p_load_within(*columns)
         states = np.stack(columns)
-        keys = [states[:, :, i].tobytes() for i in range(n_nodes)]
+        held = states.transpose(2, 0, 1).tobytes()
+        size = len(held) // n_nodes
+        keys = [held[start : start + size] for start in range(0, len(held), size)]
         new = [i for i, key in enumerate(keys) if key not in self._found]
         if new:
             if len(self._found) > _MAX_FOUND:
                 self._found.clear()
                 new = list(range(n_nodes))
-            found = _p_load_within(*states[:, :, new])
-            self._found.update((keys[i], found[:, place]) for place, i in enumerate(new))
-        return np.stack([self._found[key] for key in keys], axis=1)
+            found = _p_load_within(*states[:, :, new]).T.tolist()
+            self._found.update(zip((keys[i] for i in new), found, strict=True))
+        return np.array([self._found[key] for key in keys], dtype=np.float64).T
 
 
 def _p_load_within(
