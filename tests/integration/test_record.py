@@ -38,6 +38,11 @@ pytestmark = pytest.mark.integration
 PODS = "/api/v1/namespaces/default/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 SECRET = "swordfish"
+HEALTHY = """
+name: healthy
+nodes: [{name: alike, count: 3, memory: 8Gi}]
+"""
+"""Nodes on which nothing crashes, whatever the hour."""
 
 
 def container(**fields):
@@ -56,7 +61,9 @@ def work(name, *, run_s):
         "metadata": {
             "name": name,
             "annotations": {
-                "simulator.ai-scheduler/usage": json.dumps({"run_s": run_s, "startup_s": 1}),
+                "simulator.ai-scheduler/usage": json.dumps(
+                    {"run_s": run_s, "startup_s": 1, "crash_per_hour": 0}
+                ),
                 "owner": SECRET,
             },
         },
@@ -140,8 +147,9 @@ def record(kubeconfig, *options):
 def recorded(tmp_path_factory):
     """What was there, and what was recorded of it: under its own names, and under none."""
     folder = tmp_path_factory.mktemp("recorded")
-    kubeconfig = folder / "kubeconfig"
-    serve = ("--speed=150", "--nodes=3", "--seed=5", f"--write-kubeconfig={kubeconfig}")
+    kubeconfig, scenario = folder / "kubeconfig", folder / "healthy.yaml"
+    scenario.write_text(HEALTHY)
+    serve = ("--speed=150", f"--scenario={scenario}", f"--write-kubeconfig={kubeconfig}")
     with serving(*serve) as program, collecting(program.url, folder) as (collector, url):
         program.post(DEPLOYMENTS, deployment()).raise_for_status()
         program.post(PODS, work("short", run_s=60)).raise_for_status()
