@@ -5,7 +5,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import msgspec
 import requests
@@ -16,6 +16,7 @@ from kube.informer import Added, Deleted, Modified, Synced
 from kube.informer import Event as Change
 from kube.objects import Pod
 from predictor.contract import Feedback
+from scheduler.cluster.hand import Hand
 from scheduler.cluster.outcomes import OutcomeTracker
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ _MAX_BATCH: Final = 200
 _TIMEOUT_S: Final = 5.0
 
 
-class FeedbackSender:
+class FeedbackSender(Hand):
     """Follows pods and posts their outcomes from a thread of its own, until they are accepted.
 
     Args:
@@ -39,6 +40,9 @@ class FeedbackSender:
         rng: Jitter.
     """
 
+    # What is not delivered by then is found again by the next start.
+    _finish_s: ClassVar[float] = _TIMEOUT_S + 1.0
+
     def __init__(
         self,
         url: str,
@@ -49,6 +53,7 @@ class FeedbackSender:
         on_result: Callable[[Result], None],
         rng: random.Random,
     ) -> None:
+        super().__init__("feedback")
         self._url = f"{url.rstrip('/')}/feedback"
         self._tracker = tracker
         self._now_s = now_s
@@ -57,8 +62,6 @@ class FeedbackSender:
         self._backoff = Backoff(rng, base_s=0.5, max_s=30.0)
         self._lock = threading.Lock()
         self._waiting: deque[Feedback] = deque()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="feedback", daemon=True)
 
     @property
     def n_open(self) -> int:
@@ -69,21 +72,6 @@ class FeedbackSender:
     def n_waiting(self) -> int:
         """How many outcomes are not delivered yet."""
         return len(self._waiting)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Run in a thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop; what is not delivered is found again by the next start."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(_TIMEOUT_S + 1.0)
 
     def see(self, change: Change[Pod]) -> None:
         """Take in what the watch says of a pod."""

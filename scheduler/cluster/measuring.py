@@ -2,11 +2,11 @@
 
 import logging
 import random
-import threading
 from collections.abc import Callable
 from typing import Final, Generic, Literal, TypeVar
 
 from kube.edge.logs import facts
+from scheduler.cluster.hand import Hand
 from scheduler.cluster.usage.source import MAX_AGE_S, Source, UsageError
 from scheduler.events import MeasureTaken, NodesMeasured
 
@@ -21,7 +21,7 @@ _JITTER_RATIO: Final = 0.1
 Told = TypeVar("Told", bound=NodesMeasured | MeasureTaken)
 
 
-class Gauge(Generic[Told]):
+class Gauge(Hand, Generic[Told]):
     """Measures again and again, in a thread.
 
     Args:
@@ -44,6 +44,7 @@ class Gauge(Generic[Told]):
         now_s: Callable[[], float],
         rng: random.Random,
     ) -> None:
+        super().__init__("usage")
         self._source = source
         self._interval_s = interval_s
         self._deliver = deliver
@@ -52,21 +53,6 @@ class Gauge(Generic[Told]):
         self._rng = rng
         self._measured_at_s = now_s()
         self._is_failing = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Run in a thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop asking; does not wait for an answer under way."""
-        self._stop.set()
 
     def _run(self) -> None:
         try:

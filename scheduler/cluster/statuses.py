@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -19,13 +19,13 @@ from kube.informer import Event as Change
 from kube.objects import Pod
 from scheduler.cluster.app_group_status import Parts, next_app_group_status, wire_status
 from scheduler.cluster.group_status import Members, next_status
+from scheduler.cluster.hand import Hand
 from scheduler.cluster.quota_status import Usage, next_quota_status
 
 log = logging.getLogger(__name__)
 
 _INTERVAL_S: Final = 1.0
 _MAX_BACKOFF_S: Final = 60.0
-_JOIN_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _Due:
         return f"{root}/namespaces/{meta.namespace}/{plural}/{meta.name}/status"
 
 
-class StatusKeeper:
+class StatusKeeper(Hand):
     """Looks now and then at what has changed, and writes what is new.
 
     Args:
@@ -54,6 +54,8 @@ class StatusKeeper:
         interval_s: How often to look, by the local clock.
     """
 
+    _finish_s: ClassVar[float] = 5.0
+
     def __init__(
         self,
         client: Client,
@@ -64,6 +66,7 @@ class StatusKeeper:
         rng: random.Random,
         interval_s: float = _INTERVAL_S,
     ) -> None:
+        super().__init__("statuses")
         self._interval_s = interval_s
         self._client = client
         self._objects = objects
@@ -76,28 +79,11 @@ class StatusKeeper:
         self._usage: Usage | None = None
         self._told: dict[str, str] = {}
         """Which version of an object has been answered; the watch may not show our answer yet."""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="statuses", daemon=True)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
 
     @property
     def wants_usage(self) -> bool:
         """Whether it is time for ``take_usage``."""
         return ElasticQuota in self._kinds and self._usage is None
-
-    def start(self) -> None:
-        """Run in a thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop; a write under way is finished."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(_JOIN_TIMEOUT_S)
 
     def see(self, change: Change[Pod]) -> None:
         """Take in what the watch says of a pod."""

@@ -1,17 +1,17 @@
 """Keeps the cluster's clock fresh while something waits for time to pass."""
 
 import logging
-import threading
 from collections.abc import Callable
 
 from kube.client import Client
 from kube.edge.logs import facts
 from kube.errors import KubeError
+from scheduler.cluster.hand import Hand
 
 log = logging.getLogger(__name__)
 
 
-class Timekeeper:
+class Timekeeper(Hand):
     """Asks the API server something small, now and then, because every answer tells the time.
 
     A watch tells it only once. Without other traffic our reckoning runs at our own pace, far behind
@@ -24,24 +24,10 @@ class Timekeeper:
     """
 
     def __init__(self, client: Client, *, interval_s: float, is_needed: Callable[[], bool]) -> None:
+        super().__init__("time")
         self._client = client
         self._interval_s = interval_s
         self._is_needed = is_needed
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="time", daemon=True)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    def start(self) -> None:
-        """Run in a thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop asking; does not wait for an answer under way."""
-        self._stop.set()
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
