@@ -125,7 +125,7 @@ class Course:
                 if self._tally is not None:
                     self._tally.see(each.change, now_s=site.now_s)
                 if self._worth is not None:
-                    self._worth.see(each.change)
+                    self._worth.see(each)
             if self._shell.turn(news):
                 site.cluster.step(site.now_s)  # kubelets take in at once what was bound
             elif not news:

@@ -12,11 +12,10 @@ from kube.objects import Node, Pod
 from kube.quantity import CPU, MEMORY
 from scheduler.model import PODS as PODS_RESOURCE
 from scheduler.model import NodeFacts, PodFacts
-from scheduler.simulator.controllers.pods import is_over
+from scheduler.simulator.experiments.news import News
 from scheduler.simulator.experiments.rewards import Meter, Occupancy
 from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.resources import NODES, PODS, Object
-from scheduler.simulator.store import Change
 
 _RESOURCES: Final = (CPU, MEMORY, PODS_RESOURCE)
 
@@ -49,17 +48,17 @@ class Worth:
         )
         site.cluster.on_world_change(self._meter.witness)
         for pod in site.store.list(PODS):
-            self._put(pod)
+            self._put(decode_object(msgspec.json.encode(pod), Pod))
         self.look()
 
-    def see(self, change: Change) -> None:
+    def see(self, news: News) -> None:
         """Take in what was written about pods."""
-        if change.resource is not PODS:
+        if not isinstance(news.found, Pod):
             return
-        if change.type == "DELETED":
-            self._drop(change.new["metadata"]["uid"])
+        if news.is_gone:
+            self._drop(news.found.metadata.uid)
         else:
-            self._put(change.new)
+            self._put(news.found)
 
     def look(self) -> None:
         """Take in how the site stands, after time has passed or something was done."""
@@ -83,12 +82,12 @@ class Worth:
 
     # --- details
 
-    def _put(self, pod: Object) -> None:
-        uid = pod["metadata"]["uid"]
-        if is_over(pod):
+    def _put(self, pod: Pod) -> None:
+        uid = pod.metadata.uid
+        if pod.status.phase in ("Succeeded", "Failed"):
             self._drop(uid)
             return
-        row = self._rows.get(pod["spec"].get("nodeName", ""))
+        row = self._rows.get(pod.spec.node_name or "")
         known = self._pods.get(uid)
         if known is None:
             self._pods[uid] = (None, _taken(pod))
@@ -120,7 +119,7 @@ def _allocatable(nodes: Iterable[Object], *, rows: dict[str, int]) -> NDArray[np
     return columns
 
 
-def _taken(pod: Object) -> NDArray[np.float64]:
-    facts = PodFacts.from_pod(decode_object(msgspec.json.encode(pod), Pod))
+def _taken(pod: Pod) -> NDArray[np.float64]:
+    facts = PodFacts.from_pod(pod)
     cpu, memory = (facts.requests.get(resource, 0) for resource in (CPU, MEMORY))
     return np.array([cpu, memory, 1], dtype=np.float64)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from scheduler.simulator.controllers.pods import is_over
 from scheduler.simulator.kube_state.containers import OF_CONTAINERS
 from scheduler.simulator.kube_state.families import Family, Kind, Sample, instant, label, one_of
 from scheduler.simulator.resources import PODS, Object
@@ -100,8 +101,7 @@ def _completed(pod: Object) -> list[Sample]:
         for each in pod["status"].get("containerStatuses") or ()
         if (state := (each.get("state") or {}).get("terminated"))
     ]
-    is_over = pod["status"].get("phase") in ("Succeeded", "Failed")
-    return instant(max(ends)) if ends and is_over else []
+    return instant(max(ends)) if ends and is_over(pod) else []
 
 
 def _qos(pod: Object) -> list[Sample]:
