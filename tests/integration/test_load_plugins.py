@@ -43,7 +43,7 @@ HOT = {
     "metadata": {
         "name": "hot",
         "annotations": {
-            "simulator.ai-scheduler/usage": json.dumps({"cpu": "700m", "memory": "200Mi"})
+            "simulator.ai-scheduler/usage": json.dumps({"cpu": "450m", "memory": "200Mi"})
         },
     },
     "spec": {
@@ -57,7 +57,11 @@ HOT = {
         ],
     },
 }
-"""Uses seven times what it requests, on n1, and may use all of the machine."""
+"""Uses many times what it requests, on n1, and may use all of the machine.
+
+By the hour of the day and by chance it uses up to twice the given cpu: with the example on top, the
+node must stay below the 40 % to which TargetLoadPacking fills it.
+"""
 
 SMALL = {
     "apiVersion": "v1",
@@ -97,9 +101,9 @@ def kubectl(server, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hot(server, kubectl):
-    """Make n1 use about a quarter of its cpu, and n2 next to nothing."""
+    """Make n1 use about a fifth of its cpu, and n2 next to nothing."""
     kubectl("apply", "-f", "-", given=HOT)
-    wait_for(lambda: used(server).get("n1", 0) > 700)
+    wait_for(lambda: used(server).get("n1", 0) > 500)
 
 
 def used(server):
