@@ -89,6 +89,8 @@ def _serve(start: Start[SchedulerSettings]) -> int:
     registry.add_installed()
     configuration, usage = _load_profiles(settings, beside=start.path, registry=registry)
     settings = msgspec.structs.replace(settings, usage=usage)
+    if configuration.client_connection.kubeconfig:
+        log.warning("clientConnection.kubeconfig is not read: kubernetes.kubeconfig_path is")
     names = [profile.scheduler_name for profile in configuration.profiles]
     extender_profile = _extender_profile(settings.extender, names=names)
     cluster = load_cluster(

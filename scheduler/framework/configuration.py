@@ -80,6 +80,20 @@ class ProfileConfiguration(Settings, frozen=True, rename="camel"):
     """Ours: no node gets a second pod of this profile (adds the plugin OnePodPerNode)."""
 
 
+class ClientConnectionConfiguration(Settings, frozen=True, rename="camel"):
+    """How upstream reaches the API server; accepted for its files, and of no effect.
+
+    Which cluster it is, and how much is asked of it at once, is said beside (``kubernetes``,
+    ``binding``).
+    """
+
+    kubeconfig: str = ""
+    accept_content_types: str = ""
+    content_type: str = ""
+    qps: float = 50.0
+    burst: int = 100
+
+
 class KubeSchedulerConfiguration(Settings, frozen=True, rename="camel"):
     """The file."""
 
@@ -93,6 +107,13 @@ class KubeSchedulerConfiguration(Settings, frozen=True, rename="camel"):
     pod_initial_backoff_seconds: Annotated[int, msgspec.Meta(ge=1)] = 1
     pod_max_backoff_seconds: Annotated[int, msgspec.Meta(ge=1)] = 10
     leader_election: LeaderElectionConfiguration = LeaderElectionConfiguration()
+    client_connection: ClientConnectionConfiguration = ClientConnectionConfiguration()
+    enable_profiling: bool = True
+    """Accepted for upstream's files; profiles of a process in Python are taken from outside it."""
+    enable_contention_profiling: bool = True
+    """As ``enableProfiling``."""
+    delay_cache_until_active: bool = False
+    """Accepted for upstream's files; who does not lead keeps its cache, to take over at once."""
 
 
 def load_configuration(path: Path, *, registry: Registry) -> KubeSchedulerConfiguration:

@@ -143,6 +143,28 @@ def test_upstreams_defaults_hold_where_nothing_is_said(profiles):
     assert [plugin.name for plugin in profile.pre_enqueue] == ["SchedulingGates"]
 
 
+def test_what_upstreams_files_say_beside_profiles_is_read(profiles):
+    [name] = profiles(
+        """
+        parallelism: 16
+        percentageOfNodesToScore: 0
+        leaderElection: {leaderElect: false}
+        clientConnection:
+          kubeconfig: REPLACE_ME_WITH_KUBE_CONFIG_PATH
+          acceptContentTypes: ""
+          contentType: application/vnd.kubernetes.protobuf
+          qps: 50
+          burst: 100
+        enableProfiling: true
+        enableContentionProfiling: false
+        delayCacheUntilActive: false
+        profiles: [{schedulerName: default-scheduler}]
+        """
+    )
+
+    assert name == "default-scheduler"
+
+
 def test_a_plugin_is_one_instance_at_all_its_points(profiles):
     profile = profiles("profiles: [{schedulerName: mine}]")["mine"]
 
