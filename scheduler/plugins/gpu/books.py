@@ -8,7 +8,7 @@ never too high. A pod that is only tried on a node (by a preemption, by a gang) 
 it would have to be given: the fullest ones that suffice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,16 +37,28 @@ _ANY_CARD = GpuPod(cpu_milli=0, n_cards=1, card_milli=CARD_MILLI)
 """What is taken from each card for a pod that does not say what it asks for."""
 
 
+class _Holder(NamedTuple):
+    """What a pod's annotations say of cards."""
+
+    pod: PodFacts
+    ask: GpuPod
+    cards: tuple[int, ...] | None
+
+
 class CardBook:
     """Keeps the cards of a snapshot's nodes up to date."""
 
     def __init__(self) -> None:
+        self.changes: Changes[int] = Changes()
+        """Of which rows more or less is free than before."""
         self._start(Snapshot())
 
     def _start(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._chosen: dict[str, dict[str, tuple[int, ...]]] = {}
         """By node and uid, of pods whose annotation does not say it yet."""
+        self._holders: dict[int, dict[str, _Holder]] = {}
+        """By row and uid: read once, for nodes change with every pod, and pods do not."""
         self._stale: set[str] = set()
         """Nodes for whose pods cards were chosen, or given back, since they were settled."""
         self._own: set[str] = set()
@@ -55,8 +67,7 @@ class CardBook:
         self.idle = self._nodes = _idle([])
         self.n_starts = 0
         """Grows when rows, or what nodes have, are no longer what they were."""
-        self.changes: Changes[int] = Changes()
-        """Of which rows more or less is free than before."""
+        self.changes.forget()
 
     def follow(self, snapshot: Snapshot) -> bool:
         """Begin anew with a state of the cluster that was built anew; tell whether it was."""
@@ -69,6 +80,10 @@ class CardBook:
     def note_own(self, scheduler_name: str) -> None:
         """Take in whose pods get their cards from us: those of one profile."""
         self._own.add(scheduler_name)
+
+    def is_actual(self, snapshot: Snapshot) -> bool:
+        """Tell whether a snapshot is the cluster's, and no what-if."""
+        return snapshot is self._snapshot
 
     def nodes(self, snapshot: Snapshot) -> GpuNodes:
         """Return what is free, on the cluster or a what-if of it; to be read before it changes."""
@@ -91,7 +106,7 @@ class CardBook:
         on_node = list(snapshot.pods_on(row))
         others = [each for each in on_node if each.uid != pod.uid]
         found = self._nodes.take(np.array([row]))
-        self._settle(found, 0, facts=snapshot.facts(row), pods=others)
+        self._settle(found, 0, node=node, holders=self._read(row, others).values())
         left = _left(snapshot.allocatable, snapshot.requested, row=row, key=CPU)
         counted = (each.requests.get(CPU, 0) for each in on_node if each.uid == pod.uid)
         found.free_cpu_milli[0] = left + sum(counted)
@@ -116,7 +131,6 @@ class CardBook:
             stale = {row for name in self._stale if (row := snapshot.rows.get(name)) is not None}
             for row in changed | stale:
                 self._write(self._nodes, row, snapshot)
-                self._prune(row)
                 self.changes.note(row)
         self._stale.clear()
         self._generation = snapshot.generation
@@ -142,9 +156,9 @@ class CardBook:
         nodes.free_cpu_milli[:] = _free(snapshot, CPU)
         nodes.free_memory_bytes[:] = _free(snapshot, MEMORY)
         nodes.free_pods[:] = _free(snapshot, PODS)
+        self._holders.clear()
         for row in np.flatnonzero(nodes.n_cards).tolist():
-            self._settle(nodes, row, facts=facts[row], pods=snapshot.pods_on(row))
-            self._prune(row)
+            self._write_cards(nodes, row, snapshot)
         self.changes.forget()
 
     def _write(self, nodes: GpuNodes, row: int, snapshot: Snapshot) -> None:
@@ -153,11 +167,29 @@ class CardBook:
         nodes.free_memory_bytes[row] = _left(allocatable, requested, row=row, key=MEMORY)
         nodes.free_pods[row] = _left(allocatable, requested, row=row, key=PODS)
         if nodes.n_cards[row]:
-            self._settle(nodes, row, facts=snapshot.facts(row), pods=snapshot.pods_on(row))
+            self._write_cards(nodes, row, snapshot)
 
-    def _settle(
-        self, nodes: GpuNodes, row: int, *, facts: NodeFacts, pods: Iterable[PodFacts]
-    ) -> None:
+    def _write_cards(self, nodes: GpuNodes, row: int, snapshot: Snapshot) -> None:
+        name, holders = snapshot.names[row], self._read(row, snapshot.pods_on(row))
+        if snapshot is self._snapshot:
+            self._holders[row] = holders
+            self._prune(name, holders)
+        self._settle(nodes, row, node=name, holders=holders.values())
+
+    def _read(self, row: int, pods: Iterable[PodFacts]) -> dict[str, _Holder]:
+        """Read the pods of a node that say anything of cards."""
+        known, n_cards = self._holders.get(row, {}), self._makes[row].n_cards
+        holders = {}
+        for pod in pods:
+            if pod.annotations:
+                holder = known.get(pod.uid)
+                if holder is None or holder.pod is not pod:
+                    ask = _ask_or_any(pod)
+                    holder = _Holder(pod, ask, cards_of(pod, ask=ask, n_cards=n_cards))
+                holders[pod.uid] = holder
+        return holders
+
+    def _settle(self, nodes: GpuNodes, row: int, *, node: str, holders: Iterable[_Holder]) -> None:
         """Write what pods leave of a node's cards: first those whose cards are known."""
         n_cards = int(nodes.n_cards[row])
         column = nodes.free_card_milli[row]
@@ -165,13 +197,10 @@ class CardBook:
         free = column.tolist()
         free[:n_cards] = [CARD_MILLI] * n_cards
         classes, tried = 0, []
-        chosen = self._chosen.get(facts.name, {})
-        for pod in pods:
-            if not pod.annotations:
-                continue
-            ask = _ask_or_any(pod)
+        chosen = self._chosen.get(node, {})
+        for pod, ask, said in holders:
             classes |= ask.class_bit
-            cards = chosen.get(pod.uid) or cards_of(pod, ask=ask, n_cards=n_cards)
+            cards = chosen.get(pod.uid) or said
             if cards is not None and ask is not _ANY_CARD:
                 for card in cards:
                     free[card] -= ask.card_milli
@@ -189,21 +218,15 @@ class CardBook:
         is_there = pod.scheduled_at_s or pod.start_time_s
         return pod.scheduler_name in self._own and not is_there
 
-    def _prune(self, row: int) -> None:
+    def _prune(self, node: str, holders: Mapping[str, _Holder]) -> None:
         """Forget choices that pods show themselves, or whose pods are elsewhere."""
-        name = self._snapshot.names[row]
-        chosen = self._chosen.get(name)
-        if not chosen:
-            self._chosen.pop(name, None)
-            return
-        n_cards = self._makes[row].n_cards
-        unseen = {
-            pod.uid
-            for pod in self._snapshot.pods_on(row)
-            if pod.uid in chosen
-            and cards_of(pod, ask=_ask_or_any(pod), n_cards=n_cards) != chosen[pod.uid]
-        }
-        self._chosen[name] = {uid: cards for uid, cards in chosen.items() if uid in unseen}
+        chosen = self._chosen.pop(node, None)
+        if chosen:
+            self._chosen[node] = {
+                uid: cards
+                for uid, cards in chosen.items()
+                if uid in holders and holders[uid].cards != cards
+            }
 
 
 def _ask_or_any(pod: PodFacts) -> GpuPod:

@@ -4,7 +4,7 @@ Source: Weng et al., "Beware of Fragmentation", USENIX ATC 2023.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Self
 
@@ -18,6 +18,7 @@ FloatColumn = NDArray[np.float64]
 TYPICAL_RATIO: Final = 0.95
 """Shapes are typical, by falling frequency, until they make up this much of all pods."""
 
+_MAX_ALLOWED: Final = 16
 _N_SUMS: Final = 6
 _LACKS_BOTH, _LACKS_GPU, _LACKS_CPU, _CPU_POD_FITS, _CPU_POD_LACKS_CPU, _WRONG_MODEL = range(
     _N_SUMS
@@ -60,6 +61,9 @@ class TypicalWorkload:
     """Which of them each shape asks for."""
     wanted: tuple[frozenset[str], ...] = field(init=False, repr=False)
     """Models that will do, of each shape; if empty, any."""
+    _allowed: dict[tuple[str, ...], NDArray[np.bool_]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         """Lay the shapes out as arrays."""
@@ -104,10 +108,19 @@ class TypicalWorkload:
             tuple(count / n_all / kept_ratio for _, count in kept),
         )
 
-    def is_allowed(self, models: Sequence[str]) -> NDArray[np.bool_]:
-        """Tell which shapes may use which models' cards, shape ``(n_models, n_shapes)``."""
-        allowed = [[not any_of or model in any_of for any_of in self.wanted] for model in models]
-        return np.array(allowed, dtype=np.bool_).reshape(len(models), len(self.shapes))
+    def is_allowed(self, models: tuple[str, ...]) -> NDArray[np.bool_]:
+        """Tell which shapes may use which models' cards, shape ``(n_models, n_shapes)``.
+
+        Not to be written to: it is kept, for a cluster has the same models every time.
+        """
+        kept = self._allowed.get(models)
+        if kept is None:
+            rows = [[not any_of or model in any_of for any_of in self.wanted] for model in models]
+            kept = np.array(rows, dtype=np.bool_).reshape(len(models), len(self.shapes))
+            if len(self._allowed) >= _MAX_ALLOWED:
+                self._allowed.clear()
+            self._allowed[models] = kept
+        return kept
 
 
 def fragmentation_milli(nodes: GpuNodes, *, workload: TypicalWorkload) -> FloatColumn:

@@ -8,6 +8,7 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.framework.columns import IntColumn
 from scheduler.plugins.gpu.cards import best_cards, random_cards
 from scheduler.plugins.gpu.columns import GpuNodes, GpuPod, LargestNode
 from scheduler.plugins.gpu.demand import DemandMeasure
@@ -19,6 +20,12 @@ from scheduler.plugins.gpu.scores import (
     gpu_clustering_scores,
     gpu_packing_scores,
 )
+
+_FEW: Final = 4
+_MAX_BEST: Final = 4_096
+
+_Try: TypeAlias = tuple[GpuPod, int, int, bytes]
+"""A pod, and what measures know of a node: free CPU, model, and what is free of each card."""
 
 AnyScores: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
 
@@ -120,16 +127,36 @@ class _Descent(_BestCards):
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
+        self._best: dict[_Try, int] = {}
+        """Cards of nodes that were rated lately."""
 
     def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
         """Rate by :func:`descent_scores`."""
-        return descent_scores(pod, nodes=nodes, measure=self._measure)[0]
+        scores, cards = descent_scores(pod, nodes=nodes, measure=self._measure)
+        if pod.is_share and len(nodes) <= _FEW:
+            self._keep(pod, nodes, cards)
+        return scores
 
     def choose_cards(self, pod: GpuPod, *, node: GpuNodes) -> tuple[int, ...]:
         """Choose the card for a share by its score."""
         if not pod.is_share:
             return super().choose_cards(pod, node=node)
-        return (int(descent_scores(pod, nodes=node, measure=self._measure)[1][0]),)
+        card = self._best.get(_try(pod, node, 0))
+        if card is None:
+            card = int(descent_scores(pod, nodes=node, measure=self._measure)[1][0])
+        return (card,)
+
+    def _keep(self, pod: GpuPod, nodes: GpuNodes, cards: IntColumn) -> None:
+        """Keep what was found of a few nodes: a pod is placed on one that was rated just before."""
+        if len(self._best) >= _MAX_BEST:
+            self._best.clear()
+        for row, card in enumerate(cards.tolist()):
+            self._best[_try(pod, nodes, row)] = card
+
+
+def _try(pod: GpuPod, nodes: GpuNodes, row: int) -> _Try:
+    cpu_milli, model = int(nodes.free_cpu_milli[row]), int(nodes.model[row])
+    return pod, cpu_milli, model, nodes.free_card_milli[row].tobytes()
 
 
 class Fgd(_Descent):

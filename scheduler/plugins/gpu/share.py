@@ -1,12 +1,14 @@
 """GpuShare: whole cards and shares of cards, and which ones a pod gets."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal
+from functools import partial
+from typing import Annotated, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from kube.edge.settings import Settings
 from scheduler.framework.cycle import CycleState
@@ -24,6 +26,7 @@ from scheduler.framework.interface import (
     ScorePlugin,
     Write,
 )
+from scheduler.framework.kept_columns import KeptColumns
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
     SKIP,
@@ -39,14 +42,26 @@ from scheduler.framework.status import (
 from scheduler.model import GPU_INDEX, PodFacts
 from scheduler.plugins.gpu.asks import MAX_CARDS, AskError, ask_of, index_text, shape_of
 from scheduler.plugins.gpu.books import CardBook
-from scheduler.plugins.gpu.columns import CARD_MILLI, GpuPod, has_cards, has_model
+from scheduler.plugins.gpu.columns import CARD_MILLI, GpuPod, has_cards
 from scheduler.plugins.gpu.fragmentation import PodShape, TypicalWorkload
 from scheduler.plugins.gpu.mix import LearnedMix
 from scheduler.plugins.gpu.policies import POLICIES, GpuPolicy, PolicyContext
-from scheduler.plugins.gpu.ratings import KeptRatings
+from scheduler.plugins.gpu.ratings import FEW, FITS, FULL, OTHER, fits, rate
+
+T = TypeVar("T", bound=np.generic)
 
 _BLIND_TO_CPU_PODS: Final = ("gpu-packing", "gpu-clustering")
 """Policies that rate all nodes alike for pods that ask for no card."""
+
+_REASONS: Final = {
+    FEW: "node(s) have too few GPUs",
+    OTHER: "node(s) have GPUs of other models",
+    FULL: "node(s) have too little GPU free",
+}
+_CODES: Final = np.zeros(1 + max(_REASONS), dtype=np.uint8)
+"""By what ``fits`` finds."""
+_CODES[[FEW, OTHER]] = Code.UNSCHEDULABLE_AND_UNRESOLVABLE
+_CODES[FULL] = Code.UNSCHEDULABLE
 
 Milli = Annotated[int, msgspec.Meta(ge=0, le=CARD_MILLI)]
 
@@ -123,6 +138,7 @@ class GpuShare(
         self._told = _told(args.workload)
         self._mix = LearnedMix()
         self._book = CardBook()
+        self._fits: KeptColumns[GpuPod, np.uint8] = KeptColumns(self._book.changes)
         self._rater: _Rater | None = None
 
     def pre_filter(
@@ -139,20 +155,12 @@ class GpuShare(
     def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
         """Refuse nodes without the model, with too few cards, or with too little free on them."""
         ask = ask_of(pod)
-        nodes = self._book.nodes(snapshot)
-        few = nodes.n_cards < ask.n_cards
-        other = ~has_model(ask, nodes=nodes) & ~few
-        full = ~(few | other | has_cards(ask, nodes=nodes))
-        found = [
-            ("node(s) have too few GPUs", few),
-            ("node(s) have GPUs of other models", other),
-            ("node(s) have too little GPU free", full),
-        ]
-        reasons = [(reason, rows) for reason, rows in found if rows.any()]
-        if not reasons:
+        found = self._find(self._fits, ask, snapshot=snapshot, find=partial(fits, ask))
+        numbers = np.bincount(found, minlength=_CODES.size)
+        if numbers[FITS] == found.size:
             return None
-        codes = np.where(few | other, np.uint8(Code.UNSCHEDULABLE_AND_UNRESOLVABLE), np.uint8(0))
-        return Verdicts(np.where(full, np.uint8(Code.UNSCHEDULABLE), codes), reasons)
+        reasons = [(_REASONS[n], np.equal(found, n)) for n in (FEW, OTHER, FULL) if numbers[n]]
+        return Verdicts(_CODES.take(found), reasons)
 
     def pre_score(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
@@ -174,8 +182,9 @@ class GpuShare(
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate by the policy."""
-        nodes = self._book.nodes(snapshot)
-        return self._rate().ratings.scores(ask_of(pod), nodes=nodes)
+        ask, rater = ask_of(pod), self._rate()
+        find = partial(rate, ask, policy=rater.policy)
+        return self._find(rater.scores, ask, snapshot=snapshot, find=find).copy()
 
     def reserve(self, state: CycleState, *, pod: PodFacts, node: str, snapshot: Snapshot) -> Status:
         """Choose cards."""
@@ -230,6 +239,21 @@ class GpuShare(
                 _learn(self._mix, snapshot.actual)
         self._book.note_own(pod.scheduler_name)
 
+    def _find(
+        self,
+        kept: KeptColumns[GpuPod, T],
+        ask: GpuPod,
+        *,
+        snapshot: Snapshot,
+        find: Callable[..., NDArray[T]],
+    ) -> NDArray[T]:
+        """Find something out about all nodes; of a what-if, which is soon gone, nothing is kept."""
+        nodes = self._book.nodes(snapshot)
+        if not self._book.is_actual(snapshot):
+            return find(nodes=nodes)
+        n_rows = len(nodes)
+        return kept.of(ask, n_rows=n_rows, find=lambda rows: find(nodes=nodes.take(rows)))
+
     def _rate(self) -> "_Rater":
         """Return what rates for the mix and the cluster as they are."""
         workload, n_starts = self._workload, self._book.n_starts
@@ -241,8 +265,8 @@ class GpuShare(
                 chance=np.random.default_rng(0),  # no policy here asks for luck
             )
             policy = POLICIES[self._policy_name](context)
-            ratings = KeptRatings(policy, changes=self._book.changes)
-            rater = self._rater = _Rater(workload, n_starts, policy, ratings)
+            scores: KeptColumns[GpuPod, np.int64] = KeptColumns(self._book.changes)
+            rater = self._rater = _Rater(workload, n_starts, policy, scores)
         return rater
 
 
@@ -253,7 +277,7 @@ class _Rater:
     workload: TypicalWorkload
     n_starts: int
     policy: GpuPolicy
-    ratings: KeptRatings
+    scores: KeptColumns[GpuPod, np.int64]
 
 
 def _told(pods: Iterable[ExpectedPod]) -> TypicalWorkload | None:

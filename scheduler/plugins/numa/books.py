@@ -9,7 +9,6 @@ Which pods are on a node is read from the snapshot, where a pod counts from the 
 is chosen for it until it is gone; so there are no books that could differ from it.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -231,9 +230,11 @@ class Books:
         unknown = [pod for pod in pods if not account.covers(pod)]
         # Of the others no report would ever tell; they take nothing that zones have.
         unknown = self._counted(account.report, unknown)
-        taken: Counter[str] = Counter()
+        # A Counter's update takes five times as long.
+        taken: dict[str, int] = {}
         for pod in unknown:
-            taken.update(pod.requests)
+            for name, amount in pod.requests.items():
+                taken[name] = taken.get(name, 0) + amount
         is_known = not any(self._is_foreign(pod, account.report) for pod in unknown)
         return taken, is_known and account.report.is_valid
 

@@ -44,6 +44,11 @@ class Demand:
         return bool(self.as_pod)
 
 
+def matters_to(pod: PodFacts) -> bool:
+    """Tell whether zones matter to a pod: whether its ``Demand`` is any."""
+    return bool(_counted(pod.requests.items(), is_guaranteed=pod.qos is Qos.GUARANTEED))
+
+
 def _counted(
     requests: Iterable[tuple[str, int]], *, is_guaranteed: bool
 ) -> tuple[tuple[str, int], ...]:

@@ -1,14 +1,14 @@
 """NodeResourceTopologyMatch: keeps pods from nodes whose kubelet would not find them one zone."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import ClassVar, Final
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import ClassVar, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kube.custom import CustomResource, NodeResourceTopology
 from kube.qos import Qos
-from scheduler.framework.changes import Changes
 from scheduler.framework.columns import Rows
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import (
@@ -23,6 +23,7 @@ from scheduler.framework.interface import (
     ReservePlugin,
     ScorePlugin,
 )
+from scheduler.framework.kept_columns import KeptColumns
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import (
     MIN_NODE_SCORE,
@@ -36,10 +37,9 @@ from scheduler.framework.status import (
 )
 from scheduler.model import ContainerFacts, PodFacts
 from scheduler.plugins.numa.alignment import cannot_align
-from scheduler.plugins.numa.answers import Answers
 from scheduler.plugins.numa.arguments import NodeResourceTopologyMatchArgs, NumaCache
 from scheduler.plugins.numa.books import BookRules, Books, has_topologies
-from scheduler.plugins.numa.demand import Demand
+from scheduler.plugins.numa.demand import Demand, matters_to
 from scheduler.plugins.numa.fewest_zones import rate_fewest_zones
 from scheduler.plugins.numa.reports import says_the_same
 from scheduler.plugins.numa.strategies import (
@@ -50,6 +50,8 @@ from scheduler.plugins.numa.strategies import (
     rate_zones,
 )
 from scheduler.plugins.numa.zones import Zones
+
+T = TypeVar("T", bound=np.generic)
 
 _NONE: Final = 0
 _INVALID: Final = 1
@@ -104,14 +106,14 @@ class NodeResourceTopologyMatch(
                 counted=cache.resync_method,
             )
         )
-        self._refusals = Answers(_refuse)
-        self._ratings = Answers(self._rate)
+        self._refusals: KeptColumns[Demand, np.uint8] = KeptColumns(self._books.changes)
+        self._ratings: KeptColumns[Demand, np.int64] = KeptColumns(self._books.changes)
         self._reserved: dict[str, set[str]] = {}
         """Uids by node, of pods that are being bound."""
 
     def sign_pod(self, pod: PodFacts) -> Hashable:
         """Sign pods to which zones do not matter: what is said of others depends on reports."""
-        return None if Demand.of(pod).is_any else ()
+        return None if matters_to(pod) else ()
 
     def pre_filter(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot
@@ -128,8 +130,9 @@ class NodeResourceTopologyMatch(
         demand = state.read(Demand) or Demand.of(pod)
         if not demand.is_any or not has_topologies(snapshot.objects):
             return None
-        zones, changes = self._zones(pod, snapshot)
-        found = self._refusals.of(demand, snapshot=snapshot, zones=zones, changes=changes)
+        zones = self._zones(pod, snapshot)
+        find = partial(_refuse, demand, snapshot, zones)
+        found = self._find(self._refusals, demand, snapshot=snapshot, find=find)
         held = self._discarded(snapshot, zones)
         if held is not None:
             found = np.where(held, _INVALID, found)
@@ -143,14 +146,15 @@ class NodeResourceTopologyMatch(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
     ) -> Status:
         """Skip pods that are not guaranteed: to them all nodes are alike."""
-        is_rated = pod.qos is Qos.GUARANTEED and Demand.of(pod).is_any
+        is_rated = pod.qos is Qos.GUARANTEED and matters_to(pod)
         return SUCCESS if is_rated and has_topologies(snapshot.objects) else SKIP
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate nodes by the strategy; 0 where it has nothing to go by."""
         demand = state.read(Demand) or Demand.of(pod)
-        zones, changes = self._zones(pod, snapshot)
-        found = self._ratings.of(demand, snapshot=snapshot, zones=zones, changes=changes)
+        zones = self._zones(pod, snapshot)
+        find = partial(self._rate, demand, zones)
+        found = self._find(self._ratings, demand, snapshot=snapshot, find=find)
         held = self._discarded(snapshot, zones)
         return found.copy() if held is None else np.where(held, MIN_NODE_SCORE, found)
 
@@ -175,11 +179,22 @@ class NodeResourceTopologyMatch(
             return not says_the_same(before, after)
         return True
 
-    def _zones(self, pod: PodFacts, snapshot: Snapshot) -> tuple[Zones, Changes[int] | None]:
-        """Return the zones, and what changed of them unless they are a what-if's."""
+    def _zones(self, pod: PodFacts, snapshot: Snapshot) -> Zones:
         self._books.note_own(pod.scheduler_name)
-        zones = self._books.zones(snapshot)
-        return zones, self._books.changes if self._books.is_actual(snapshot) else None
+        return self._books.zones(snapshot)
+
+    def _find(
+        self,
+        kept: KeptColumns[Demand, T],
+        demand: Demand,
+        *,
+        snapshot: Snapshot,
+        find: Callable[[Rows], NDArray[T]],
+    ) -> NDArray[T]:
+        """Find something out about all nodes; of a what-if nothing is kept, for it is gone at once."""
+        if self._books.is_actual(snapshot):
+            return kept.of(demand, n_rows=snapshot.n_nodes, find=find)
+        return find(np.arange(snapshot.n_nodes))
 
     def _discarded(self, snapshot: Snapshot, zones: Zones) -> BoolColumn | None:
         """Tell on which nodes with zones a pod is being bound; ``None``: on none."""
@@ -196,9 +211,7 @@ class NodeResourceTopologyMatch(
         if not uids:
             self._reserved.pop(node, None)
 
-    def _rate(
-        self, demand: Demand, snapshot: Snapshot, zones: Zones, rows: Rows
-    ) -> NDArray[np.int64]:
+    def _rate(self, demand: Demand, zones: Zones, rows: Rows) -> NDArray[np.int64]:
         """Rate some nodes."""
         is_rated = zones.is_reported[rows] & zones.is_valid[rows]
         if self._strategy is not None:
