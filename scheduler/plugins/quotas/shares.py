@@ -65,10 +65,12 @@ class Shares:
 
         Of cpu, memory, ephemeral storage and the number of pods, which every pod needs, that is so
         while no quota names them; of an extended resource that none names, there is none to have.
+        Where no quota guarantees anything, there is nothing to have at all: it would be borrowed.
         """
-        if resource in _NATIVE and resource not in self._total_min:
-            return None
-        return self._total_min[resource]
+        if resource in self._total_min:
+            return self._total_min[resource]
+        is_free = resource in _NATIVE and (resource == PODS or bool(self._total_min))
+        return None if is_free else 0
 
     def over_min(self, namespace: str, *, resource: str, used: Amounts) -> int:
         """Return how much of what a namespace with a quota uses is borrowed."""

@@ -69,7 +69,12 @@ def test_a_namespace_may_borrow_up_to_its_max_what_others_do_not_use(
 @pytest.mark.parametrize(
     ("spec", "asked", "is_granted"),
     [
-        pytest.param({}, {"memory_bytes": 2**30}, True, id="memory that nobody's min names"),
+        pytest.param(
+            {"min": {"cpu": 1}}, {"memory_bytes": 2**30}, True, id="memory that no min names"
+        ),
+        pytest.param({}, {}, False, id="nothing is guaranteed to anyone"),
+        pytest.param({"max": {"cpu": 4}}, {}, False, id="there is only a max"),
+        pytest.param({"max": {"cpu": 4}}, {"cpu_milli": 0}, True, id="nothing is asked for"),
         pytest.param({"min": {"cpu": 1}}, {"requests": {"gpu": 1}}, False, id="no min has a gpu"),
         pytest.param({"min": {"cpu": 1, "gpu": 1}}, {"requests": {"gpu": 1}}, True, id="a gpu"),
         pytest.param({"min": {"cpu": 1}, "max": {"pods": 0}}, {}, False, id="no pods at all"),
@@ -82,6 +87,14 @@ def test_resources_that_are_not_named(spec, asked, is_granted):
     status = verdict(pod_of("a", "new", **asked), quotas=[make_quota("a", **spec)])
 
     assert status.is_success is is_granted
+
+
+def test_a_quota_without_a_min_has_what_others_leave_of_theirs():
+    quotas = [make_quota("a", max={"cpu": 4}), make_quota("b", min={"cpu": 2})]
+    pods = [pod_of("a", "a1"), pod_of("a", "a2")]
+
+    assert verdict(pod_of("a", "new"), quotas=quotas, pods=pods[:1]).is_success
+    assert not verdict(pod_of("a", "new"), quotas=quotas, pods=pods).is_success
 
 
 def test_what_a_pod_does_not_ask_for_does_not_matter():
