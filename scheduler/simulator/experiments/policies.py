@@ -55,7 +55,7 @@ _BUILT_IN: Final[dict[str, tuple[dict[str, object], Predictor]]] = {
         },
         "none",
     ),
-    "load-aware": ({"plugins": _PREDICTION}, "untrained"),
+    "ai-untrained": ({"plugins": _PREDICTION}, "untrained"),
     "random": ({"plugins": {"score": {"disabled": [{"name": "*"}]}}}, "none"),
     "ai": ({"plugins": _PREDICTION}, "learning"),
 }

@@ -64,7 +64,7 @@ def test_most_allocated_scores_as_kube_default_does_but_prefers_full_nodes():
     assert "MostAllocated" not in str(strategies[0])
 
 
-@pytest.mark.parametrize(("name", "predictor"), [("load-aware", "untrained"), ("ai", "learning")])
+@pytest.mark.parametrize(("name", "predictor"), [("ai-untrained", "untrained"), ("ai", "learning")])
 def test_those_who_ask_a_predictor_weigh_it_beside_upstreams_plugins(name, predictor):
     assert (weights(name)["NodePrediction"], weights(name)["NodeLoad"]) == (6, 6)
     assert {each: weights(name)[each] for each in UPSTREAM} == UPSTREAM

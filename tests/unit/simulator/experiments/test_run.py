@@ -135,7 +135,7 @@ def test_how_right_the_model_was_is_told_of_one_that_has_a_model(compared):
 
 def test_policies_begin_where_the_same_warm_up_ended():
     scenario = flaky(warm_up_s=600.0, measured_s=1200.0)
-    once, again = run_seed(scenario, seed=1, policies=["load-aware", "load-aware"])
+    once, again = run_seed(scenario, seed=1, policies=["ai-untrained", "ai-untrained"])
 
     assert once.n_placements > 30
     assert unhurried(once) == unhurried(again)
