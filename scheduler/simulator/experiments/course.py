@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from scheduler.simulator.experiments.downtime import DowntimeMeter
 from scheduler.simulator.experiments.forecaster import Forecaster
 from scheduler.simulator.experiments.network import NetworkMeter
 from scheduler.simulator.experiments.news import News, read_news
@@ -61,6 +62,7 @@ class Course:
         self._name = name
         self._forecaster = forecaster
         self._network = NetworkMeter(site)
+        self._downtime = DowntimeMeter(site)
         self._tally: Tally | None = None
         self._worth: Worth | None = None
 
@@ -80,6 +82,7 @@ class Course:
             if self._tally is not None and now_s >= self._tally.next_look_s:
                 self._tally.look(now_s)
                 self._network.look()
+                self._downtime.look()
 
     def measure(self, until_s: float) -> RunResult:
         """Let time pass until *until_s*, Unix seconds, and tell what came of it."""
@@ -105,7 +108,11 @@ class Course:
         )
         cost = site.scenario.reward.cost_of(terms)
         return msgspec.structs.replace(
-            result, network_cost=self._network.mean_cost, cost=cost, cost_terms=terms
+            result,
+            network_cost=self._network.mean_cost,
+            services_down_h=self._downtime.down_h,
+            cost=cost,
+            cost_terms=terms,
         )
 
     def _next_s(self) -> float:

@@ -98,6 +98,9 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     network_cost: float | None = None
     """What it costs a running pod to reach those that it depends on, by the NetworkTopology: a mean
     over pods and time; ``None`` where nobody says who depends on whom."""
+    services_down_h: float | None = None
+    """Service-hours in which no pod of a service was ready, once one had been; ``None`` where there
+    are no services."""
     cost: float = 0.0
     """By the scenario's ``reward``: the return of the run, with a minus sign."""
     cost_terms: dict[str, float] = {}

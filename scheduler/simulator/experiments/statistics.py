@@ -129,6 +129,7 @@ METRICS: Final = (
     Metric("idle_nodes", "could be turned off", attrgetter("idle_nodes")),
     COST,
     Metric("network_cost", "cost of reaching dependencies", attrgetter("network_cost")),
+    Metric("services_down_h", "service-hours down", attrgetter("services_down_h")),
 )
 """What placement came to. Counts are per 1,000 placements, so that a policy does not look good by
 binding less."""

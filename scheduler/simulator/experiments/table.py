@@ -28,7 +28,8 @@ _GROUPS: Final = (
     ("Throttling in the run, and waiting", METRICS[4:8]),
     ("Use of nodes", METRICS[8:12]),
     ("By the scenario's reward", METRICS[12:13]),
-    ("Network, a mean over pods and time", METRICS[13:]),
+    ("Network, a mean over pods and time", METRICS[13:14]),
+    ("Services of which no pod was ready, in the run", METRICS[14:]),
 )
 
 

@@ -91,6 +91,15 @@ def test_shows_what_the_network_costs_where_a_run_tells():
     assert network.title not in titles
 
 
+def test_shows_how_long_services_were_down_where_a_run_tells():
+    runs = [make_run(services_down_h=0.5), make_run("lucky", services_down_h=0.0)]
+
+    *_, down = metric_tables(summarise(runs, baseline="kube-default"))
+
+    assert down.head == ("policy", "service-hours down")
+    assert down.rows == (("kube-default", "0.500"), ("lucky\n  to kube-default", "0\n×0.00"))
+
+
 def test_shows_models_and_trainings_of_those_that_learn():
     learner = make_run("ai", model=make_quality(auc=None), trainings={"served": 2})
 
