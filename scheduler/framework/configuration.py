@@ -62,6 +62,16 @@ class PluginConfig(Settings, frozen=True, rename="camel"):
 
     args: PluginArgs = PluginArgs()
 
+    def __post_init__(self) -> None:
+        """Refuse what says of itself that it is for another plugin.
+
+        Raises:
+            ValueError: Names the kind that it should be of.
+        """
+        expected = f"{self.name}Args"
+        if ":" not in self.name and self.args.kind not in ("", expected):
+            raise ValueError(f"args.kind: {self.args.kind!r} is not {expected!r}")
+
     @property
     def name(self) -> str:
         """The plugin that they are for."""

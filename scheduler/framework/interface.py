@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -80,8 +80,9 @@ class Change:
 class PluginArgs(Settings, frozen=True, rename="camel"):
     """A plugin's arguments (``pluginConfig[].args``), under upstream's names."""
 
-    api_version: str = "kubescheduler.config.k8s.io/v1"
+    api_version: Literal["kubescheduler.config.k8s.io/v1"] = "kubescheduler.config.k8s.io/v1"
     kind: str = ""
+    """Empty, or the plugin's name and ``Args``."""
 
 
 class Plugin(ABC):

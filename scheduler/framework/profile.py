@@ -1,7 +1,8 @@
 """A profile: which plugins run at which extension point, in which order, with which weight.
 
 Upstream's precedence: a plugin named at a point outdoes one named under ``multiPoint``, which
-outdoes the default; what is disabled there is left out, ``*`` leaves out all.
+outdoes the default; what is disabled there is left out, ``*`` leaves out all. PreScore alone goes
+with Score: a plugin may find out there what it rates nodes by.
 """
 
 from collections.abc import Iterable, Mapping
@@ -141,6 +142,7 @@ def _make_profile(configuration: ProfileConfiguration, registry: Registry) -> Pr
     if len(queue_sorts) != 1:
         raise ConfigError(f"a profile needs one queueSort plugin, not {len(queue_sorts)}")
     score, weights = at(ScorePlugin, changes.score)
+    pre_score, _ = at(PreScorePlugin, changes.pre_score)
     return Profile(
         scheduler_name=configuration.scheduler_name,
         queue_sort=queue_sorts[0],
@@ -148,7 +150,10 @@ def _make_profile(configuration: ProfileConfiguration, registry: Registry) -> Pr
         pre_filter=at(PreFilterPlugin, changes.pre_filter)[0],
         filter=at(FilterPlugin, changes.filter)[0],
         post_filter=at(PostFilterPlugin, changes.post_filter)[0],
-        pre_score=at(PreScorePlugin, changes.pre_score)[0],
+        # Upstream's files name Score alone where upstream's plugin has no PreScore, and ours has.
+        pre_score=tuple(
+            dict.fromkeys((*pre_score, *(p for p in score if isinstance(p, PreScorePlugin))))
+        ),
         score=score,
         reserve=at(ReservePlugin, changes.reserve)[0],
         permit=at(PermitPlugin, changes.permit)[0],

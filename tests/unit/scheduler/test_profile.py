@@ -11,7 +11,7 @@ from kube.edge.settings import SettingsError
 from scheduler.errors import ConfigError
 from scheduler.framework.configuration import load_configuration
 from scheduler.framework.cycle import CycleState
-from scheduler.framework.interface import PluginArgs, ScorePlugin
+from scheduler.framework.interface import PluginArgs, PreScorePlugin, ScorePlugin
 from scheduler.framework.profile import make_profiles
 from scheduler.framework.registry import ENTRY_POINTS, Registry
 from scheduler.framework.runtime import FilterRun
@@ -348,6 +348,46 @@ def test_what_is_wrong_with_a_profile_is_told_with_its_name(profiles):
         profiles(
             "profiles: [{}, {schedulerName: batch, plugins: {score: {enabled: [{name: Nope}]}}}]"
         )
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        ("{kind: ImageLocalityArgs}", "'ImageLocalityArgs' is not 'NodeAffinityArgs'"),
+        ("{apiVersion: kubescheduler.config.k8s.io/v1beta3}", "args.apiVersion: Invalid"),
+    ],
+)
+def test_arguments_of_another_kind_or_version_are_refused(profiles, args, what):
+    with pytest.raises(SettingsError, match=rf"{what}.*\(arguments of NodeAffinity\)"):
+        profiles(f"profiles: [{{pluginConfig: [{{name: NodeAffinity, args: {args}}}]}}]")
+
+
+PREPARING = [
+    plugin.name
+    for plugin in built_in_registry()
+    if issubclass(plugin, PreScorePlugin)
+    and issubclass(plugin, ScorePlugin)
+    # Its network's file is another story.
+    and plugin.name != "LearnedPolicy"
+]
+
+
+@pytest.mark.parametrize("name", PREPARING)
+def test_whoever_rates_nodes_looks_at_them_before_also_if_score_alone_is_named(profiles, name):
+    address = "{prometheusAddress: 'http://p:9090'}" if name == "NetworkTraffic" else "{}"
+
+    [profile] = profiles(
+        f"""
+        profiles:
+          - plugins:
+              preScore: {{disabled: [{{name: "*"}}]}}
+              score: {{disabled: [{{name: "*"}}], enabled: [{{name: {name}}}]}}
+            pluginConfig: [{{name: {name}, args: {address}}}]
+        """
+    ).values()
+
+    assert [plugin.name for plugin in profile.pre_score] == [name]
+    assert profile.pre_score == profile.score
 
 
 def test_two_plugins_cannot_share_a_name():
