@@ -1,4 +1,4 @@
-"""The beta distribution, for whole columns at once; in NumPy, so that SciPy is not needed."""
+"""The beta distribution, for whole columns and for single numbers; so SciPy is not needed."""
 
 import math
 from typing import Final
@@ -11,7 +11,6 @@ Floats = NDArray[np.float64]
 _MAX_STEPS: Final = 300
 _PRECISION: Final = 1e-10
 _TINY: Final = 1e-300
-_FEW: Final = 16
 _SHIFT: Final = 8
 _HALF_LOG_TWO_PI: Final = 0.5 * math.log(2.0 * math.pi)
 
@@ -29,8 +28,6 @@ def beta_cdf(x: Floats, *, alpha: Floats, beta: Floats) -> Floats:
     Returns:
         The same shape, 0 to 1; off by 1e-9 at the most for parameters up to 10,000.
     """
-    if x.size <= _FEW:
-        return _cdf_of_few(x, alpha, beta)
     inside = np.clip(x, _TINY, 1.0 - 2.0**-53)
     # It converges fast below the mean; above, the other tail does.
     is_upper = inside > (alpha + 1.0) / (alpha + beta + 2.0)
@@ -59,15 +56,8 @@ def _fraction(x: Floats, *, a: Floats, b: Floats) -> Floats:
     return value
 
 
-def _cdf_of_few(*columns: Floats) -> Floats:
-    """As ``beta_cdf``, one by one: of a few values it is the number of calls that costs."""
-    every = np.broadcast_arrays(*columns)
-    lists = zip(*(each.ravel().tolist() for each in every), strict=True)
-    found = [_one_cdf(x, alpha=a, beta=b) for x, a, b in lists]
-    return np.array(found, dtype=np.float64).reshape(every[0].shape)
-
-
-def _one_cdf(x: float, *, alpha: float, beta: float) -> float:
+def beta_cdf_at(x: float, *, alpha: float, beta: float) -> float:
+    """As ``beta_cdf``, of one number: of a few it is the number of calls to NumPy that costs."""
     if not 0.0 < x < 1.0:
         return float(x >= 1.0)
     x = max(x, _TINY)
@@ -76,11 +66,11 @@ def _one_cdf(x: float, *, alpha: float, beta: float) -> float:
     at = 1.0 - x if is_upper else x
     log_beta = math.lgamma(alpha) + math.lgamma(beta) - math.lgamma(alpha + beta)
     log_front = a * math.log(at) + b * math.log1p(-at) - math.log(a) - log_beta
-    tail = math.exp(log_front) * _one_fraction(at, a=a, b=b)
+    tail = math.exp(log_front) * _fraction_at(at, a=a, b=b)
     return min(1.0, max(0.0, 1.0 - tail if is_upper else tail))
 
 
-def _one_fraction(x: float, *, a: float, b: float) -> float:
+def _fraction_at(x: float, *, a: float, b: float) -> float:
     c, d = 1.0, 1.0 / ((1.0 - (a + b) * x / (a + 1.0)) or _TINY)
     value = d
     for m in range(1, _MAX_STEPS):

@@ -76,5 +76,11 @@ def is_known(snapshot: Snapshot, *resources: str) -> BoolColumn:
 
 def as_scores(scores: FloatColumn, *, known: BoolColumn) -> ScoreColumn:
     """Round half up, and give the lowest score to nodes of which nothing is known."""
-    rounded = np.floor(np.clip(scores, MIN_NODE_SCORE, MAX_NODE_SCORE) + 0.5)
+    rounded = np.floor(held_to(scores, MIN_NODE_SCORE, MAX_NODE_SCORE) + 0.5)
     return np.where(known, rounded, MIN_NODE_SCORE).astype(np.int64)
+
+
+def held_to(values: FloatColumn, lowest: float, highest: float) -> FloatColumn:
+    """Do as ``np.clip`` does, in a third of its time where there are few values."""
+    held: FloatColumn = np.minimum(np.maximum(values, lowest), highest)
+    return held

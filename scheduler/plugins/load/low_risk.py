@@ -16,7 +16,7 @@ from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import SKIP, SUCCESS, BoolColumn, ScoreColumn, Status
 from scheduler.model import PodFacts
 from scheduler.plugins.load.arguments import LoadArgs
-from scheduler.plugins.load.beta import beta_cdf
+from scheduler.plugins.load.beta import beta_cdf, beta_cdf_at
 from scheduler.plugins.load.columns import (
     FloatColumn,
     as_scores,
@@ -29,8 +29,8 @@ _MAX_VARIANCE_RATIO: Final = 0.99
 """Of the largest variance that a distribution on 0..1 with that mean can have."""
 _MAX_STRENGTH: Final = 10_000.0
 """A distribution with a deviation of less than half a percent is not told from one with that."""
-_FEW: Final = 256
-"""Of so many nodes it is cheaper to look up what was found before."""
+_FEW: Final = 64
+"""Of so many nodes it is cheaper to look up what was found before, and to find the rest singly."""
 _MAX_FOUND: Final = 20_000
 
 Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -69,8 +69,8 @@ class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
         weights = args.risk_limit_weights
         self._weights = np.array([[weights.cpu], [weights.memory]])
         self._stretch = math.sqrt(args.smoothing_window_size)
-        self._found: dict[bytes, list[float]] = {}
-        """What ``p_load_within`` said, by state of a node."""
+        self._found: dict[tuple[float, ...], float] = {}
+        """What ``p_load_within_at`` said: the same for pods of all kinds."""
 
     def sign_pod(self, pod: PodFacts) -> Hashable:
         """Sign requests and limits."""
@@ -111,29 +111,26 @@ class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
         risks = self._weights * risk_limit + (1.0 - self._weights) * (1.0 - within)
         return as_scores(100.0 * (1.0 - risks.max(axis=0)), known=is_known(snapshot, *_RESOURCES))
 
-    def _within(self, *columns: FloatColumn) -> FloatColumn:
-        """Tell ``p_load_within`` of a few nodes once in each state, for it goes by no pod."""
-        n_nodes = columns[0].shape[1]
-        if not 0 < n_nodes <= _FEW:
-            return _p_load_within(*columns)
-        states = np.stack(columns)
-        held = states.transpose(2, 0, 1).tobytes()
-        size = len(held) // n_nodes
-        keys = [held[start : start + size] for start in range(0, len(held), size)]
-        new = [i for i, key in enumerate(keys) if key not in self._found]
-        if new:
-            if len(self._found) > _MAX_FOUND:
-                self._found.clear()
-                new = list(range(n_nodes))
-            found = _p_load_within(*states[:, :, new]).T.tolist()
-            self._found.update(zip((keys[i] for i in new), found, strict=True))
-        return np.array([self._found[key] for key in keys], dtype=np.float64).T
+    def _within(
+        self, requested: FloatColumn, limited: FloatColumn, mean: FloatColumn, std: FloatColumn
+    ) -> FloatColumn:
+        if requested.shape[1] > _FEW:
+            return p_load_within(requested, limited=limited, mean=mean, std=std)
+        if len(self._found) > _MAX_FOUND:
+            self._found.clear()
+        states = zip(
+            *(each.ravel().tolist() for each in (requested, limited, mean, std)), strict=True
+        )
+        within = [self._within_at(state) for state in states]
+        return np.array(within, dtype=np.float64).reshape(requested.shape)
 
-
-def _p_load_within(
-    requested: FloatColumn, limited: FloatColumn, mean: FloatColumn, std: FloatColumn
-) -> FloatColumn:
-    return p_load_within(requested, limited=limited, mean=mean, std=std)
+    def _within_at(self, state: tuple[float, ...]) -> float:
+        found = self._found.get(state)
+        if found is None:
+            requested, limited, mean, std = state
+            found = p_load_within_at(requested, limited=limited, mean=mean, std=std)
+            self._found[state] = found
+        return found
 
 
 def _stack(columns: Sequence[IntColumn | FloatColumn]) -> FloatColumn:
@@ -180,6 +177,17 @@ def p_load_within(
     return np.where(is_bounded, np.where(limited <= 0.0, 1.0, given), within)
 
 
+def p_load_within_at(requested: float, *, limited: float, mean: float, std: float) -> float:
+    """As ``p_load_within``, of one node."""
+    if limited >= 1.0 or requested > limited:
+        return _load_cdf_at(requested, mean=mean, std=std)
+    if limited <= 0.0:
+        return 1.0
+    bound = _load_cdf_at(limited, mean=mean, std=std)
+    within = _load_cdf_at(requested, mean=mean, std=std) / max(bound, 1e-300)
+    return min(1.0, max(0.0, within))
+
+
 def _load_cdf(x: FloatColumn, *, mean: FloatColumn, std: FloatColumn) -> FloatColumn:
     """Return P(load <= x) for several x; a load without variation is what its mean is."""
     room = mean * (1.0 - mean)
@@ -192,3 +200,12 @@ def _load_cdf(x: FloatColumn, *, mean: FloatColumn, std: FloatColumn) -> FloatCo
         beta=np.where(varies, (1.0 - mean) * strength, 1.0),
     )
     return np.where(varies, cdf, np.where(x >= mean, 1.0, 0.0))
+
+
+def _load_cdf_at(x: float, *, mean: float, std: float) -> float:
+    room = mean * (1.0 - mean)
+    variance = min(std * std, _MAX_VARIANCE_RATIO * room)
+    if variance <= 0.0:
+        return float(x >= mean)
+    strength = min(room / variance - 1.0, _MAX_STRENGTH)
+    return beta_cdf_at(x, alpha=mean * strength, beta=(1.0 - mean) * strength)
