@@ -95,7 +95,7 @@ class GoLayout:
         layout: As Go's ``time.Parse`` takes it.
 
     Raises:
-        ValueError: It names no year, or one part of an instant twice.
+        ValueError: It names no part of an instant, or one twice.
     """
 
     def __init__(self, layout: str) -> None:
@@ -116,8 +116,8 @@ class GoLayout:
                 pattern += _digits(fraction)
         self._pattern = re.compile(pattern + re.escape(layout[end:]), re.ASCII)
         fields = [each.field for each in self._elements]
-        if not {"year", "short_year"} & set(fields):
-            raise ValueError(f"{layout!r} names no year (2006)")
+        if not fields:
+            raise ValueError(f"{layout!r} names no part of an instant (such as the year, 2006)")
         if len(set(fields)) < len(fields):
             raise ValueError(f"{layout!r} names a part of the instant twice")
 

@@ -110,6 +110,7 @@ def test_what_has_a_value_outranks_what_has_none_and_the_ends_are_1_and_100(valu
         ("January 2, 2006", "February 1, 1970", 31 * 86400.0),
         ("06-1-2", "69-1-1", -365 * 86400.0),
         ("06-1-2", "68-1-1", 3092601600.0),
+        ("15:04", "01:30", 946684800.0 + 5400.0),
     ],
 )
 def test_instants_are_read_as_go_reads_them(layout, text, unix_s):
@@ -136,7 +137,7 @@ profiles:
         ("{metadataKey: a, metadataSource: Taint}", "metadataSource"),
         ("{metadataKey: a, scoringStrategy: Newest}", "scoringStrategy"),
         ("{metadataKey: a, metadataType: Timestamp, scoringStrategy: Lowest}", "scoringStrategy"),
-        ("{metadataKey: a, timestampFormat: '2006'}", "timestampFormat"),
+        ("{metadataKey: a, metadataType: Timestamp, timestampFormat: 2 2}", "timestampFormat"),
         ("{metadataKey: a, metadataType: Timestamp, timestampFormat: hh}", "timestampFormat"),
         ("{metadataKey: a, key: b}", "key"),
     ],
@@ -149,6 +150,12 @@ def test_wrong_arguments_stop_the_scheduler_by_name(tmp_path, args, why):
         load_configuration(path, registry=built_in_registry())
 
     assert "NodeMetadata" in str(caught.value)
+
+
+def test_a_format_beside_numbers_is_read_and_says_nothing():
+    plugin = make_plugin(timestamp_format="2006-01-02")
+
+    assert scores(plugin, "1", "3", "2026-01-01") == [1, 100, 0]
 
 
 def test_without_a_key_there_is_nothing_to_go_by(tmp_path):
