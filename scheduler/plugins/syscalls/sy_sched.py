@@ -89,9 +89,6 @@ class SySched(PreScorePlugin, ScorePlugin):
         """Count the extraneous calls that there would be, the pod's and the others'."""
         self._profiles.follow(snapshot.objects)
         own = self._profiles[pod.seccomp_profiles]
-        if not own:
-            # PreScore need not have been enabled, and what is not known is not nothing.
-            return np.zeros(snapshot.n_nodes, dtype=np.int64)
         key = self._profiles.version, own
         kept = self._kept.get(key)
         changed = None

@@ -105,14 +105,6 @@ def test_stands_aside_where_all_nodes_would_be_alike(nodes, profiles, pod):
     assert raw(cluster(nodes, *profiles), pod) is None
 
 
-def test_where_only_scores_are_enabled_a_pod_of_which_nothing_is_known_likes_all_nodes_alike():
-    plugin, snapshot = SySched(SySchedArgs()), cluster([[["ac"], ["a"]], []], B, C)
-
-    scores = plugin.score(CycleState(), pod=pod_with(), snapshot=snapshot)
-
-    assert plugin.normalize(scores).tolist() == [100, 100]
-
-
 def test_pods_of_one_name_in_two_namespaces_both_count():
     snapshot = cluster([[["a"]]], A, C)
     twin = make_pending("p0-0", namespace="other", uid="twin", seccomp_profiles=(path_of("a"),))
