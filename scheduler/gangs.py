@@ -275,7 +275,8 @@ class GangBook:
         group = self._objects.find(PodGroup, gang.key)
         seconds = group.spec.schedule_timeout_seconds if group is not None else None
         if seconds is None:
-            return float(self._arguments_of(gang).permit_waiting_time_seconds)
+            seconds = self._arguments_of(gang).permit_waiting_time_seconds
+            return float(seconds or _DEFAULTS.permit_waiting_time_seconds)
         return float(seconds)
 
     def _arguments_of(self, gang: Gang) -> CoschedulingArgs:

@@ -38,8 +38,9 @@ from scheduler.model import PODS, PodFacts
 class CoschedulingArgs(PluginArgs, frozen=True):
     """Arguments of Coscheduling."""
 
-    permit_waiting_time_seconds: Annotated[int, msgspec.Meta(ge=1)] = 60
-    """How long a gang may be on nodes in part, where its PodGroup does not say."""
+    permit_waiting_time_seconds: Annotated[int, msgspec.Meta(ge=0)] = 60
+    """How long a gang may be on nodes in part, where its PodGroup does not say. 0: as if not said,
+    60."""
     pod_group_backoff_seconds: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How long a gang is not tried again that did not fit."""
     pod_group_reject_percentage: Annotated[int, msgspec.Meta(ge=0, le=100)] = 10

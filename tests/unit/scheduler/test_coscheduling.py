@@ -150,14 +150,15 @@ def test_a_gang_that_did_not_fit_rests_for_as_long_as_the_profile_says():
 
 
 @pytest.mark.parametrize(
-    ("group", "due_s"),
+    ("group", "profile_s", "due_s"),
     [
-        pytest.param(group_of(2), 30.0, id="the profile's"),
-        pytest.param(group_of(2, schedule_timeout_seconds=90), 90.0, id="the group's own"),
+        pytest.param(group_of(2), 30, 30.0, id="the profile's"),
+        pytest.param(group_of(2), 0, 60.0, id="nobody's"),
+        pytest.param(group_of(2, schedule_timeout_seconds=90), 30, 90.0, id="the group's own"),
     ],
 )
-def test_a_gang_in_part_on_nodes_is_taken_off_after_the_permitted_time(group, due_s):
-    engine = make_engine(make_facts(cpu_milli=4000), permit_waiting_time_seconds=30)
+def test_a_gang_in_part_on_nodes_is_taken_off_after_the_permitted_time(group, profile_s, due_s):
+    engine = make_engine(make_facts(cpu_milli=4000), permit_waiting_time_seconds=profile_s)
     bound = feed(engine, [ObjectSeen(group), *members(2)])
     [first, second] = [event.pod for event in members(2)]
     engine.handle(BindFailed(second.uid, "no"), now_s=0.0)
@@ -183,7 +184,7 @@ def test_lone_pods_are_none_of_its_business():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"permitWaitingTimeSeconds": 0},
+        {"permitWaitingTimeSeconds": -1},
         {"podGroupBackoffSeconds": -1},
         {"podGroupRejectPercentage": 101},
     ],
