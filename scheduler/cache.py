@@ -184,8 +184,8 @@ class ClusterCache:
     def _place(self, pod: PodFacts, *, now_s: float) -> None:
         before = self._placements.get(pod.uid)
         if before is not None and _counts_alike(before, pod):
-            if before.scheduled_at_s != pod.scheduled_at_s:
-                self._restate(before, scheduled_at_s=pod.scheduled_at_s)
+            if (before.scheduled_at_s, before.annotations) != (pod.scheduled_at_s, pod.annotations):
+                self._restate(before, said=pod)
             return
         self._uncount(pod.uid)
         self._placements[pod.uid] = pod
@@ -196,9 +196,9 @@ class ClusterCache:
         else:
             self._add_orphan(pod, node=pod.node_name)
 
-    def _restate(self, pod: PodFacts, *, scheduled_at_s: float) -> None:
-        """Every pod is told of once when it was scheduled, which is no reason to count it anew."""
-        restated = replace(pod, scheduled_at_s=scheduled_at_s)
+    def _restate(self, pod: PodFacts, *, said: PodFacts) -> None:
+        """Take in when a pod was scheduled, and its annotations: no reason to count it anew."""
+        restated = replace(pod, scheduled_at_s=said.scheduled_at_s, annotations=said.annotations)
         self._placements[pod.uid] = restated
         if pod.node_name in self._nodes:
             self.snapshot.restate_pod(restated, node=pod.node_name)
@@ -230,9 +230,10 @@ def pod_change(before: PodFacts | None, after: PodFacts) -> Change:
 
 def _counts_alike(one: PodFacts, other: PodFacts) -> bool:
     """Most updates of a running pod are of its status and change nothing that plugins read."""
-    if one.nominated_node_name != other.nominated_node_name:
-        # Its wish for a node is over once it has one.
-        other = replace(other, nominated_node_name=one.nominated_node_name)
+    wish, annotations = one.nominated_node_name, one.annotations
+    if other.nominated_node_name != wish or other.annotations != annotations:
+        # Its wish for a node is over once it has one; and annotations are read where they matter.
+        other = replace(other, nominated_node_name=wish, annotations=annotations)
     return one == other
 
 

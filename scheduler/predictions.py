@@ -240,4 +240,4 @@ def _unseen_ratio(unseen: dict[str, FloatColumn], *, snapshot: Snapshot) -> Floa
         amounts / np.maximum(snapshot.allocatable[resource], 1)
         for resource, amounts in unseen.items()
     ]
-    return np.clip(np.maximum(*shares), 0.0, 1.0)
+    return np.minimum(np.maximum(np.maximum(*shares), 0.0), 1.0)

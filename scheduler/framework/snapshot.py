@@ -293,7 +293,11 @@ class Snapshot:
         Raises:
             KeyError: There is no such node.
         """
-        self._own_pods(self.rows[node])[pod.uid] = pod
+        row = self.rows[node]
+        pods = self._own_pods(row)
+        if pods[pod.uid].annotations != pod.annotations:
+            self.changes.note(row)
+        pods[pod.uid] = pod
         self.by_namespace.restate(pod)
         if pod.pod_group:
             self._gangs[pod.group_key][pod.uid] = pod

@@ -1,11 +1,13 @@
 """What the plugins of this family read of a snapshot, on the base that each of them counts on."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kube.quantity import CPU
+from scheduler.framework.columns import IntColumn
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import MAX_NODE_SCORE, MIN_NODE_SCORE, BoolColumn, ScoreColumn
 from scheduler.framework.unseen import CONTAINERS_UNSET_MILLI, CPU_LIMITED, CPU_REQUESTED
@@ -48,13 +50,22 @@ class CpuForecast:
         return used
 
 
-def used_as_requested(snapshot: Snapshot, *, resource: str) -> FloatColumn:
+def stacked(columns: Sequence[IntColumn | FloatColumn]) -> FloatColumn:
+    """Make rows of columns, shape ``(n_columns, n_nodes)``.
+
+    To reckon for several resources at once: for mostly there is one node, and it is the number of
+    calls that costs.
+    """
+    return np.array(columns, dtype=np.float64)
+
+
+def used_as_requested(snapshot: Snapshot, *, resource: str) -> IntColumn:
     """Return what is measured, and what pods request that are too new for that.
 
     Returns:
         Shape ``(n_nodes,)``.
     """
-    return (snapshot.usage_mean[resource] + snapshot.unseen[resource]).astype(np.float64)
+    return snapshot.usage_mean[resource] + snapshot.unseen[resource]
 
 
 def ratio_of_capacity(amounts: FloatColumn, *, snapshot: Snapshot, resource: str) -> FloatColumn:

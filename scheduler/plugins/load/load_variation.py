@@ -14,10 +14,10 @@ from scheduler.framework.status import ScoreColumn
 from scheduler.model import PodFacts
 from scheduler.plugins.load.arguments import LoadArgs
 from scheduler.plugins.load.columns import (
-    FloatColumn,
     as_scores,
+    held_to,
     is_known,
-    ratio_of_capacity,
+    stacked,
     used_as_requested,
 )
 
@@ -57,15 +57,12 @@ class LoadVariationRiskBalancing(ScorePlugin):
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate the riskier of cpu and memory."""
-        risks = [self._risk(pod, snapshot=snapshot, resource=each) for each in _RESOURCES]
-        scores = 100.0 * (1.0 - np.maximum(*risks))
-        return as_scores(scores, known=is_known(snapshot, *_RESOURCES))
-
-    def _risk(self, pod: PodFacts, *, snapshot: Snapshot, resource: str) -> FloatColumn:
-        used = used_as_requested(snapshot, resource=resource) + pod.requests.get(resource, 0)
-        std = snapshot.usage_std[resource].astype(np.float64)
-        mean = np.clip(ratio_of_capacity(used, snapshot=snapshot, resource=resource), 0.0, 1.0)
-        deviation = np.clip(ratio_of_capacity(std, snapshot=snapshot, resource=resource), 0.0, 1.0)
-        variation = np.clip(self._margin * np.power(deviation, self._exponent), 0.0, 1.0)
-        risk: FloatColumn = (mean + variation) / 2.0
-        return risk
+        capacity = np.maximum(stacked([snapshot.capacity[r] for r in _RESOURCES]), 1.0)
+        used = stacked([used_as_requested(snapshot, resource=r) for r in _RESOURCES])
+        request = np.array([[pod.requests.get(r, 0)] for r in _RESOURCES])
+        std = stacked([snapshot.usage_std[r] for r in _RESOURCES])
+        mean = held_to((used + request) / capacity, 0.0, 1.0)
+        deviation = held_to(std / capacity, 0.0, 1.0)
+        variation = held_to(self._margin * np.power(deviation, self._exponent), 0.0, 1.0)
+        risks = (mean + variation) / 2.0
+        return as_scores(100.0 * (1.0 - risks.max(axis=0)), known=is_known(snapshot, *_RESOURCES))

@@ -1,7 +1,7 @@
 """LowRiskOverCommitment: avoids nodes whose pods may come to use more than there is."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import Annotated, ClassVar, Final
 
 import msgspec
@@ -9,7 +9,6 @@ import numpy as np
 
 from kube.edge.settings import Settings
 from kube.quantity import CPU, MEMORY
-from scheduler.framework.columns import IntColumn
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import PluginArgs, PreScorePlugin, ScorePlugin
 from scheduler.framework.snapshot import Snapshot
@@ -21,6 +20,7 @@ from scheduler.plugins.load.columns import (
     FloatColumn,
     as_scores,
     is_known,
+    stacked,
     used_as_requested,
 )
 
@@ -89,12 +89,11 @@ class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate the riskier of cpu and memory."""
-        # Both at once, for mostly there is one row: it is the number of calls that costs.
-        requested = _stack([snapshot.requested[r] for r in _RESOURCES])
-        limited = np.maximum(_stack([snapshot.limits[r] for r in _RESOURCES]), requested)
-        capacity = np.maximum(_stack([snapshot.capacity[r] for r in _RESOURCES]), 1.0)
-        used = _stack([used_as_requested(snapshot, resource=r) for r in _RESOURCES])
-        std = _stack([snapshot.usage_std[r] for r in _RESOURCES])
+        requested = stacked([snapshot.requested[r] for r in _RESOURCES])
+        limited = np.maximum(stacked([snapshot.limits[r] for r in _RESOURCES]), requested)
+        capacity = np.maximum(stacked([snapshot.capacity[r] for r in _RESOURCES]), 1.0)
+        used = stacked([used_as_requested(snapshot, resource=r) for r in _RESOURCES])
+        std = stacked([snapshot.usage_std[r] for r in _RESOURCES])
         request = np.array([[pod.requests.get(r, 0)] for r in _RESOURCES])
         limit = np.array([[pod.limits.get(r, 0)] for r in _RESOURCES])
         risk_limit = limit_risk(
@@ -131,11 +130,6 @@ class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
             found = p_load_within_at(requested, limited=limited, mean=mean, std=std)
             self._found[state] = found
         return found
-
-
-def _stack(columns: Sequence[IntColumn | FloatColumn]) -> FloatColumn:
-    """Make rows of columns, shape ``(n_resources, n_nodes)``."""
-    return np.array(columns, dtype=np.float64)
 
 
 def limit_risk(

@@ -56,6 +56,8 @@ class Places:
         self._names: Mapping[str, list[str]] = {}
         self.of_node: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         """Shape ``(n_nodes,)``; the number of each node's place."""
+        self.own: NDArray[np.int64] = np.zeros((3, 0), dtype=np.int64)
+        """Shape ``(3, n_nodes)``: a pod in a node's own place, but not on it, judged as below."""
         self._regions: IntColumn = np.zeros(0, dtype=np.int64)
         self._zones: IntColumn = np.zeros(0, dtype=np.int64)
 
@@ -82,6 +84,9 @@ class Places:
         )
         self._regions, self._zones = numbers // (n_zones + 1) - 1, numbers % (n_zones + 1) - 1
         self._names = {key: snapshot.labels.values(key) for key in (REGION, ZONE)}
+        is_somewhere = self._is_somewhere[self.of_node]
+        cost = np.where(is_somewhere, SAME_ZONE_COST, MAX_COST)
+        self.own = np.stack([is_somewhere, ~is_somewhere, cost])
 
     def judge(self, place: int, *, most: int) -> IntColumn:
         """Judge a pod that is in some place from each place, but not from its own node.
@@ -105,12 +110,6 @@ class Places:
             kept = np.stack([is_near, is_far, np.where(costs < 0, MAX_COST, costs)])
             self._kept[place, most] = kept
         return kept
-
-    def judge_own(self) -> IntColumn:
-        """Judge a pod that is in a node's own place, but not on it; shape ``(3, n_nodes)``."""
-        is_somewhere = self._is_somewhere[self.of_node]
-        cost = np.where(is_somewhere, SAME_ZONE_COST, MAX_COST)
-        return np.stack([is_somewhere, ~is_somewhere, cost])
 
     @property
     def _is_somewhere(self) -> NDArray[np.bool_]:

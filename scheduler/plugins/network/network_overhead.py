@@ -190,22 +190,23 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
             self._namespaces, NetworkTopology, name=self._topology_name, objects=snapshot.objects
         )
         self._places.update(snapshot, topology=topology)
-        n_places = self._places.n_places
-        total = np.zeros((3, snapshot.n_nodes), dtype=np.int64)
         counted = _placed(needs, snapshot=snapshot)
-        actual = _placed(needs, snapshot=snapshot.actual)
-        own = self._places.judge_own()
-        for dependency, counts, before in zip(needs.dependencies, counted, actual, strict=True):
-            at_place = np.bincount(self._places.of_node, weights=before, minlength=n_places)
-            to_places = np.zeros((3, n_places), dtype=np.int64)
+        is_actual = snapshot.actual is snapshot
+        actual = counted if is_actual else _placed(needs, snapshot=snapshot.actual)
+        n_places = self._places.n_places
+        to_places = np.zeros((3, n_places), dtype=np.int64)
+        for dependency, counts in zip(needs.dependencies, actual, strict=True):
+            at_place = np.bincount(self._places.of_node, weights=counts, minlength=n_places)
             most = dependency.max_network_cost or 0
             for place in np.flatnonzero(at_place).tolist():
                 to_places += int(at_place[place]) * self._places.judge(place, most=most)
-            # Ten times as fast as to_places[:, of_node].
-            total += to_places.take(self._places.of_node, axis=1)
-            # What is on the node itself is no way off, and was counted above as if it were.
-            total -= before * own
-            total[0] += counts
+        # Ten times as fast as to_places[:, of_node].
+        total = to_places.take(self._places.of_node, axis=1)
+        # What is on the node itself is no way off, and was counted above as if it were.
+        on_node = np.add.reduce(actual)
+        rows = np.flatnonzero(on_node)
+        total[:, rows] -= on_node[rows] * self._places.own[:, rows]
+        total[0] += np.add.reduce(counted)
         return Distances(total[0], total[1], total[2])
 
 

@@ -131,7 +131,7 @@ def traffic_scores(received_bytes: IntColumn, *, known: BoolColumn) -> ScoreColu
     most = max(1, int(received_bytes[known].max()))
     scores = MAX_NODE_SCORE - MAX_NODE_SCORE * received_bytes // most
     scores[~known] = int(scores[known].sum()) // int(known.sum())
-    return np.clip(scores, MIN_NODE_SCORE, MAX_NODE_SCORE)
+    return np.minimum(np.maximum(scores, MIN_NODE_SCORE), MAX_NODE_SCORE)
 
 
 def _policy(path: str) -> LearnedPolicy:

@@ -191,7 +191,7 @@ class NodeResourceTopologyMatch(
         snapshot: Snapshot,
         find: Callable[[Rows], NDArray[T]],
     ) -> NDArray[T]:
-        """Find something out about all nodes; of a what-if nothing is kept, for it is gone at once."""
+        """Find something out about all nodes; of a what-if, which is soon gone, nothing is kept."""
         if self._books.is_actual(snapshot):
             return kept.of(demand, n_rows=snapshot.n_nodes, find=find)
         return find(np.arange(snapshot.n_nodes))

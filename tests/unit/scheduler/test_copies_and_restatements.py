@@ -61,3 +61,19 @@ def test_when_a_pod_was_scheduled_is_taken_in_without_counting_it_anew(is_known)
     assert [each.scheduled_at_s for each in seen] == [5.0] * len(seen)
     cache.remove_pod(POD.uid)
     assert list(cache.snapshot.by_namespace.pods("default")) == []
+
+
+def test_what_annotations_say_is_taken_in_without_counting_the_pod_anew():
+    cache = ClusterCache()
+    cache.set_node(make_facts("n1"))
+    cache.assume(POD, node="n1")
+    version = cache.snapshot.changes.version
+
+    cache.assume(replace(POD, annotations={"alibabacloud.com/gpu-index": "0"}), node="n1")
+
+    assert cache.snapshot.changes.since(version) == {0}
+    assert cache.n_assumed == 1
+    [found] = cache.snapshot.pods_on(0)
+    assert cache.pod(POD.uid) is found
+    assert dict(found.annotations) == {"alibabacloud.com/gpu-index": "0"}
+    assert cache.snapshot.requested[PODS].tolist() == [1]
