@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 import requests
 
+from kube.edge.answers import AnswerError, LongAnswerError, read_whole
 from kube.edge.logs import facts
 from kube.edge.settings import HttpUrl, Interval, Settings, SettingsError
 
@@ -15,7 +16,6 @@ log = logging.getLogger(__name__)
 
 _MAX_BYTES: Final = 64 * 2**20
 """A larger answer is refused; 30,000 pods' containers make about 10 MB."""
-_CHUNK_BYTES: Final = 2**18
 _QUOTED_CHARS: Final = 300
 """How much of another's error message is passed on."""
 
@@ -179,8 +179,7 @@ class PrometheusApi:
         return answer.data
 
     def _read(self, url: str, parameters: dict[str, str]) -> tuple[int, bytes]:
-        deadline_s = time.monotonic() + self._timeout_s
-        body = bytearray()
+        until_s = time.monotonic() + self._timeout_s
         try:
             with self._session.get(
                 url,
@@ -190,15 +189,11 @@ class PrometheusApi:
                 stream=True,
                 allow_redirects=False,
             ) as answer:
-                for chunk in answer.iter_content(_CHUNK_BYTES):
-                    body += chunk
-                    if len(body) > _MAX_BYTES:
-                        raise PrometheusError(
-                            f"the answer exceeds {_MAX_BYTES} bytes", is_refusal=True
-                        )
-                    if time.monotonic() > deadline_s:
-                        raise PrometheusError(f"no whole answer within {self._timeout_s:g} s")
-                return answer.status_code, bytes(body)
+                body = read_whole(answer, max_bytes=_MAX_BYTES, until_s=until_s)
+                return answer.status_code, body
+        except AnswerError as error:
+            is_refusal = isinstance(error, LongAnswerError)
+            raise PrometheusError(f"{self._url}: {error}", is_refusal=is_refusal) from error
         except (requests.RequestException, OSError, ValueError) as error:
             raise PrometheusError(f"{self._url} does not answer: {error}") from error
 

@@ -13,6 +13,7 @@ import numpy as np
 import requests
 
 from kube.backoff import Backoff
+from kube.edge.answers import AnswerError, read_whole
 from kube.edge.logs import facts
 from predictor.contract import MAX_SHAPES, BatchRequest, BatchResponse, ShapePrediction
 from predictor.contract import Shape as AskedShape
@@ -23,7 +24,6 @@ from scheduler.predictions import FloatColumn, Outage, PredictionAnswer
 log = logging.getLogger(__name__)
 
 _MAX_ANSWER_BYTES: Final = 256 * 2**20
-_CHUNK_BYTES: Final = 2**16
 
 
 class BadAnswerError(Exception):
@@ -146,7 +146,7 @@ class PredictionAsker:
         started_s = time.monotonic()
         try:
             answer = self._fetch(session, shapes, give_up_at_s=started_s + self._give_up_s)
-        except (requests.RequestException, BadAnswerError) as error:
+        except (requests.RequestException, AnswerError, BadAnswerError) as error:
             took_s = time.monotonic() - started_s
             outage: Outage = "timed out" if took_s >= self._timeout_s else "unavailable"
             log.warning("predictor did not answer", extra=facts(error=str(error), took_s=took_s))
@@ -182,7 +182,8 @@ class PredictionAsker:
 
         Raises:
             RequestException: The predictor did not answer, or not with 200.
-            BadAnswerError: It answered something else, or too slowly.
+            BadAnswerError: It answered something else.
+            AnswerError: It answers too slowly, or too much.
         """
         with session.post(
             self._url,
@@ -195,12 +196,8 @@ class PredictionAsker:
         ) as response:
             if response.status_code != requests.codes.ok:
                 raise BadAnswerError(f"HTTP {response.status_code}")
-            body = bytearray()
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                body += chunk
-                if len(body) > _MAX_ANSWER_BYTES or time.monotonic() > give_up_at_s:
-                    raise BadAnswerError("the answer is too long, or comes too slowly")
-        return read_answer(bytes(body), shapes=shapes)
+            body = read_whole(response, max_bytes=_MAX_ANSWER_BYTES, until_s=give_up_at_s)
+        return read_answer(body, shapes=shapes)
 
 
 def _question_about(shapes: tuple[Shape, ...]) -> BatchRequest:

@@ -107,6 +107,26 @@ def test_samples_that_are_old_or_cannot_be_read_are_left_out(server, client):
     assert measured == NodesMeasured({"n1": usage}, {"n1": UsageWindow(usage, None, at_s, at_s)})
 
 
+@pytest.mark.parametrize(
+    ("cpu", "memory", "usage"),
+    [
+        ("123456789n", "2048Ki", Usage(124, 2 * 2**20)),
+        ("12u", "1500000k", Usage(1, 1_500_000_000)),
+        ("2", "1Gi", Usage(2000, GI)),
+        ("0", "0", Usage(0, 0)),
+        pytest.param("-5m", "1Gi", None, id="less than nothing"),
+        pytest.param("250m", "9e30", None, id="more than there can be"),
+    ],
+)
+def test_a_metrics_servers_amounts_are_read_in_their_units(server, client, cpu, memory, usage):
+    put_sample(server, "n1", cpu=cpu, memory=memory)
+
+    with asking(client, provider="metrics.k8s.io") as source:
+        measured = source.measure()
+
+    assert measured.usage == ({} if usage is None else {"n1": usage})
+
+
 def test_an_outage_of_metrics_is_no_answer(server, client):
     server.fail_next(refusal(503, "no metrics"), path=METRICS, times=100)
 
@@ -362,6 +382,35 @@ def test_a_prometheus_without_figures_is_no_answer():
         pytest.raises(UsageError, match="no figures of any node"),
     ):
         source.measure()
+
+
+@contextmanager
+def prometheus_saying(*, cpu, memory):
+    """A Prometheus with these figures, by node, whatever is made of them over time."""
+    app = Flask("prometheus")
+
+    @app.get("/api/v1/query")
+    def query():
+        figures = cpu if "cpu" in request.args["query"] else memory
+        result = [{"metric": {"node": n}, "value": [0, text]} for n, text in figures.items()]
+        return {"status": "success", "data": {"resultType": "vector", "result": result}}
+
+    with Server(app, settings=ServerSettings()) as running:
+        yield PrometheusUsageSettings(url=running.url)
+
+
+@pytest.mark.parametrize("text", ["NaN", "+Inf", "-1", "", "much", "1e300"])
+def test_a_figure_that_is_none_leaves_its_node_out_and_no_other(client, text):
+    figures = {"odd": text, "n1": "0.5"}
+
+    with (
+        prometheus_saying(cpu=figures, memory={"odd": "1", "n1": "2", "half": "3"}) as settings,
+        asking(client, provider="prometheus", prometheus=settings) as source,
+    ):
+        measured = source.measure()
+
+    assert measured.usage == {"n1": Usage(500, 2)}
+    assert list(measured.windows) == ["n1"]
 
 
 def test_a_token_is_sent_to_prometheus(client):

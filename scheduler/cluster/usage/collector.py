@@ -7,12 +7,12 @@ from typing import ClassVar, Final
 import msgspec
 import requests
 
+from kube.edge.answers import AnswerError, read_whole
 from scheduler.cluster.usage.source import MAX_AGE_S, UsageError, whole
 from scheduler.events import NodesMeasured
 from scheduler.model import Usage, UsageWindow
 
 _MAX_BYTES: Final = 64 * 2**20
-_CHUNK_BYTES: Final = 2**16
 _QUOTED_CHARS: Final = 200
 
 
@@ -72,7 +72,7 @@ class CollectorSource:
         """
         try:
             status, body = self._read()
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, OSError, AnswerError) as error:
             raise UsageError(f"the collector does not answer: {error}") from error
         if status != requests.codes.ok:
             said = body[:_QUOTED_CHARS].decode(errors="replace")
@@ -84,8 +84,7 @@ class CollectorSource:
         self._session.close()
 
     def _read(self) -> tuple[int, bytes]:
-        deadline_s = time.monotonic() + self._timeout_s
-        body = bytearray()
+        until_s = time.monotonic() + self._timeout_s
         with self._session.get(
             self._url,
             params={"window": self._window},
@@ -93,11 +92,8 @@ class CollectorSource:
             stream=True,
             allow_redirects=False,
         ) as answer:
-            for chunk in answer.iter_content(_CHUNK_BYTES):
-                body += chunk
-                if len(body) > _MAX_BYTES or time.monotonic() > deadline_s:
-                    raise UsageError("the collector's answer is too long, or comes too slowly")
-            return answer.status_code, bytes(body)
+            body = read_whole(answer, max_bytes=_MAX_BYTES, until_s=until_s)
+            return answer.status_code, body
 
 
 def read_metrics(body: bytes, *, now_s: float) -> NodesMeasured:
@@ -117,11 +113,11 @@ def read_metrics(body: bytes, *, now_s: float) -> NodesMeasured:
     usage: dict[str, Usage] = {}
     windows: dict[str, UsageWindow] = {}
     for node in metrics.nodes:
-        if node.usage_cpu_milli is None or node.usage_memory_bytes is None:
+        latest = _usage(node.usage_cpu_milli, node.usage_memory_bytes)
+        is_old = node.sampled_at_s is None or node.sampled_at_s < now_s - MAX_AGE_S
+        if latest is None or is_old:
             continue
-        if node.sampled_at_s is None or node.sampled_at_s < now_s - MAX_AGE_S:
-            continue
-        usage[node.name] = Usage(node.usage_cpu_milli, node.usage_memory_bytes)
+        usage[node.name] = latest
         window = None if node.window is None else _window(node.window)
         if window is not None:
             windows[node.name] = window

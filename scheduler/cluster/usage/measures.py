@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from kube.edge.prometheus import PrometheusApi, PrometheusError
-from scheduler.cluster.usage.source import UsageError, whole
+from scheduler.cluster.usage.source import UsageError, whole_of
 from scheduler.events import MeasureTaken
 from scheduler.framework.measures import Measure
 from scheduler.settings import PrometheusUsageSettings
@@ -53,7 +53,7 @@ class MeasureSource:
         values: dict[str, int] = {}
         for each in series:
             name = each.metric.get(self._measure.node_label, "")
-            amount = whole(float(each.value.text))
+            amount = whole_of(each.value.text)
             if name and amount is not None:
                 values[name] = amount
         return MeasureTaken(self._measure, values)

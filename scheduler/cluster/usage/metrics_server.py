@@ -8,7 +8,7 @@ from kube.edge.logs import facts
 from kube.errors import KubeError
 from kube.objects import NodeMetrics
 from kube.quantity import CPU, MEMORY, QuantityError, parse_milli, parse_whole
-from scheduler.cluster.usage.source import MAX_AGE_S, UsageError
+from scheduler.cluster.usage.source import MAX_AGE_S, UsageError, whole
 from scheduler.events import NodesMeasured
 from scheduler.model import Usage, UsageWindow
 
@@ -46,7 +46,7 @@ class MetricsServerSource:
             if at_s < oldest_s:
                 continue
             try:
-                usage = Usage(parse_milli(item.usage[CPU]), parse_whole(item.usage[MEMORY]))
+                usage = _usage(item)
             except (KeyError, QuantityError) as error:
                 given = facts(node=item.metadata.name, error=str(error))
                 log.warning("sample of a node left out", extra=given)
@@ -56,3 +56,11 @@ class MetricsServerSource:
 
     def close(self) -> None:
         """Leave the client to its owner."""
+
+
+def _usage(item: NodeMetrics) -> Usage:
+    cpu = whole(parse_milli(item.usage[CPU]))
+    memory = whole(parse_whole(item.usage[MEMORY]))
+    if cpu is None or memory is None:
+        raise QuantityError(f"no amount of anything: {item.usage}")
+    return Usage(cpu, memory)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from kube.edge.prometheus import PrometheusApi, PrometheusError
-from scheduler.cluster.usage.source import UsageError, whole
+from scheduler.cluster.usage.source import UsageError, whole_of
 from scheduler.events import NodesMeasured
 from scheduler.model import Usage, UsageWindow
 from scheduler.settings import PrometheusUsageSettings
@@ -83,7 +83,8 @@ class PrometheusSource:
         complete = query.replace("$window", rate_window).replace("$node", label)
         found: dict[str, int] = {}
         for series in self._api.instant(form.format(complete), at_s=at_s):
-            name, amount = series.metric.get(label, ""), whole(factor * float(series.value.text))
+            name = series.metric.get(label, "")
+            amount = whole_of(series.value.text, factor=factor)
             if name and amount is not None:
                 found[name] = amount
         return found

@@ -42,3 +42,11 @@ UsageSource = Source[NodesMeasured]
 def whole(amount: float) -> int | None:
     """Round an amount; ``None`` if it is none."""
     return round(amount) if math.isfinite(amount) and 0.0 <= amount <= MAX_AMOUNT else None
+
+
+def whole_of(text: str, *, factor: float = 1.0) -> int | None:
+    """Read an amount as Prometheus writes it; ``None`` if it is none."""
+    try:
+        return whole(factor * float(text))
+    except ValueError:
+        return None
