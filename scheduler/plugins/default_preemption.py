@@ -39,6 +39,16 @@ class DefaultPreemptionArgs(PluginArgs, frozen=True):
     min_candidate_nodes_percentage: Annotated[int, msgspec.Meta(ge=0, le=100)] = 10
     min_candidate_nodes_absolute: Annotated[int, msgspec.Meta(ge=0)] = 100
 
+    def __post_init__(self) -> None:
+        """Ask for one node at least.
+
+        Raises:
+            ValueError: No node would ever be tried.
+        """
+        if not (self.min_candidate_nodes_percentage or self.min_candidate_nodes_absolute):
+            both = "minCandidateNodesPercentage and minCandidateNodesAbsolute"
+            raise ValueError(f"{both} must not both be 0")
+
 
 _Kept = KeptRows[Judged]
 

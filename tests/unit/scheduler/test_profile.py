@@ -294,6 +294,13 @@ def test_arguments_reach_their_plugin(profiles):
             "weight",
             id="a negative weight",
         ),
+        pytest.param(
+            "profiles:\n  - pluginConfig:\n      - name: PreemptionToleration\n        args:\n"
+            "          {minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 0}",
+            ":7",
+            "minCandidateNodesAbsolute must not both be 0 .*PreemptionToleration",
+            id="no node to try",
+        ),
         pytest.param("profiles: []", ":3", "length", id="no profile"),
     ],
 )
