@@ -53,6 +53,7 @@ def test_there_is_a_scenario_in_which_there_is_nothing_to_learn():
     assert len(expectations) >= 5
     assert [name for name, expects in expectations.items() if expects == "no_worse"] == [
         "batch",
+        "default",
         "gpu",
         "network-aware",
         "uniform",
