@@ -297,7 +297,7 @@ def test_arguments_reach_their_plugin(profiles):
         pytest.param(
             "profiles:\n  - pluginConfig:\n      - name: PreemptionToleration\n        args:\n"
             "          {minCandidateNodesPercentage: 0, minCandidateNodesAbsolute: 0}",
-            ":7",
+            ":6",
             "minCandidateNodesAbsolute must not both be 0 .*PreemptionToleration",
             id="no node to try",
         ),
