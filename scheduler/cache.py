@@ -10,6 +10,7 @@ from typing import Final
 
 from kube.custom import CustomResource
 from kube.objects import KubeObject
+from kube.quantity import CPU, MEMORY
 from kube.storage import (
     CsiDriver,
     CsiNode,
@@ -22,7 +23,7 @@ from kube.storage import (
 from scheduler.framework.interface import Change, ClusterEvent
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.unseen import UnseenPods
-from scheduler.model import NodeFacts, PodFacts, Usage, UsageWindow
+from scheduler.model import NodeFacts, PodFacts, Usage, UsageWindow, Utilization
 
 _LONG_AGO_S: Final = 0.0
 
@@ -107,6 +108,31 @@ class ClusterCache:
         self.snapshot.set_usage(usage, windows=windows)
         if self._unseen is not None:
             self._unseen.measured(windows)
+
+    def set_utilization(
+        self,
+        means: Mapping[str, Utilization],
+        *,
+        deviations: Mapping[str, Utilization],
+        start_s: float,
+        end_s: float,
+    ) -> None:
+        """Take in what part of themselves all nodes that are measured used over some time."""
+        windows: dict[str, UsageWindow] = {}
+        for name, mean in means.items():
+            row = self.snapshot.rows.get(name)
+            if row is not None:
+                deviation = deviations.get(name)
+                std = None if deviation is None else self._amounts(deviation, row=row)
+                windows[name] = UsageWindow(self._amounts(mean, row=row), std, start_s, end_s)
+        self.set_usage({name: each.mean for name, each in windows.items()}, windows=windows)
+
+    def _amounts(self, utilization: Utilization, *, row: int) -> Usage:
+        capacity = self.snapshot.capacity
+        return Usage(
+            round(utilization.cpu_ratio * capacity.value(row, key=CPU)),
+            round(utilization.memory_ratio * capacity.value(row, key=MEMORY)),
+        )
 
     def set_object(self, found: KubeObject) -> Change:
         """Add an object that is neither node nor pod, or take in that it changed."""

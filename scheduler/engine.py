@@ -36,6 +36,7 @@ from scheduler.events import (
     PredictionWanted,
     ReportFailure,
     Tick,
+    UtilizationMeasured,
     WriteFailed,
     Written,
 )
@@ -234,6 +235,10 @@ class Engine:
                 self._take_prediction(event, now_s)
             case NodesMeasured(usage, windows):
                 self._cache.set_usage(usage, windows=windows)
+            case UtilizationMeasured(means, deviations, start_s, end_s):
+                self._cache.set_utilization(
+                    means, deviations=deviations, start_s=start_s, end_s=end_s
+                )
             case MeasureTaken(measure, values):
                 self.snapshot.set_measured(measure, values=values)
             case PredictionWanted(shape):

@@ -8,7 +8,7 @@ from kube.objects import KubeObject
 from scheduler.decision import Decision
 from scheduler.framework.interface import Write
 from scheduler.framework.measures import Measure
-from scheduler.model import NodeFacts, PodFacts, Shape, Usage, UsageWindow
+from scheduler.model import NodeFacts, PodFacts, Shape, Usage, UsageWindow, Utilization
 from scheduler.predictions import Outage, PredictionAnswer
 
 
@@ -34,6 +34,19 @@ class NodesMeasured:
     """By node, what was used when last looked; of those left out nothing is known now."""
     windows: Mapping[str, UsageWindow] = field(default_factory=dict)
     """By node, as far as more is known than the last look."""
+
+
+@dataclass(frozen=True, slots=True)
+class UtilizationMeasured:
+    """Usage was measured by somebody who knows it in parts of each machine."""
+
+    means: Mapping[str, Utilization]
+    """By node; of those left out nothing is known now."""
+    deviations: Mapping[str, Utilization]
+    """By node, as far as they are known."""
+    start_s: float
+    """Of the time over which that is, Unix seconds of the cluster's clock."""
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +158,7 @@ Event = (
     NodeSeen
     | NodeGone
     | NodesMeasured
+    | UtilizationMeasured
     | MeasureTaken
     | PodSeen
     | PodGone

@@ -89,6 +89,13 @@ class Usage(NamedTuple):
     memory_bytes: int
 
 
+class Utilization(NamedTuple):
+    """What of a machine is used; more than 1 where clocks differ."""
+
+    cpu_ratio: float
+    memory_ratio: float
+
+
 class UsageWindow(NamedTuple):
     """What a node used over some time."""
 

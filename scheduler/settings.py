@@ -64,12 +64,14 @@ class PrometheusUsageSettings(PrometheusAccess, frozen=True):
 class UsageSettings(Settings, frozen=True):
     """How nodes' usage is followed, for profiles with plugins that read it."""
 
-    provider: Literal["collector", "metrics.k8s.io", "prometheus"] = "collector"
+    provider: Literal["collector", "metrics.k8s.io", "prometheus", "load-watcher"] = "collector"
     """Who is asked. ``metrics.k8s.io`` tells the last sample only."""
     url: HttpUrl = "http://127.0.0.1:8080"
     """The collector's."""
+    watcher_url: HttpUrl = "http://127.0.0.1:2020"
+    """The load-watcher's, as trimaran uses it; it says itself over which time it looks."""
     timeout: Interval = Interval(10)
-    """How long the collector's whole answer may take."""
+    """How long the whole answer of either may take."""
     interval: Interval = Interval(30)
     """How often it is asked, by the local clock."""
     window: Interval = Interval(900)

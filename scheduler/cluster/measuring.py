@@ -8,7 +8,7 @@ from typing import Final, Generic, Literal, TypeVar
 from kube.edge.logs import facts
 from scheduler.cluster.hand import Hand
 from scheduler.cluster.usage.source import MAX_AGE_S, Source, UsageError
-from scheduler.events import MeasureTaken, NodesMeasured
+from scheduler.events import MeasureTaken, NodesMeasured, UtilizationMeasured
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ Looked = Literal["answered", "unavailable"]
 _JITTER_RATIO: Final = 0.1
 
 
-Told = TypeVar("Told", bound=NodesMeasured | MeasureTaken)
+Told = TypeVar("Told", bound=NodesMeasured | UtilizationMeasured | MeasureTaken)
 
 
 class Gauge(Hand, Generic[Told]):

@@ -49,6 +49,7 @@ from scheduler.events import (
     ReportFailure,
     ReportScheduled,
     Tick,
+    UtilizationMeasured,
     WriteFirst,
 )
 from scheduler.model import UsageWindow
@@ -321,6 +322,9 @@ class ClusterShell:
                 return Predicted(replace(answer, snapshot_at_s=at_s))
             case NodesMeasured(usage, windows):
                 return NodesMeasured(usage, {n: self._shifted(w) for n, w in windows.items()})
+            case UtilizationMeasured(_, _, start_s, end_s):
+                start_s, end_s = map(self._clock.of_cluster, (start_s, end_s))
+                return replace(event, start_s=start_s, end_s=end_s)
             case _:
                 return event
 

@@ -1,5 +1,6 @@
 """Nodes' usage, asked over real HTTP of those who tell it."""
 
+import json
 import math
 import random
 import socket
@@ -24,8 +25,8 @@ from kube.edge.settings import Interval, ServerSettings
 from scheduler.cluster.measuring import Gauge
 from scheduler.cluster.usage.choice import make_source
 from scheduler.cluster.usage.source import UsageError
-from scheduler.events import NodesMeasured
-from scheduler.model import Usage, UsageWindow
+from scheduler.events import NodesMeasured, UtilizationMeasured
+from scheduler.model import Usage, UsageWindow, Utilization
 from scheduler.settings import PrometheusUsageSettings, UsageSettings
 from tests.fakes import FakeApiServer, refusal
 from tests.prometheus import NoPrometheusError, prometheus_server
@@ -287,6 +288,96 @@ def test_an_outage_ends_what_is_known_only_after_minutes_and_recovery_brings_it_
 
     assert is_silent
     assert heard[-1].usage == {"n1": Usage(100, GI)}
+
+
+# ------------------------------------------------------------------------------ load-watcher
+
+
+def watched(now_s, nodes, *, age_s=0.0):
+    """Write what a load-watcher says; metrics as (type, operator, percent)."""
+    return {
+        "timestamp": int(now_s),
+        "window": {"duration": "15m", "start": now_s - age_s - 900, "end": now_s - age_s},
+        "source": "Prometheus",
+        "data": {
+            "NodeMetricsMap": {
+                name: {
+                    "metrics": [
+                        {"name": "m", "type": t, "operator": o, "rollup": "15m", "value": v}
+                        for t, o, v in metrics
+                    ],
+                    "tags": {},
+                    "metadata": {"dataCenter": ""},
+                }
+                for name, metrics in nodes.items()
+            }
+        },
+    }
+
+
+@contextmanager
+def load_watcher(answer, *, status=200):
+    app = Flask("load-watcher")
+
+    @app.get("/watcher")
+    def watcher():
+        return Response(answer if isinstance(answer, str) else json.dumps(answer), status=status)
+
+    with Server(app, settings=ServerSettings()) as running:
+        yield running.url
+
+
+def test_a_load_watcher_tells_percentages_of_machines(client):
+    now_s = client.now_s()
+    nodes = {
+        "n1": [
+            ("CPU", "AVG", 25.0),
+            ("CPU", "STD", 5.0),
+            ("CPU", "Latest", 99.0),
+            ("Memory", "AVG", 50.0),
+            ("Memory", "STD", 0.5),
+            ("Energy", "AVG", 7.0),
+        ],
+        "latest": [("CPU", "Latest", 10), ("Memory", "Latest", 20)],
+        "no-memory": [("CPU", "AVG", 10)],
+        "odd": [("CPU", "AVG", -3), ("Memory", "AVG", 1e9)],
+    }
+
+    with (
+        load_watcher(watched(now_s, nodes)) as url,
+        asking(client, provider="load-watcher", watcher_url=url) as source,
+    ):
+        told = source.measure()
+
+    assert told == UtilizationMeasured(
+        {"n1": Utilization(0.25, 0.5), "latest": Utilization(0.1, 0.2)},
+        {"n1": Utilization(0.05, 0.005)},
+        start_s=now_s - 900,
+        end_s=now_s,
+    )
+
+
+NODES = {"n1": [("CPU", "AVG", 1.0), ("Memory", "AVG", 1.0)]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "message"),
+    [
+        pytest.param("nothing there", 404, "HTTP 404: nothing there", id="refusal"),
+        pytest.param("<html>", 200, "malformed", id="another program"),
+        pytest.param({"data": {"NodeMetricsMap": {}}}, 200, "malformed", id="no window"),
+        pytest.param(watched(0.0, NODES), 200, "figures are .* s old", id="stale"),
+        pytest.param(watched(9e9, {}), 200, "of no node", id="empty"),
+        pytest.param(watched(9e9, {"n1": []}), 200, "of no node", id="nothing of a node"),
+    ],
+)
+def test_an_outage_of_the_load_watcher_is_no_answer(client, answer, status, message):
+    with (
+        load_watcher(answer, status=status) as url,
+        asking(client, provider="load-watcher", watcher_url=url) as source,
+        pytest.raises(UsageError, match=message),
+    ):
+        source.measure()
 
 
 # ------------------------------------------------------------------------------ Prometheus

@@ -8,6 +8,7 @@ from kube.client import Client
 from kube.edge.prometheus import PrometheusApi
 from kube.edge.settings import SettingsError
 from scheduler.cluster.usage.collector import CollectorSource
+from scheduler.cluster.usage.load_watcher import LoadWatcherSource
 from scheduler.cluster.usage.metrics_server import MetricsServerSource
 from scheduler.cluster.usage.prometheus import PrometheusSource
 from scheduler.cluster.usage.source import UsageSource
@@ -18,7 +19,7 @@ from scheduler.settings import UsageSettings
 
 
 def chosen(settings: UsageSettings, *, profiles: Mapping[str, Profile]) -> UsageSettings:
-    """Let ``metricProvider`` of the plugins' arguments outdo the settings.
+    """Let ``watcherAddress`` and ``metricProvider`` of plugins' arguments outdo the settings.
 
     Raises:
         ConfigError: Two plugins name different providers; usage is asked for once, for all.
@@ -30,8 +31,11 @@ def chosen(settings: UsageSettings, *, profiles: Mapping[str, Profile]) -> Usage
     for other, another in named:
         if another != provider:
             raise ConfigError(
-                f"{first} and {other} have different metricProviders: all plugins see one usage"
+                f"{first} and {other} name different metricProviders (or watcherAddresses):"
+                " all plugins see one usage"
             )
+    if isinstance(provider, str):
+        return msgspec.structs.replace(settings, provider="load-watcher", watcher_url=provider)
     if provider.type == "KubernetesMetricsServer":
         return msgspec.structs.replace(settings, provider="metrics.k8s.io")
     prometheus = msgspec.structs.replace(
@@ -65,6 +69,10 @@ def make_source(settings: UsageSettings, *, client: Client) -> UsageSource:
                 window_s=window_s,
                 now_s=client.now_s,
             )
+        case "load-watcher":
+            return LoadWatcherSource(
+                settings.watcher_url, timeout_s=float(settings.timeout), now_s=client.now_s
+            )
         case "prometheus":
             prometheus = settings.prometheus
             if prometheus.token and prometheus.token_file:
@@ -78,9 +86,11 @@ def make_source(settings: UsageSettings, *, client: Client) -> UsageSource:
             return PrometheusSource(api, settings=prometheus, window_s=window_s, now_s=client.now_s)
 
 
-def _named(profiles: Mapping[str, Profile]) -> Iterator[tuple[str, MetricProvider]]:
+def _named(profiles: Mapping[str, Profile]) -> Iterator[tuple[str, MetricProvider | str]]:
+    """Say which plugins name whom; a load-watcher by its address."""
     for scheduler, profile in profiles.items():
         for plugin in profile.plugins().values():
             args = plugin.args
-            if isinstance(args, LoadArgs) and args.metric_provider is not None:
-                yield f"profile {scheduler!r}, {plugin.name}", args.metric_provider
+            provider = args.provider if isinstance(args, LoadArgs) else None
+            if provider is not None:
+                yield f"profile {scheduler!r}, {plugin.name}", provider

@@ -3,7 +3,7 @@
 import math
 from typing import Final, Protocol, TypeVar
 
-from scheduler.events import MeasureTaken, NodesMeasured
+from scheduler.events import MeasureTaken, NodesMeasured, UtilizationMeasured
 from scheduler.model import MAX_AMOUNT
 
 MAX_AGE_S: Final = 300.0
@@ -14,7 +14,7 @@ class UsageError(Exception):
     """Nobody says now what nodes use; ask again."""
 
 
-Told = TypeVar("Told", bound=NodesMeasured | MeasureTaken, covariant=True)
+Told = TypeVar("Told", bound=NodesMeasured | UtilizationMeasured | MeasureTaken, covariant=True)
 
 
 class Source(Protocol[Told]):
@@ -35,7 +35,7 @@ class Source(Protocol[Told]):
         """Close the connections; called once it is asked no more, or to cut an answer short."""
 
 
-UsageSource = Source[NodesMeasured]
+UsageSource = Source[NodesMeasured] | Source[UtilizationMeasured]
 """Somebody who says what nodes use, and have used."""
 
 

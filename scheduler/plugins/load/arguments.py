@@ -17,7 +17,7 @@ class MetricProvider(Settings, frozen=True, rename="camel"):
     token: str = ""
     """A bearer token for Prometheus."""
     insecure_skip_verify: bool = False
-    """Whether to believe any certificate of Prometheus'."""
+    """Whether to believe any certificate of Prometheus'; of no effect elsewhere."""
 
     def __post_init__(self) -> None:
         """Check that each field has something to say.
@@ -32,10 +32,10 @@ class MetricProvider(Settings, frozen=True, rename="camel"):
                 raise ValueError(
                     "address must say where Prometheus is (http://… or https://…)"
                 ) from error
-        elif self.address or self.token or self.insecure_skip_verify:
+        elif self.address or self.token:
             raise ValueError(
-                "address, token and insecureSkipVerify say nothing of a KubernetesMetricsServer,"
-                " which the API server leads to"
+                "address and token say nothing of a KubernetesMetricsServer, which the API server"
+                " leads to"
             )
 
 
@@ -44,17 +44,10 @@ class LoadArgs(PluginArgs, frozen=True):
 
     metric_provider: MetricProvider | None = None
     """Outdoes the scheduler's setting ``usage``, for all plugins and profiles."""
-    watcher_address: str = ""
-    """Of a load-watcher, which nobody asks here."""
+    watcher_address: HttpUrl | Literal[""] = ""
+    """Of a load-watcher, which is then asked instead of a ``metricProvider``."""
 
-    def __post_init__(self) -> None:
-        """Refuse what would have no effect.
-
-        Raises:
-            ValueError: A load-watcher is to be asked.
-        """
-        if self.watcher_address:
-            raise ValueError(
-                "watcherAddress: no load-watcher is asked; name a metricProvider, or leave both out"
-                " and set usage in the scheduler's settings"
-            )
+    @property
+    def provider(self) -> MetricProvider | str | None:
+        """Who is to be asked: a load-watcher by its address, if any is named."""
+        return self.watcher_address or self.metric_provider

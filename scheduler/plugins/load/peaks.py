@@ -1,5 +1,6 @@
 """Peaks: places pods where they raise the power that machines draw the least."""
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import ClassVar, Final
 
@@ -27,6 +28,16 @@ class PowerModel(Settings, frozen=True, kw_only=True):
     k0: float = 0.0
     k1: float
     k2: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number.
+
+        Raises:
+            ValueError: Names the field.
+        """
+        for name, value in (("k0", self.k0), ("k1", self.k1), ("k2", self.k2)):
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be a number")
 
 
 class PeaksArgs(LoadArgs, frozen=True):

@@ -27,7 +27,9 @@ from scheduler.plugins.load.columns import (
 class DefaultRequests(Settings, frozen=True):
     """What a container without request and limit is taken to use."""
 
-    cpu: str = "1000m"
+    cpu: str | int | float = "1000m"
+    memory: str | int | float = 0
+    """Of no effect, as upstream."""
 
     def __post_init__(self) -> None:
         """Check the quantity.
@@ -35,8 +37,14 @@ class DefaultRequests(Settings, frozen=True):
         Raises:
             ValueError: It is none, or negative.
         """
-        if parse_milli(self.cpu) < 0:
-            raise ValueError("cpu must not be negative")
+        for name, quantity in (("cpu", self.cpu), ("memory", self.memory)):
+            if parse_milli(str(quantity)) < 0:
+                raise ValueError(f"{name} must not be negative")
+
+    @property
+    def cpu_milli(self) -> int:
+        """In millicores."""
+        return parse_milli(str(self.cpu))
 
 
 class TargetLoadPackingArgs(LoadArgs, frozen=True):
@@ -54,7 +62,6 @@ class TargetLoadPackingArgs(LoadArgs, frozen=True):
         Raises:
             ValueError: Names the field.
         """
-        super().__post_init__()
         if not 0.0 <= _number(self.default_requests_multiplier) < math.inf:
             raise ValueError("defaultRequestsMultiplier must be a number, and not negative")
 
@@ -75,7 +82,7 @@ class TargetLoadPacking(ScorePlugin):
         super().__init__(args)
         self._target = args.target_utilization
         self._forecast = CpuForecast(
-            default_milli=parse_milli(args.default_requests.cpu),
+            default_milli=args.default_requests.cpu_milli,
             multiplier=_number(args.default_requests_multiplier),
         )
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from kube.quantity import CPU, MEMORY
 from scheduler.engine import Engine, EngineSettings
-from scheduler.events import NodeGone, NodeSeen, NodesMeasured, PodSeen
+from scheduler.events import NodeGone, NodeSeen, NodesMeasured, PodSeen, UtilizationMeasured
 from scheduler.framework.interface import PluginArgs, ScorePlugin
-from scheduler.model import QueueState, Usage
+from scheduler.model import QueueState, Usage, Utilization
 from scheduler.plugins.learned.surroundings import Surroundings
 from tests.unit.scheduler.worlds import (
     decide,
@@ -95,6 +95,26 @@ def test_usage_of_a_node_that_is_gone_is_gone_with_it():
     feed(engine, [NodeGone("n1"), NodeSeen(make_facts("n1"))], now_s=2.0)
 
     assert placements(feed(engine, [PodSeen(make_pending("a"))], now_s=2.0)) == {"a": "n1"}
+
+
+def test_parts_of_a_machine_are_parts_of_its_capacity():
+    engine = engine_with(LeastUsed(PluginArgs()))
+    allocatable = {CPU: 3000, MEMORY: 6000}
+    facts = replace(make_facts("n1"), allocatable=allocatable, capacity={CPU: 4000, MEMORY: 8000})
+    engine.handle(NodeSeen(facts), now_s=0.0)
+    engine.handle(NodeSeen(make_facts("n2")), now_s=0.0)
+    means = {"n1": Utilization(0.25, 0.5), "stranger": Utilization(1.0, 1.0)}
+
+    engine.handle(
+        UtilizationMeasured(means, {"n1": Utilization(0.1, 0.0)}, start_s=0.0, end_s=60.0),
+        now_s=60.0,
+    )
+
+    snapshot = engine.snapshot
+    assert snapshot.is_measured.tolist() == [True, False]
+    for column in (snapshot.usage, snapshot.usage_mean):
+        assert (column[CPU].tolist(), column[MEMORY].tolist()) == ([1000, 0], [4000, 0])
+    assert snapshot.usage_std[CPU].tolist() == [400, 0]
 
 
 def test_a_cycle_knows_the_time_and_all_that_waits_the_pod_itself_included():

@@ -5,6 +5,7 @@ import pytest
 from collector.settings import PrometheusQueries
 from scheduler.cluster.usage.choice import chosen, make_source
 from scheduler.cluster.usage.collector import CollectorSource
+from scheduler.cluster.usage.load_watcher import LoadWatcherSource
 from scheduler.errors import ConfigError
 from scheduler.framework.configuration import read_configuration
 from scheduler.framework.profile import make_profiles
@@ -63,6 +64,45 @@ def test_a_plugins_provider_outdoes_the_settings_for_all():
     assert prometheus.provider == "prometheus"
     asked = prometheus.prometheus
     assert (asked.url, asked.token, asked.insecure_skip_verify) == ("https://p:9090", "t", False)
+
+
+def profiles_of(*arguments):
+    """Make a profile for each plugin with its arguments."""
+    registry = built_in_registry()
+    document = {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "profiles": [
+            {
+                "schedulerName": plugin,
+                "plugins": {"score": {"enabled": [{"name": plugin}]}},
+                "pluginConfig": [{"name": plugin, "args": args}],
+            }
+            for plugin, args in arguments
+        ],
+    }
+    return make_profiles(read_configuration(document, registry=registry), registry=registry)
+
+
+WATCHED = {"watcherAddress": "http://w:2020"}
+
+
+def test_a_load_watcher_outdoes_the_settings_and_a_provider():
+    both = {**WATCHED, "metricProvider": {"type": "KubernetesMetricsServer"}}
+
+    found = chosen(
+        UsageSettings(), profiles=profiles_of(("Peaks", WATCHED), ("TargetLoadPacking", both))
+    )
+
+    assert (found.provider, found.watcher_url) == ("load-watcher", "http://w:2020")
+    assert isinstance(make_source(found, client=Clock()), LoadWatcherSource)
+
+
+def test_a_load_watcher_and_another_provider_are_refused():
+    mixed = profiles_of(("Peaks", WATCHED), ("TargetLoadPacking", {"metricProvider": PROMETHEUS}))
+
+    with pytest.raises(ConfigError, match="'Peaks', Peaks and profile 'TargetLoadPacking', Target"):
+        chosen(UsageSettings(), profiles=mixed)
 
 
 def test_two_providers_are_refused_by_the_names_of_who_named_them():
