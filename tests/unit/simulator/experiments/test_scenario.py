@@ -47,17 +47,11 @@ def test_each_scenario_that_is_shipped_is_valid_by_the_schema(path):
     assert schema_faults(path.read_text()) == []
 
 
-def test_there_is_a_scenario_in_which_there_is_nothing_to_learn():
+def test_there_is_a_scenario_in_which_there_is_nothing_to_learn_and_most_promise_something():
     expectations = {path.stem: load_scenario(path).expects for path in SHIPPED}
 
-    assert len(expectations) >= 5
-    assert [name for name, expects in expectations.items() if expects == "no_worse"] == [
-        "batch",
-        "default",
-        "gpu",
-        "network-aware",
-        "uniform",
-    ]
+    assert expectations["uniform"] == "no_worse"
+    assert list(expectations.values()).count("better") >= 5
 
 
 def test_the_schema_is_printed_as_json(capsys):
