@@ -294,7 +294,8 @@ class Engine:
 
     def _on_pod(self, pod: PodFacts, now_s: float) -> None:
         if pod.is_finished:
-            self._on_pod_gone(pod.key, pod.uid, now_s)
+            has_profile = pod.scheduler_name in self._profiles
+            self._on_pod_gone(pod.key, pod.uid, now_s, finished=pod if has_profile else None)
         elif pod.node_name:
             self._on_assigned(pod, now_s)
         elif self._cache.is_assumed(pod.uid):
@@ -388,12 +389,16 @@ class Engine:
             # To those that may evict it from now on it is as good as gone.
             self._queue.wake(Change(ClusterEvent.ASSIGNED_POD_DELETE, before=before), now_s=now_s)
 
-    def _on_pod_gone(self, key: str, uid: str, now_s: float) -> None:
+    def _on_pod_gone(
+        self, key: str, uid: str, now_s: float, *, finished: PodFacts | None = None
+    ) -> None:
+        """Take in that a pod is no longer there, or has come to its end."""
         self._queue.remove(key)
         self._end_promise(uid, now_s)
         self._placer.on_gone(uid)
         self._evicting.discard(uid)
-        self._on_gang(self._gangs.forget(uid), now_s)
+        gang = self._gangs.forget(uid) if finished is None else self._gangs.finish(finished)
+        self._on_gang(gang, now_s)
         gone = self._cache.pod(uid)
         if self._cache.remove_pod(uid):
             self._queue.wake(Change(ClusterEvent.ASSIGNED_POD_DELETE, before=gone), now_s=now_s)

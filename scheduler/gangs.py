@@ -29,6 +29,8 @@ class Gang:
     """Members without a node, by uid."""
     placed: dict[str, PodFacts] = field(default_factory=dict)
     """Members that the API server says are on a node, and that are there to stay, by uid."""
+    succeeded: set[str] = field(default_factory=set)
+    """Members that have done their part, by uid, for as long as the API server knows of them."""
     coming: set[str] = field(default_factory=set)
     """Members that were given nodes together and are not all known to be bound yet."""
     n_coming: int = 0
@@ -55,12 +57,12 @@ class Gang:
 
     @property
     def priority(self) -> int:
-        """The least of its members'."""
-        return min(member.priority for member in self.members)
+        """The least of its members'; 0 if all have succeeded."""
+        return min((member.priority for member in self.members), default=0)
 
 
 class GangBook:
-    """All gangs with members that are pending or placed; as large as those are many.
+    """All gangs with members that are pending, placed or done; as large as those are many.
 
     Args:
         objects: Where PodGroups are found.
@@ -120,6 +122,22 @@ class GangBook:
             self._set_deadline(gang, from_s=now_s)
         return self.see(pod, now_s=now_s)
 
+    def finish(self, pod: PodFacts) -> Gang | None:
+        """Take in that a pod has come to its end; gives the gang it leaves behind, if any is left.
+
+        Who succeeded has done its part: whoever is to replace others need not wait for it.
+        """
+        if not (pod.pod_group and pod.has_succeeded):
+            return self.forget(pod.uid)
+        gang = self._gangs.setdefault(pod.group_key, Gang(pod.group_key))
+        self._group_of[pod.uid] = gang.key
+        gang.pending.pop(pod.uid, None)
+        gang.placed.pop(pod.uid, None)
+        gang.coming.discard(pod.uid)
+        gang.succeeded.add(pod.uid)
+        self._settle_rest(gang)
+        return gang
+
     def forget(self, uid: str) -> Gang | None:
         """Take in that a pod is gone; gives the gang it leaves behind, if any is left."""
         gang = self._gangs.get(self._group_of.pop(uid, ""))
@@ -127,10 +145,11 @@ class GangBook:
             return None
         gang.pending.pop(uid, None)
         gang.placed.pop(uid, None)
+        gang.succeeded.discard(uid)
         if uid in gang.coming:
             gang.coming.discard(uid)
             gang.n_coming -= 1
-        if not gang.pending and not gang.placed:
+        if not (gang.pending or gang.placed or gang.succeeded):
             del self._gangs[gang.key]
             self._timed.discard(gang.key)
             return None
@@ -151,7 +170,8 @@ class GangBook:
         """Tell how many more members must be placed together; 0 if each may go alone."""
         if gang.has_run:
             return 0
-        return max(0, self.min_members(gang) - len(gang.placed) - len(gang.coming))
+        n_there = len(gang.placed) + len(gang.coming) + len(gang.succeeded)
+        return max(0, self.min_members(gang) - n_there)
 
     def has_quorum(self, gang: Gang) -> bool:
         """Tell whether enough members are known for an attempt."""
@@ -165,8 +185,8 @@ class GangBook:
             return f"gang {gang.key}: its PodGroup is not there"
         if self.has_quorum(gang):
             return ""
-        n_known, n_needed = len(gang.pending) + len(gang.placed), self.min_members(gang)
-        return f"gang {gang.key}: {n_known} of {n_needed} members are there"
+        n_known = len(gang.pending) + len(gang.placed) + len(gang.succeeded)
+        return f"gang {gang.key}: {n_known} of {self.min_members(gang)} members are there"
 
     def _awaits_group(self, gang: Gang) -> bool:
         """Tell whether only a PodGroup that is not there (yet) could say how many are needed."""
@@ -259,7 +279,7 @@ class GangBook:
             self._done(gang)
 
     def _is_whole(self, gang: Gang) -> bool:
-        return len(gang.placed) >= self.min_members(gang)
+        return len(gang.placed) + len(gang.succeeded) >= self.min_members(gang)
 
     def _done(self, gang: Gang) -> None:
         gang.has_run = True

@@ -284,6 +284,7 @@ class PodFacts:
     """``namespace/kind/name`` of the controller; of a bare pod, the pod itself."""
     is_terminating: bool = False
     is_finished: bool = False
+    has_succeeded: bool = False
 
     @property
     def key(self) -> str:
@@ -366,6 +367,7 @@ class PodFacts:
             workload=workload_of(pod),
             is_terminating=meta.deletion_timestamp is not None,
             is_finished=pod.status.phase in ("Succeeded", "Failed"),
+            has_succeeded=pod.status.phase == "Succeeded",
         )
 
 

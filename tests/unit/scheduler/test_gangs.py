@@ -225,6 +225,54 @@ def test_a_member_that_dies_is_replaced_and_the_rest_stays():
     assert evicted(decide(engine, now_s=1000.0)) == []
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize(
+    ("n_succeeded", "n_replaced", "n_started"),
+    [
+        pytest.param(2, 1, 1, id="one is tried again"),
+        pytest.param(1, 2, 2, id="the rest is tried again"),
+        pytest.param(1, 1, 0, id="not all of the rest is there"),
+        pytest.param(0, 3, 3, id="all of it is tried again"),
+        pytest.param(0, 2, 0, id="it is not whole"),
+    ],
+)
+def test_who_succeeded_need_not_be_there_again(is_restarted, n_succeeded, n_replaced, n_started):
+    engine, first = make_engine("n1", "n2"), make_members(3, size=3)
+    actions = feed(engine, seen(*first))
+    bound(engine, actions)
+    engine = make_engine("n1", "n2") if is_restarted else engine
+    for i, pod in enumerate(first):
+        ended = {"is_finished": True, "has_succeeded": i < n_succeeded}
+        feed(engine, seen(on_node(pod, placements(actions)[pod.name], **ended)), now_s=2.0)
+
+    again = feed(engine, seen(*make_members(n_replaced, size=3, start=4)), now_s=30.0)
+
+    assert len(placements(again)) == n_started
+
+
+def test_what_is_left_of_a_gang_whose_others_succeeded_stays_after_a_restart():
+    engine, pods = make_engine("n1"), make_members(2, size=2)
+    done = on_node(pods[0], "n1", is_finished=True, has_succeeded=True)
+
+    feed(engine, seen(on_node(pods[1], "n1", start_time_s=1.0), done), now_s=2.0)
+
+    assert evicted(decide(engine, now_s=600.0)) == []
+
+
+def test_members_that_succeeded_count_for_as_long_as_they_are_known():
+    engine, [first, second] = make_engine("n1"), make_members(2, size=2)
+    done = on_node(first, "n1", is_finished=True, has_succeeded=True)
+    feed(engine, seen(done))
+
+    deleted = feed(engine, [PodGone(first.key, first.uid), *seen(second)])
+    told = decide(engine, now_s=6.0)
+    back = feed(engine, seen(done), now_s=7.0)
+
+    assert placements(deleted) == {}
+    assert [a.message for a in told] == ["gang default/train: 1 of 2 members are there"]
+    assert placements(back) == {"train-2": "n1"}
+
+
 def test_a_late_member_joins():
     engine = make_engine("n1", "n2")
     bound(engine, feed(engine, seen(*make_members(2, size=2))))
