@@ -40,7 +40,7 @@ from scheduler.events import (
     WriteFailed,
     Written,
 )
-from scheduler.framework.interface import Change, ClusterEvent, Waiting
+from scheduler.framework.interface import Change, ClusterEvent, SortKey, Waiting
 from scheduler.framework.measures import Measure
 from scheduler.framework.profile import Profile
 from scheduler.framework.snapshot import Snapshot
@@ -495,7 +495,7 @@ class Engine:
         gang = self._gangs.find(pod)
         return None if gang is None or self._gangs.has_quorum(gang) else GATE
 
-    def _rank(self, queued: QueuedPod) -> tuple[float, ...]:
+    def _rank(self, queued: QueuedPod) -> SortKey:
         """Give a pod's place in the queue; a gang's members share theirs."""
         pod = queued.pod
         gang = self._gangs.find(pod)

@@ -12,12 +12,12 @@ from enum import StrEnum
 from typing import Final
 
 from kube.quantity import CPU, MEMORY
-from scheduler.framework.interface import Change, ClusterEvent
+from scheduler.framework.interface import Change, ClusterEvent, SortKey
 from scheduler.model import PodFacts, QueueState, Shape
 
 Gate = Callable[[PodFacts], str | None]
 Hint = Callable[["QueuedPod", Change], bool]
-Rank = Callable[["QueuedPod"], tuple[float, ...]]
+Rank = Callable[["QueuedPod"], SortKey]
 
 _STALE_SLACK: Final = 64
 
@@ -86,10 +86,10 @@ class _LazyHeap:
 
     def __init__(self, pods: dict[str, QueuedPod]) -> None:
         self._pods = pods
-        self._entries: list[tuple[tuple[float, ...], int, str]] = []
+        self._entries: list[tuple[SortKey, int, str]] = []
         self._limit = _STALE_SLACK
 
-    def push(self, queued: QueuedPod, *, order: tuple[float, ...]) -> None:
+    def push(self, queued: QueuedPod, *, order: SortKey) -> None:
         heapq.heappush(self._entries, (order, queued.serial, queued.pod.key))
         if len(self._entries) > self._limit:
             # Frequent re-ordering must not let stale entries pile up.
@@ -105,7 +105,7 @@ class _LazyHeap:
             heapq.heappop(self._entries)
         return None
 
-    def _current(self, entry: tuple[tuple[float, ...], int, str]) -> QueuedPod | None:
+    def _current(self, entry: tuple[SortKey, int, str]) -> QueuedPod | None:
         _, serial, key = entry
         queued = self._pods.get(key)
         return queued if queued is not None and queued.serial == serial else None

@@ -154,11 +154,15 @@ class Waiting:
     """When it was queued first; of a gang's member, when the gang was made, or refused last."""
 
 
+SortKey = tuple[float | str, ...]
+"""Where a pod stands in the queue; of one plugin all have the same types in the same places."""
+
+
 class QueueSortPlugin(Plugin):
     """Orders the active queue; a profile has exactly one."""
 
     @abstractmethod
-    def sort_key(self, waiting: Waiting, *, objects: ClusterObjects) -> tuple[float, ...]:
+    def sort_key(self, waiting: Waiting, *, objects: ClusterObjects) -> SortKey:
         """Return a key; the pod with the smallest is scheduled first."""
 
     def moves_pods(self, change: Change) -> bool:

@@ -27,6 +27,7 @@ from scheduler.framework.interface import (
     PreFilterResult,
     QueueSortPlugin,
     ReservePlugin,
+    SortKey,
     Waiting,
 )
 from scheduler.framework.objects import ClusterObjects
@@ -67,9 +68,10 @@ class Coscheduling(QueueSortPlugin, PreFilterPlugin, PostFilterPlugin, PermitPlu
         super().__init__(args)
         self.arguments = args
 
-    def sort_key(self, waiting: Waiting, *, objects: ClusterObjects) -> tuple[float, ...]:
+    def sort_key(self, waiting: Waiting, *, objects: ClusterObjects) -> SortKey:
         """Order by priority, then by who waits longer; a gang waits anew once it was refused."""
-        return (-waiting.priority, waiting.since_s)
+        pod = waiting.pod
+        return (-waiting.priority, waiting.since_s, pod.group_key or pod.key)
 
     def pre_filter(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot

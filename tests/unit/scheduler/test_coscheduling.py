@@ -84,6 +84,15 @@ def test_of_two_gangs_that_fit_the_older_goes_first_however_large():
     assert {name.split("-")[0] for name in placed} == {"large"}
 
 
+def test_of_two_gangs_that_were_made_at_once_the_first_by_name_goes_first():
+    groups = [ObjectSeen(group_of(2, name=name, created_s=1)) for name in ("b", "a")]
+    engine = make_engine(make_facts(cpu_milli=1000))
+
+    placed = placements(feed(engine, [*groups, *members(2, of="b"), *members(2, of="a")]))
+
+    assert set(placed) == {"a-0", "a-1"}
+
+
 def test_a_gang_waits_since_its_group_was_made_or_it_was_refused():
     objects = ClusterObjects()
     book = GangBook(objects)
