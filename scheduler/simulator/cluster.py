@@ -27,6 +27,7 @@ from scheduler.simulator.controllers.volume_protection import VolumeProtectionCo
 from scheduler.simulator.controllers.volumes import VolumeController
 from scheduler.simulator.hardware import NodeSpec, NodeTraits, draw_node, make_node
 from scheduler.simulator.kubelet.addresses import Addresses
+from scheduler.simulator.kubelet.agents import TopologyAgents
 from scheduler.simulator.kubelet.announcements import Announcer
 from scheduler.simulator.kubelet.nodes import NodeKubelets
 from scheduler.simulator.kubelet.pods import PodKubelets
@@ -83,6 +84,7 @@ class Cluster:
             addresses=addresses,
             announcer=announcer,
         )
+        self._agents = TopologyAgents(store, world=self.world, nodes=self._specs, pods=self._pods)
         owners = Ownership(store)
         self._controllers = (
             DeploymentController(store, owners=owners, recorder=self._recorder),
@@ -108,6 +110,7 @@ class Cluster:
         self.world.add_node(spec)
         self._specs[spec.name] = spec
         self._nodes.add(spec, now_s=now_s)
+        self._agents.add(spec, now_s=now_s)
         self._pods.resync(spec.name)
 
     def set_node_traits(self, name: str, traits: NodeTraits) -> None:
@@ -145,6 +148,7 @@ class Cluster:
             was_busy = [controller.sync(now_s) for controller in self._controllers]
             if not (any(was_busy) | self._pods.sync(now_s)):
                 break
+        self._agents.sync(now_s)
         self._recorder.expire()
         self.metrics.sync(now_s)
 
@@ -183,6 +187,7 @@ class Cluster:
             if name in self._specs and self._store.find(NODES, None, name) is None:
                 self._pods.drop_node(name)
                 self._nodes.drop(name)
+                self._agents.drop(name)
                 self.world.remove_node(name)
                 del self._specs[name]
         appeared, self._appeared = self._appeared, {}

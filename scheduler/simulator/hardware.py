@@ -5,7 +5,9 @@ that flips bits. Schedulers cannot see that; they can only see what happens to p
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final, Literal
+
+import msgspec
 
 from kube.edge.settings import Settings
 from scheduler.simulator.chance import generator_of
@@ -14,6 +16,11 @@ from scheduler.simulator.parameters import USUAL, NodePhysics
 
 GI: Final = 2**30
 MI: Final = 2**20
+MAX_ZONES: Final = 8
+"""Kubelets cope with no more NUMA zones, as they try all combinations of them."""
+
+TopologyPolicy = Literal["none", "best-effort", "restricted", "single-numa-node"]
+TopologyScope = Literal["container", "pod"]
 
 _BOUNDS: Final = {
     "speed": (0.01, 100.0),
@@ -45,6 +52,22 @@ class NodeTraits:
     """How far the system's usage swings around that."""
 
 
+class Numa(Settings, frozen=True, kw_only=True):
+    """A node's NUMA zones, and how its kubelet goes about them.
+
+    Cores, memory and devices are divided evenly. The kubelet's cpu and memory managers are static:
+    guaranteed pods have whole cores, and their memory, to themselves.
+    """
+
+    zones: Annotated[int, msgspec.Meta(ge=1, le=MAX_ZONES)] = 2
+    policy: TopologyPolicy = "none"
+    """The topology manager's: what it takes for a pod to be admitted."""
+    scope: TopologyScope = "container"
+    """Whether containers are aligned one by one, or the pod as a whole."""
+    devices: tuple[str, ...] = ()
+    """Those of the node's extended resources that lie in zones."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
     """A node, whole."""
@@ -62,6 +85,8 @@ class NodeSpec:
     reserved_memory_bytes: int = USUAL.nodes.reserved_memory_bytes
     eviction_hard_bytes: int = USUAL.nodes.eviction_hard_bytes
     """The kubelet evicts when less than this is available."""
+    numa: Numa | None = None
+    """``None`` where nobody looks at zones."""
     traits: NodeTraits = NodeTraits()
 
     @property

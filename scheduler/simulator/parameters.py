@@ -133,6 +133,8 @@ class NodePhysics(Settings, frozen=True):
     """How often the node lifecycle controller looks at the leases, seconds."""
     grace_s: NotNegative = 50.0
     """Silence after which it takes a node for NotReady, seconds."""
+    topology_s: Positive = 10.0
+    """How often the agent on a node with NUMA zones looks what these have left, seconds."""
 
 
 class Physics(Settings, frozen=True):

@@ -31,4 +31,5 @@ def _spec(name: str, group: NodeGroup, *, scenario: Scenario, seed: int) -> Node
         traits=traits,
         nodes=scenario.physics.nodes,
     )
-    return spec if group.max_pods is None else replace(spec, max_pods=group.max_pods)
+    max_pods = spec.max_pods if group.max_pods is None else group.max_pods
+    return replace(spec, max_pods=max_pods, numa=group.numa)

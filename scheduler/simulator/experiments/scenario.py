@@ -16,7 +16,7 @@ from kube.instants import parse_rfc3339
 from kube.quantity import QuantityError, parse_milli, parse_whole
 from scheduler.simulator.draws import Distribution, Draw, NotNegative
 from scheduler.simulator.experiments.rewards import RewardWeights
-from scheduler.simulator.hardware import NodeNature
+from scheduler.simulator.hardware import NodeNature, Numa
 from scheduler.simulator.natures import Nature
 from scheduler.simulator.parameters import Physics
 from scheduler.simulator.traces.recording import RecordedCluster, load_recording
@@ -49,6 +49,8 @@ class NodeGroup(Settings, frozen=True, kw_only=True):
     taints: tuple[Taint, ...] = ()
     extended_resources: dict[str, ExtendedAmount] = msgspec.field(default_factory=dict)
     """What each has beside, and may give away: cards, licences…"""
+    numa: Numa | None = None
+    """If given, kubelets align pods with zones, and agents report what these have left."""
     nature: NodeNature = NodeNature()
     """What schedulers cannot see."""
 
@@ -60,6 +62,8 @@ class NodeGroup(Settings, frozen=True, kw_only=True):
         if min(amounts) <= 0:
             raise ValueError("cpu and memory must be more than 0")
         _check_extended("extended_resources", self.extended_resources)
+        if self.numa is not None:
+            _check_numa(self.numa, group=self)
 
     @property
     def cpu_milli(self) -> int:
@@ -265,6 +269,14 @@ def _check_extended(what: str, amounts: Iterable[str]) -> None:
         domain, _, rest = name.partition("/")
         if not (domain and rest):
             raise ValueError(f"{what}: {name!r} has no domain, as example.com/gpu has")
+
+
+def _check_numa(numa: Numa, *, group: NodeGroup) -> None:
+    if group.cpu_milli % (1000 * numa.zones):
+        raise ValueError(f"numa: {group.cpu} cores do not divide evenly into {numa.zones} zones")
+    for name in numa.devices:
+        if name not in group.extended_resources:
+            raise ValueError(f"numa: devices: {name!r} is not among extended_resources")
 
 
 def _check_unique(what: str, names: Iterable[str]) -> None:

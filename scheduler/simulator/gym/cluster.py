@@ -70,6 +70,8 @@ class LeanCluster:
             raise ConfigError("the environment does not run recordings; use evaluate")
         if scenario.manifests:
             raise ConfigError("the environment has no objects and reads no manifests; use evaluate")
+        if any(group.numa is not None for group in scenario.nodes):
+            raise ConfigError("the environment's kubelets know no NUMA zones; use evaluate")
         self.scenario = scenario
         self.now_s = self.start_s = parse_rfc3339(scenario.start)
         self._physics = scenario.physics

@@ -7,24 +7,21 @@ import msgspec
 
 from kube.instants import rfc3339
 from kube.objects import Pod
-from kube.quantity import parse_amounts
-from scheduler.model import GPU_COUNT, GPU_MILLI, PodFacts
 from scheduler.simulator import changes as ch
 from scheduler.simulator.hardware import NodeSpec
 from scheduler.simulator.kubelet.addresses import Addresses
+from scheduler.simulator.kubelet.admission import Admission
 from scheduler.simulator.kubelet.announcements import Announcer
-from scheduler.simulator.kubelet.cards import hand_out
 from scheduler.simulator.kubelet.mounts import mount_problem
 from scheduler.simulator.kubelet.placement import Placement, placement_of
 from scheduler.simulator.kubelet.record import ContainerRecord, PodRecord, Verdict
-from scheduler.simulator.resources import NODES, PODS, PVCS, Object
+from scheduler.simulator.resources import PODS, PVCS, Object
 from scheduler.simulator.store import Change, Store
 from scheduler.simulator.usage import UsageModel
 from scheduler.simulator.workqueue import WorkQueue
 from scheduler.simulator.world import World
 
 _OVER: Final = ("Succeeded", "Failed")
-_OUT_OF: Final = {"cpu": "OutOfcpu", "memory": "OutOfmemory", "pods": "OutOfpods"}
 
 
 class PodKubelets:
@@ -55,6 +52,7 @@ class PodKubelets:
         self._usage = usage
         self._addresses = addresses
         self._announcer = announcer
+        self._admission = Admission(store, nodes=nodes)
         self._records: dict[str, PodRecord] = {}
         self._on_node: dict[str, dict[str, PodRecord]] = {}
         self._queue: WorkQueue[tuple[str, str]] = WorkQueue()
@@ -100,6 +98,10 @@ class PodKubelets:
         """Forget the pods of a node that is gone."""
         for record in list(self._on_node.get(node, {}).values()):
             self._drop(record)
+
+    def active_on(self, node: str) -> list[PodRecord]:
+        """List the pods that hold resources of a node, in the order in which they came."""
+        return [record for record in self._on_node.get(node, {}).values() if record.is_active()]
 
     def refresh_usage(self) -> None:
         """Ask the usage model anew for every pod that is carried out."""
@@ -176,7 +178,8 @@ class PodKubelets:
 
     def _admit(self, pod: Object, *, now_s: float) -> None:
         record = self._record_of(pod, now_s=now_s)
-        refusal = self._shortage(record) or self._hand_out_cards(pod, record=record)
+        others = self.active_on(record.node)
+        refusal = self._admission.admit(pod, record=record, others=others)
         self._records[record.uid] = record
         self._on_node.setdefault(record.node, {})[record.uid] = record
         self._unreported[record.uid] = None
@@ -203,52 +206,6 @@ class PodKubelets:
     def _placement_of(self, pod: Object) -> Placement:
         init_run_s = self._world.physics.pods.init_run_s
         return placement_of(pod, usage=self._usage, init_run_s=init_run_s)
-
-    def _shortage(self, record: PodRecord) -> tuple[str, str] | None:
-        """Find the first resource of which the node has too little left for the pod.
-
-        Returns:
-            A reason and a message.
-        """
-        spec = self._nodes[record.node]
-        capacity = {
-            **self._advertised(record.node),
-            "cpu": spec.allocatable_cpu_milli,
-            "memory": spec.allocatable_memory_bytes,
-            "pods": spec.max_pods,
-        }
-        others = [r for r in self._on_node.get(record.node, {}).values() if r.is_active()]
-        for resource, asked in {**record.requests, "pods": 1}.items():
-            used = len(others) if resource == "pods" else _sum(others, resource)
-            limit = capacity.get(resource, 0)
-            if asked and used + asked > limit:
-                return _OUT_OF.get(resource, f"OutOf{resource}"), (
-                    f"Node didn't have enough resource: {resource}, requested: {asked}, "
-                    f"used: {used}, capacity: {limit}"
-                )
-        return None
-
-    def _hand_out_cards(self, pod: Object, *, record: PodRecord) -> tuple[str, str] | None:
-        """Give a pod the shares of cards that its annotations ask for, or say why not."""
-        annotations = pod["metadata"].get("annotations") or {}
-        if GPU_MILLI not in annotations and GPU_COUNT not in annotations:
-            return None
-        others = [r for r in self._on_node.get(record.node, {}).values() if r.is_active()]
-        cards = hand_out(
-            PodFacts.from_pod(msgspec.convert(pod, type=Pod)),
-            n_cards=self._advertised(record.node).get(GPU_COUNT, 0),
-            held=[other.cards for other in others],
-        )
-        if cards is None:
-            return "UnexpectedAdmissionError", "Allocate failed due to no cards that suffice"
-        record.cards = cards
-        return None
-
-    def _advertised(self, node: str) -> Mapping[str, int]:
-        """Return what others say on the node object that it has."""
-        found = self._store.find(NODES, None, node)
-        allocatable = {} if found is None else found["status"]["allocatable"]
-        return parse_amounts({name: a for name, a in allocatable.items() if "/" in name})
 
     def _record_of(self, pod: Object, *, now_s: float) -> PodRecord:
         meta, spec = pod["metadata"], pod["spec"]
@@ -286,8 +243,8 @@ class PodKubelets:
         )
 
     def _free_ip(self, node: str) -> str:
-        active = (record for record in self._on_node.get(node, {}).values() if record.is_active())
-        return self._addresses.free_pod_ip(node, taken={record.pod_ip for record in active})
+        taken = {record.pod_ip for record in self.active_on(node)}
+        return self._addresses.free_pod_ip(node, taken=taken)
 
     def _report(self, now_s: float) -> None:
         unreported, self._unreported = self._unreported, {}
@@ -302,7 +259,3 @@ class PodKubelets:
             if pod is not None and pod["metadata"]["uid"] == uid:
                 status = record.status(pod["status"], now_s=now_s)
                 self._store.update(PODS, {**pod, "status": status})
-
-
-def _sum(records: Iterable[PodRecord], resource: str) -> int:
-    return sum(record.requests.get(resource, 0) for record in records)

@@ -6,6 +6,7 @@ from typing import Any, Final
 from kube.instants import rfc3339
 from scheduler.simulator import changes as ch
 from scheduler.simulator.chance import key_of
+from scheduler.simulator.kubelet.zones import Allotment
 from scheduler.simulator.resources import Object
 
 _REASONS: Final[dict[str, str]] = {
@@ -113,6 +114,8 @@ class PodRecord:
     start_time: str
     cards: dict[int, int] = field(default_factory=dict)
     """Milli that it has of its node's cards."""
+    zones: Allotment | None = None
+    """What it has to itself of its node's NUMA zones; ``None`` where nobody looks at these."""
     has_sandbox: bool = False
     is_stopping: bool = False
     verdict: Verdict | None = None

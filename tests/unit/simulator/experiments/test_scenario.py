@@ -84,6 +84,16 @@ WRONG = [
         ":6: nodes.0.nature.sped: unknown key",
         id="a mistyped key deep inside",
     ),
+    pytest.param(
+        "name: a\nnodes:\n  - {name: n, count: 1, numa: {policy: strict}}\n",
+        ":3: nodes.0.numa.policy:",
+        id="no such policy of the topology manager",
+    ),
+    pytest.param(
+        "name: a\nnodes:\n  - {name: n, count: 1, numa: {zones: 9}}\n",
+        ":3: nodes.0.numa.zones:",
+        id="more zones than kubelets cope with",
+    ),
     pytest.param(LEAST + "expects: wonders\n", ":4: expects:", id="no such expectation"),
     pytest.param("name: Big One\nnodes: [{name: n, count: 1}]\n", ":1: name:", id="a bad name"),
     pytest.param(
@@ -108,6 +118,16 @@ WRONG_BEYOND_THE_SCHEMA = [
         LEAST + "jobs:\n  - {name: b, per_hour: 1, extended_requests: {gpu: 1}}\n",
         "'gpu' has no domain",
         id="a request for a resource of nobody",
+    ),
+    pytest.param(
+        "name: a\nnodes:\n  - {name: n, count: 1, cpu: '6', numa: {zones: 4}}\n",
+        ":3: nodes.0: numa: 6 cores do not divide evenly into 4 zones",
+        id="half a core",
+    ),
+    pytest.param(
+        "name: a\nnodes:\n  - {name: n, count: 1, numa: {devices: [example.com/gpu]}}\n",
+        "numa: devices: 'example.com/gpu' is not among extended_resources",
+        id="no such devices",
     ),
     pytest.param(LEAST + "measured: 0s\n", ":4: measured: must be more than 0", id="no time"),
     pytest.param(LEAST + "start: soon\n", "start: 'soon' is no RFC 3339 time", id="no instant"),

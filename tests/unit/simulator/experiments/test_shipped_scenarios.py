@@ -22,7 +22,6 @@ ELSEWHERE = {
     "all": "scripts/bench.sh scheduler --profile all measures what it costs",
     "learned": "scripts/train.sh compares the network that it trains",
     "mixed": "tests/integration/test_plugins_mixed.py places what it is for",
-    "numa": "tests/integration/test_plugins_numa.py places what it is for",
 }
 """Profiles that no scenario compares, and where they are used."""
 ZONE = "topology.kubernetes.io/zone"

@@ -15,7 +15,7 @@ from scheduler.simulator.experiments.rewards import TERMS, RewardWeights
 from scheduler.simulator.experiments.scenario import Observation, Recording
 from scheduler.simulator.gym.agents import FirstFit, rollout
 from scheduler.simulator.gym.env import ClusterEnv
-from scheduler.simulator.hardware import NodeNature
+from scheduler.simulator.hardware import NodeNature, Numa
 from scheduler.simulator.natures import Nature
 from tests.unit.simulator.experiments.worlds import (
     HOUR_S,
@@ -312,6 +312,11 @@ def test_it_does_not_run_recordings():
 def test_it_reads_no_manifests():
     with pytest.raises(ConfigError, match="manifests"):
         ClusterEnv(make_scenario(manifests=("quotas.yaml",)))
+
+
+def test_its_kubelets_know_no_zones():
+    with pytest.raises(ConfigError, match="NUMA"):
+        ClusterEnv(make_scenario(make_group(numa=Numa())))
 
 
 def test_an_episode_has_a_length():
