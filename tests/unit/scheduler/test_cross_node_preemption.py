@@ -1,6 +1,7 @@
 """CrossNodePreemption: victims on any nodes, as few and as unimportant as will do."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
@@ -203,6 +204,43 @@ def test_victims_rank_lower_and_none_of_them_could_stay(amounts, asked):
     if victims:
         assert fits_without(victims)
         assert not any(fits_without([v for v in victims if v != spared]) for spared in victims)
+
+
+@settings(max_examples=30, deadline=None)
+@given(amounts=amounts.map(lambda found: found[:5]), asked=st.sampled_from([1000, 3000]))
+def test_of_few_pods_no_others_would_cost_less(amounts, asked):
+    pods = [
+        placed(
+            f"p{i}",
+            f"n{node}",
+            cpu_milli=2 * cpu,
+            priority=priority,
+            labels={"app": "rival"} if is_rival else {},
+        )
+        for i, (node, cpu, priority, is_rival) in enumerate(amounts)
+    ]
+    pod = alone(cpu_milli=asked, node_selector={})
+    outranked = [each for each in pods if each.priority < pod.priority]
+
+    def fits_without(victims):
+        left = [(each, each.node_name) for each in pods if each not in victims]
+        facts = [make_facts(name, labels={"zone": "a"}) for name in ("n1", "n2")]
+        return make_search(pod, make_snapshot(*facts, pods=left)).found.feasible.any()
+
+    def cost(victims):
+        """Upstream's criteria that tell these apart: no budgets, and nobody has started."""
+        priorities = [victim.priority for victim in victims]
+        return max(priorities), sum(p + 2**31 for p in priorities), len(priorities)
+
+    _, names = preempt(pod, *pods)
+
+    subsets = [s for n in range(1, len(pods) + 1) for s in combinations(outranked, n)]
+    fitting = [cost(victims) for victims in subsets if fits_without(victims)]
+    chosen = [each for each in pods if each.name in names]
+    if fits_without(()):
+        return
+    assert bool(chosen) == bool(fitting)
+    assert not chosen or cost(chosen) == min(fitting)
 
 
 def test_the_engine_evicts_on_all_of_the_nodes():
