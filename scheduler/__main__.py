@@ -37,7 +37,7 @@ from scheduler.extender.routes import MAX_BODY_BYTES, Extender
 from scheduler.framework.configuration import KubeSchedulerConfiguration, load_configuration
 from scheduler.framework.leader_election import LeaderElectionConfiguration
 from scheduler.framework.metering import metered
-from scheduler.framework.profile import make_profiles
+from scheduler.framework.profile import Profile, make_profiles
 from scheduler.framework.registry import Registry
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
 from scheduler.predictions import PredictionSettings
@@ -77,9 +77,18 @@ def _load_profiles(
         configuration = load_configuration(path, registry=registry)
         # Each state is built with profiles of its own; these tell what is wrong before any is.
         profiles = make_profiles(configuration, registry=registry)
+        _tell_lacks(profiles)
         return configuration, chosen(settings.usage, profiles=profiles)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _tell_lacks(profiles: Mapping[str, Profile]) -> None:
+    for name, profile in profiles.items():
+        for plugin in profile.plugins().values():
+            if plugin.lacks:
+                given = facts(profile=name, plugin=plugin.name, lacks=plugin.lacks)
+                log.warning("a plugin has no opinion for now", extra=given)
 
 
 def _serve(start: Start[SchedulerSettings]) -> int:

@@ -1,6 +1,6 @@
 """Exported networks made by hand, for tests that must not wait for a deep-learning framework."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +16,37 @@ def write_network(
     weights: Mapping[str, float],
     metadata: Mapping[str, str] | None = None,
     output: str = OUTPUT,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    skips: bool = True,
 ) -> Path:
-    """Write a network whose logits are weighted sums of a node's features; skipping has zero."""
+    """Write a network whose logits are weighted sums of a node's features; skipping has zero.
+
+    Args:
+        path: The file.
+        weights: By feature of nodes.
+        metadata: What it says of itself, if not that it is one of ours.
+        output: Its name.
+        shapes: Of inputs that are not as they should be.
+        skips: Whether it rates skipping, as it should.
+    """
     column = np.array([[weights.get(name, 0.0)] for name in NODE_FEATURES], dtype=np.float32)
+    expected: dict[str, Sequence[int | str]] = {
+        **{name: [len(features)] for name, features in FEATURES.items()},
+        "nodes": ["n_nodes", len(NODE_FEATURES)],
+        **(shapes or {}),
+    }
     graph = helper.make_graph(
         [
             helper.make_node("MatMul", ["nodes", "weights"], ["rated"]),
             helper.make_node("Squeeze", ["rated", "axis"], ["of_nodes"]),
-            helper.make_node("Concat", ["of_nodes", "zero"], [output], axis=0),
+            helper.make_node(
+                "Concat", ["of_nodes", *(["zero"] if skips else [])], [output], axis=0
+            ),
         ],
         "by-hand",
         [
-            helper.make_tensor_value_info(
-                name,
-                TensorProto.FLOAT,
-                [*(["n_nodes"] if name == "nodes" else []), len(features)],
-            )
-            for name, features in FEATURES.items()
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, dimensions)
+            for name, dimensions in expected.items()
         ],
         [helper.make_tensor_value_info(output, TensorProto.FLOAT, [None])],
         initializer=[

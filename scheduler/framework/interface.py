@@ -102,6 +102,9 @@ class Plugin(ABC):
     reads_usage: bool = False
     """Whether it reads ``Snapshot.usage`` and its like, which are then kept up to date."""
 
+    lacks: str = ""
+    """What it goes without for now, having no opinion; said once when the scheduler starts."""
+
     measures: tuple[Measure, ...] = ()
     """What else it wants to know of nodes; see ``Snapshot.measured``."""
 

@@ -17,6 +17,7 @@ import yaml
 
 from tests.builders import make_node, make_pod
 from tests.fakes import FakeApiServer
+from tests.networks import write_network
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,6 +81,93 @@ def test_schedules_with_a_kubeconfig_alone_and_stops_when_told(tmp_path, server,
     assert decision["node"] == "n1"
     assert 'scheduler_pending_pods{queue="active"}' in metrics
     wait_until(lambda: server.objects("/api/v1/pods")["default/web-1"]["spec"].get("nodeName"))
+
+
+def learned_profile(folder):
+    """A profile of which one plugin goes by a network in *folder*."""
+    shipped = yaml.safe_load((ROOT / "config" / "profiles" / "learned.yaml").read_text())
+    network = folder / "policy.onnx"
+    shipped["profiles"][0]["pluginConfig"][0]["args"]["path"] = str(network)
+    profile, settings = folder / "learned.yaml", folder / "scheduler.yaml"
+    profile.write_text(yaml.safe_dump(shipped))
+    settings.write_text(f"profile_path: {profile}")
+    return settings, network
+
+
+def test_without_a_learned_policys_network_it_schedules_and_says_so(tmp_path, server, unused_port):
+    settings, network = learned_profile(tmp_path)
+    server.put("/api/v1/pods", make_pod("web-1"))
+    env = {
+        "PATH": os.environ["PATH"],
+        "KUBECONFIG": str(write_kubeconfig(tmp_path / "kubeconfig", server)),
+        "SCHEDULER__SERVER__PORT": str(unused_port),
+    }
+    command = [sys.executable, "-m", "scheduler", "--config", str(settings)]
+    log = tmp_path / "log"
+
+    with (
+        log.open("w") as written,
+        subprocess.Popen(command, env=env, cwd=ROOT, stderr=written, stdout=written) as process,
+    ):
+        try:
+            pods = server.objects
+            wait_until(lambda: pods("/api/v1/pods")["default/web-1"]["spec"].get("nodeName"))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(timeout=30)
+
+    assert code == 0
+    [warning] = [line for line in log.read_text().splitlines() if "has no opinion" in line]
+    assert "LearnedPolicy" in warning
+    assert f"there is no {network}" in warning
+
+
+def test_a_network_of_another_shape_ends_it_with_plugin_and_field(tmp_path, server):
+    settings, network = learned_profile(tmp_path)
+    write_network(network, weights={}, shapes={"nodes": [5, 12]})
+    kubeconfig = str(write_kubeconfig(tmp_path / "kubeconfig", server))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "scheduler", "--config", str(settings)],
+        env={"PATH": os.environ["PATH"], "KUBECONFIG": kubeconfig},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert f"profile 'ai-scheduler': LearnedPolicy: path: {network} cannot rate" in done.stderr
+
+
+FRAMEWORKS = {"gymnasium", "onnx", "sb3_contrib", "stable_baselines3", "tensorboard", "torch"}
+
+
+def test_neither_scheduler_nor_its_image_knows_a_deep_learning_framework():
+    script = "import sys, scheduler.__main__; sys.argv = ['scheduler', '--help']; " + (
+        "import atexit, runpy; "
+        "atexit.register(lambda: print('loaded:', *sys.modules)); "
+        "runpy.run_module('scheduler', run_name='__main__')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    loaded = done.stdout.partition("loaded:")[2].split()
+    assert "scheduler.plugins.learned.policy" in loaded
+    assert not FRAMEWORKS & {name.partition(".")[0] for name in loaded}
+    locked = (ROOT / "requirements-scheduler.lock").read_text().splitlines()
+    names = {line.partition("==")[0].replace("-", "_") for line in locked}
+    assert "onnxruntime" in names
+    assert not FRAMEWORKS & names
 
 
 def free_port():

@@ -31,8 +31,16 @@ FEATURES: Final = {
 OUTPUT: Final = "logits"
 
 
+_N_TRIED: Final = (1, 3)
+"""Numbers of nodes that a network is tried on: it must take any."""
+
+
 class NetworkError(Exception):
     """A file holds no network that can be used here."""
+
+
+class AbsentNetworkError(NetworkError):
+    """There is no such file."""
 
 
 class LearnedNetwork:
@@ -69,22 +77,51 @@ def load_network(path: Path) -> LearnedNetwork:
     """Read a network's file. Nothing in it is code: it can do no more than arithmetic.
 
     Raises:
-        NetworkError: There is no such file, it holds no network, or one of other observations; or
-            ONNX Runtime is not installed.
+        AbsentNetworkError: There is no such file.
+        NetworkError: It cannot be read, holds no network, or one of other observations; or ONNX
+            Runtime is not installed.
     """
     try:
         content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise AbsentNetworkError(f"there is no {path}") from error
     except OSError as error:
         raise NetworkError(f"cannot read {path}: {error.strerror}") from error
     session = _session(content, path=path)
     about = dict(session.get_modelmeta().custom_metadata_map)
     _check(about, path=path)
-    given = {each.name: each.shape[-1] for each in session.get_inputs()}
+    given = {each.name: (each.shape or [None])[-1] for each in session.get_inputs()}
     if given != {name: len(features) for name, features in FEATURES.items()}:
         raise NetworkError(f"{path}: its inputs are not nodes, pod, queue and clock")
     if [each.name for each in session.get_outputs()] != [OUTPUT]:
         raise NetworkError(f"{path}: its output is not {OUTPUT!r}")
-    return LearnedNetwork(session, about=about)
+    network = LearnedNetwork(session, about=about)
+    _try(network, path=path)
+    return network
+
+
+def _try(network: LearnedNetwork, *, path: Path) -> None:
+    """Have it rate a few nodes, so that nothing about its shape is left for a decision to find out.
+
+    Raises:
+        NetworkError: It cannot, or not as it should.
+    """
+    from onnxruntime.capi import onnxruntime_pybind11_state as failures
+
+    single = [
+        np.zeros(len(FEATURES[name]), dtype=np.float32) for name in FEATURES if name != "nodes"
+    ]
+    for n_nodes in _N_TRIED:
+        nodes = np.zeros((n_nodes, len(NODE_FEATURES)), dtype=np.float32)
+        try:
+            logits = network.logits(Observation(nodes, *single))
+        except (failures.Fail, failures.InvalidArgument, failures.RuntimeException) as error:
+            raise NetworkError(f"{path} cannot rate {n_nodes} node(s): {error}") from error
+        if logits.shape != (n_nodes + 1,) or logits.dtype != np.float32:
+            raise NetworkError(
+                f"{path} gives {logits.dtype} of shape {logits.shape} for {n_nodes} node(s), not"
+                f" float32 of shape {(n_nodes + 1,)}"
+            )
 
 
 def _session(content: bytes, *, path: Path) -> Any:

@@ -67,8 +67,8 @@ class _Standing(NamedTuple):
     cpu_milli: float
     """All nodes' allocatable; so is the next."""
     memory_bytes: float
-    columns: Features
-    """Shape ``(len(NODE_FEATURES), n_nodes)``, with the features that do not change either."""
+    features: Features
+    """Shape ``(n_nodes, len(NODE_FEATURES))``, with the features that do not change either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,19 +95,20 @@ class NodeState:
         cpu, memory = self.cpu_allocatable_milli, self.memory_allocatable_bytes
         per_cpu, per_memory = 1.0 / np.maximum(cpu, 1.0), 1.0 / np.maximum(memory, 1.0)
         unknown = np.isnan(self.cpu_usage_milli) | np.isnan(self.memory_usage_bytes)
-        columns = np.zeros((len(NODE_FEATURES), len(cpu)), dtype=np.float32)
-        columns[3] = np.where(unknown, 0.0, self.cpu_usage_milli * per_cpu)
-        columns[4] = np.where(unknown, 0.0, self.memory_usage_bytes * per_memory)
-        columns[5] = ~unknown
-        columns[8] = cpu / max(cpu.max(), 1.0)
-        columns[9] = memory / max(memory.max(), 1.0)
+        features = np.zeros((len(cpu), len(NODE_FEATURES)), dtype=np.float32)
+        features[:, 3] = np.where(unknown, 0.0, self.cpu_usage_milli * per_cpu)
+        features[:, 4] = np.where(unknown, 0.0, self.memory_usage_bytes * per_memory)
+        features[:, 5] = ~unknown
+        features[:, 8] = cpu / max(cpu.max(), 1.0)
+        features[:, 9] = memory / max(memory.max(), 1.0)
+        np.minimum(features, _MAX_RATIO, out=features)
         return _Standing(
             per_cpu=per_cpu,
             per_memory=per_memory,
             pods=np.maximum(self.pods_allocatable, 1.0),
             cpu_milli=float(cpu.sum()),
             memory_bytes=float(memory.sum()),
-            columns=columns,
+            features=features,
         )
 
 
@@ -150,18 +151,21 @@ def observe(
         now_s: Unix seconds.
     """
     standing, n_nodes = nodes.standing, len(nodes.n_pods)
-    columns = standing.columns.copy()
-    np.multiply(nodes.cpu_requested_milli, standing.per_cpu, out=columns[0])
-    np.multiply(nodes.memory_requested_bytes, standing.per_memory, out=columns[1])
-    np.divide(nodes.n_pods, standing.pods, out=columns[2])
-    np.multiply(standing.per_cpu, pod.cpu_request_milli, out=columns[6])
-    np.multiply(standing.per_memory, pod.memory_request_bytes, out=columns[7])
-    np.greater(nodes.n_pods, 0.0, out=columns[10])
-    columns[11] = feasible
-    n_used = int(np.count_nonzero(columns[10]))
-    np.minimum(columns, _MAX_RATIO, out=columns)
+    features = standing.features.copy()
+    for number, ratio in (
+        (0, nodes.cpu_requested_milli * standing.per_cpu),
+        (1, nodes.memory_requested_bytes * standing.per_memory),
+        (2, nodes.n_pods / standing.pods),
+        (6, standing.per_cpu * pod.cpu_request_milli),
+        (7, standing.per_memory * pod.memory_request_bytes),
+    ):
+        features[:, number] = np.minimum(ratio, _MAX_RATIO)
+    is_used = nodes.n_pods > 0.0
+    features[:, 10] = is_used
+    features[:, 11] = feasible
+    n_used = int(np.count_nonzero(is_used))
     return Observation(
-        nodes=np.ascontiguousarray(columns.T),
+        nodes=features,
         pod=_pod_features(
             pod,
             cpu_milli=standing.cpu_milli / n_nodes,

@@ -22,7 +22,12 @@ from scheduler.framework.status import (
     Status,
 )
 from scheduler.model import PODS, PodFacts
-from scheduler.plugins.learned.network import LearnedNetwork, NetworkError, load_network
+from scheduler.plugins.learned.network import (
+    AbsentNetworkError,
+    LearnedNetwork,
+    NetworkError,
+    load_network,
+)
 from scheduler.plugins.learned.observation import NodeState, Observation, PodState, observe
 from scheduler.plugins.learned.surroundings import Surroundings
 
@@ -49,8 +54,11 @@ class LearnedPolicy(PreScorePlugin, ScorePlugin):
     A score is ``100 * p / max(p)``, rounded down, where p is the policy's probability of a node
     among the feasible ones: the policy's choice alone gets 100, so that with no other Score plugin
     the scheduler does as the policy does. The network sees what it saw in training
-    (``observation``). Where the engine does not say what surrounds the pod, or the network's answer
-    is no number, the plugin skips, and the other plugins decide.
+    (``observation``). Where there is no network, the engine does not say what surrounds the pod, or
+    the network's answer is no number, the plugin skips, and the other plugins decide.
+
+    Raises:
+        ConfigError: No file is named, or it holds no network that can be used here.
     """
 
     name = "LearnedPolicy"
@@ -59,7 +67,11 @@ class LearnedPolicy(PreScorePlugin, ScorePlugin):
 
     def __init__(self, args: LearnedPolicyArgs) -> None:
         super().__init__(args)
-        self._network = _load(args.path)
+        self._network: LearnedNetwork | None = None
+        try:
+            self._network = _load(args.path)
+        except AbsentNetworkError as error:
+            self.lacks = f"path: {error}"
         self._nodes = _KeptNodes()
 
     def pre_score(
@@ -67,12 +79,12 @@ class LearnedPolicy(PreScorePlugin, ScorePlugin):
     ) -> Status:
         """Ask the network; skip where it has no answer."""
         surroundings = state.read(Surroundings)
-        if surroundings is None or not feasible.any():
+        if self._network is None or surroundings is None or not feasible.any():
             return SKIP
         nodes = self._nodes.of(snapshot)
         observation = observation_of(pod, nodes=nodes, feasible=feasible, surroundings=surroundings)
         logits = self._network.logits(observation)[:-1]
-        if not np.isfinite(logits[feasible]).all():
+        if not (np.isfinite(logits) | ~feasible).all():
             return SKIP
         state.write(_Rated(scores_of(logits, feasible=feasible)))
         return SUCCESS
@@ -157,9 +169,8 @@ def scores_of(logits: NDArray[np.float32], *, feasible: BoolColumn) -> ScoreColu
         logits: Shape ``(n_nodes,)``; finite where feasible.
         feasible: The same shape; some node is.
     """
-    rated = logits[feasible].astype(np.float64)
-    scores = np.zeros(logits.size, dtype=np.int64)
-    scores[feasible] = MAX_NODE_SCORE * np.exp(rated - rated.max())
+    rated = np.where(feasible, logits, -np.inf)
+    scores: ScoreColumn = (MAX_NODE_SCORE * np.exp(rated - rated.max())).astype(np.int64)
     return scores
 
 
@@ -168,5 +179,7 @@ def _load(path: str) -> LearnedNetwork:
         raise ConfigError("LearnedPolicy: path: name the network's file")
     try:
         return load_network(Path(path))
+    except AbsentNetworkError:
+        raise
     except NetworkError as error:
         raise ConfigError(f"LearnedPolicy: path: {error}") from error

@@ -175,9 +175,7 @@ def test_skips_where_the_network_has_no_answer(tmp_path, feasible):
     ("args", "message"),
     [
         pytest.param("{}", r"LearnedPolicy: path: name the network's file", id="no path"),
-        pytest.param(
-            "{path: nowhere.onnx}", r"LearnedPolicy: path: cannot read nowhere\.onnx", id="no file"
-        ),
+        pytest.param("{path: /}", r"LearnedPolicy: path: cannot read /", id="a folder"),
         pytest.param("{file: a.onnx}", r"pluginConfig\.0\.args\.file: unknown key", id="a typo"),
         pytest.param("{path: 7}", r"pluginConfig\.0\.args\.path: Expected", id="wrong type"),
     ],
@@ -185,6 +183,27 @@ def test_skips_where_the_network_has_no_answer(tmp_path, feasible):
 def test_wrong_arguments_stop_the_scheduler(tmp_path, args, message):
     with pytest.raises(SettingsError, match=message):
         profile_of(tmp_path, args)
+
+
+def test_while_there_is_no_such_file_the_other_plugins_decide(tmp_path):
+    profiles = profile_of(tmp_path, f"{{path: {tmp_path}/nowhere.onnx}}")
+    engine = Engine(profiles, settings=EngineSettings())
+    engine.handle(NodeSeen(make_facts("a")), now_s=0.0)
+
+    actions = feed(engine, [PodSeen(make_pending("web"))]) + decide(engine)
+
+    assert placements(actions) == {"web": "a"}
+    [plugin] = profiles["ai-scheduler"].score
+    assert plugin.lacks == f"path: there is no {tmp_path}/nowhere.onnx"
+    assert skips(plugin, make_snapshot(make_facts("a")))
+
+
+def skips(plugin, snapshot):
+    state = CycleState()
+    state.write(SURROUNDINGS)
+    everywhere = np.ones(snapshot.n_nodes, dtype=np.bool_)
+    pod = make_pending()
+    return plugin.pre_score(state, pod=pod, snapshot=snapshot, feasible=everywhere) is SKIP
 
 
 @pytest.mark.parametrize("content", [b"", b"no network", bytes(200)])
@@ -217,6 +236,22 @@ def test_a_network_for_other_observations_stops_the_scheduler(tmp_path, changes,
     path = write_network(tmp_path / "policy.onnx", weights={}, **changes)
 
     with pytest.raises(ConfigError, match=message):
+        plugin_of(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        pytest.param({"shapes": {"clock": [1, 2]}}, "cannot rate 1 node", id="of another rank"),
+        pytest.param({"shapes": {"nodes": [5, 12]}}, "cannot rate 1 node", id="of 5 nodes"),
+        pytest.param({"skips": False}, r"gives float32 of shape \(1,\)", id="without skipping"),
+        pytest.param({"shapes": {"clock": []}}, "its inputs are not nodes, pod", id="of a number"),
+    ],
+)
+def test_a_network_of_another_shape_stops_the_scheduler(tmp_path, shape, message):
+    path = write_network(tmp_path / "policy.onnx", weights={}, **shape)
+
+    with pytest.raises(ConfigError, match=rf"LearnedPolicy: path: .*{message}"):
         plugin_of(path)
 
 
