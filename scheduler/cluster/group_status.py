@@ -13,8 +13,6 @@ from typing import Final
 import msgspec
 
 from kube.custom import PodGroup, PodGroupStatus
-from kube.informer import Added, Deleted, Modified, Synced
-from kube.informer import Event as Change
 from kube.objects import Pod
 from scheduler.model import pod_group_of
 
@@ -37,43 +35,13 @@ class Member:
     """As ``namespace/name``."""
 
 
-class Members:
-    """All pods that belong to a group, by group and uid."""
-
-    def __init__(self) -> None:
-        self._groups: dict[str, dict[str, Member]] = {}
-        self._group_of: dict[str, str] = {}
-
-    def see(self, change: Change[Pod]) -> None:
-        """Take in what the watch says of a pod."""
-        match change:
-            case Added(pod) | Modified(_, pod):
-                self._forget(pod.metadata.uid)
-                self._add(pod)
-            case Deleted(pod):
-                self._forget(pod.metadata.uid)
-            case Synced():
-                pass
-
-    def of(self, key: str) -> Mapping[str, Member]:
-        """Return a group's pods by uid."""
-        return self._groups.get(key, {})
-
-    def _add(self, pod: Pod) -> None:
-        name, meta = pod_group_of(pod.metadata), pod.metadata
-        if not name:
-            return
-        owners = tuple(f"{meta.namespace}/{owner.name}" for owner in meta.owner_references or ())
-        key = f"{meta.namespace}/{name}"
-        self._groups.setdefault(key, {})[meta.uid] = Member(pod.status.phase or "", owners)
-        self._group_of[meta.uid] = key
-
-    def _forget(self, uid: str) -> None:
-        key = self._group_of.pop(uid, None)
-        if key is not None:
-            del self._groups[key][uid]
-            if not self._groups[key]:
-                del self._groups[key]
+def read_member(pod: Pod) -> tuple[str, Member] | None:
+    """Name a pod's group (``namespace/name``), and say what matters of it there."""
+    name, meta = pod_group_of(pod.metadata), pod.metadata
+    if not name:
+        return None
+    owners = tuple(f"{meta.namespace}/{owner.name}" for owner in meta.owner_references or ())
+    return f"{meta.namespace}/{name}", Member(pod.status.phase or "", owners)
 
 
 def next_status(group: PodGroup, *, members: Mapping[str, Member], now_s: float) -> PodGroupStatus:

@@ -17,8 +17,9 @@ from kube.edge.logs import facts
 from kube.errors import ConflictError, KubeError, NotFoundError
 from kube.informer import Event as Change
 from kube.objects import Pod
-from scheduler.cluster.app_group_status import Parts, next_app_group_status, wire_status
-from scheduler.cluster.group_status import Members, next_status
+from scheduler.cluster.app_group_status import next_app_group_status, read_part, wire_status
+from scheduler.cluster.group_status import next_status, read_member
+from scheduler.cluster.grouped_pods import GroupedPods
 from scheduler.cluster.hand import Hand
 from scheduler.cluster.quota_status import Usage, next_quota_status
 
@@ -74,8 +75,8 @@ class StatusKeeper(Hand):
         self._is_leader = is_leader
         self._backoff = Backoff(rng, base_s=interval_s, max_s=_MAX_BACKOFF_S)
         self._lock = threading.Lock()
-        self._members = Members()
-        self._parts = Parts()
+        self._members = GroupedPods(read_member)
+        self._parts = GroupedPods(read_part)
         self._usage: Usage | None = None
         self._told: dict[str, str] = {}
         """Which version of an object has been answered; the watch may not show our answer yet."""
@@ -143,7 +144,8 @@ class StatusKeeper(Hand):
         now_s, due = self._client.now_s(), list[_Due]()
         with self._lock:
             for group in self._objects(AppGroup):
-                status = next_app_group_status(group, parts=self._parts, now_s=now_s)
+                parts = self._parts.of(group.metadata.name)
+                status = next_app_group_status(group, parts=parts, now_s=now_s)
                 if status != group.status:
                     due.append(_Due(group, wire_status(status)))
         return due

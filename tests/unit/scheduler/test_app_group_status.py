@@ -5,7 +5,8 @@ import pytest
 
 from kube.custom import AppGroup
 from kube.informer import Added, Deleted, Modified, Synced
-from scheduler.cluster.app_group_status import Parts, next_app_group_status, wire_status
+from scheduler.cluster.app_group_status import Part, next_app_group_status, read_part, wire_status
+from scheduler.cluster.grouped_pods import GroupedPods
 from scheduler.plugins.network.app_groups import APP_GROUP_LABEL, WORKLOAD_LABEL
 from tests.builders import EPOCH_S, at, make_pod
 from tests.unit.scheduler.network_worlds import make_group
@@ -19,14 +20,15 @@ def pod(name, workload, *, group="shop", phase="Running"):
 
 
 def parts_of(*pods):
-    parts = Parts()
+    parts = GroupedPods(read_part)
     for each in pods:
         parts.see(Added(each))
     return parts
 
 
 def status_of(group, *pods, now_s=EPOCH_S):
-    return next_app_group_status(group, parts=parts_of(*pods), now_s=now_s)
+    parts = parts_of(*pods).of(group.metadata.name)
+    return next_app_group_status(group, parts=parts, now_s=now_s)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +77,12 @@ def test_pods_that_change_or_go_are_counted_no_more():
 
     parts.see(Modified(waiting, running))
     parts.see(Synced())
-    n_then = parts.n_known("shop"), parts.n_running("shop", workload="web")
+    then = dict(parts.of("shop"))
     parts.see(Deleted(running))
     parts.see(Deleted(running))
 
-    assert n_then == (1, 1)
-    assert (parts.n_known("shop"), parts.n_running("shop", workload="web")) == (0, 0)
+    assert list(then.values()) == [Part("web", is_running=True)]
+    assert parts.of("shop") == {}
 
 
 def test_what_is_written_is_what_is_read_and_nothing_in_it_is_null():

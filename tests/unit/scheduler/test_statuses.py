@@ -5,7 +5,8 @@ import pytest
 
 from kube.custom import ElasticQuotaStatus, PodGroup, PodGroupSpec, PodGroupStatus
 from kube.informer import Added, Deleted, Modified, Synced
-from scheduler.cluster.group_status import Member, Members, next_status
+from scheduler.cluster.group_status import Member, next_status, read_member
+from scheduler.cluster.grouped_pods import GroupedPods
 from scheduler.cluster.quota_status import next_quota_status, quota_usage
 from scheduler.model import POD_GROUP_LABEL
 from tests.builders import EPOCH_S, at, make_meta, make_pod
@@ -90,7 +91,7 @@ def test_a_group_of_which_nothing_ever_ran_is_left_alone_in_the_end(status, hour
 
 
 def test_pods_belong_to_the_group_of_their_namespace_and_label():
-    known = Members()
+    known = GroupedPods(read_member)
     labels = {POD_GROUP_LABEL: "gang"}
     pod = make_pod("a", namespace="team", labels=labels, phase="Pending", owner=("Job", "job"))
     running = msgspec.structs.replace(
