@@ -8,7 +8,6 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.framework.columns import IntColumn
 from scheduler.plugins.gpu.cards import best_cards, random_cards
 from scheduler.plugins.gpu.columns import GpuNodes, GpuPod, LargestNode
 from scheduler.plugins.gpu.demand import DemandMeasure
@@ -21,8 +20,9 @@ from scheduler.plugins.gpu.scores import (
     gpu_packing_scores,
 )
 
-_FEW: Final = 4
-_MAX_BEST: Final = 4_096
+_FEW: Final = 32
+"""Of so many nodes it is cheaper to look up what was found before."""
+_MAX_FOUND: Final = 20_000
 
 _Try: TypeAlias = tuple[GpuPod, int, int, bytes]
 """A pod, and what measures know of a node: free CPU, model, and what is free of each card."""
@@ -127,31 +127,36 @@ class _Descent(_BestCards):
 
     def __init__(self, measure: Measure) -> None:
         self._measure = measure
-        self._best: dict[_Try, int] = {}
-        """Cards of nodes that were rated lately."""
+        self._found: dict[_Try, tuple[int, int]] = {}
+        """Scores and best cards, of nodes that were rated a few at a time."""
 
     def score(self, pod: GpuPod, *, nodes: GpuNodes) -> AnyScores:
         """Rate by :func:`descent_scores`."""
-        scores, cards = descent_scores(pod, nodes=nodes, measure=self._measure)
-        if pod.is_share and len(nodes) <= _FEW:
-            self._keep(pod, nodes, cards)
-        return scores
+        if len(nodes) > _FEW:
+            return descent_scores(pod, nodes=nodes, measure=self._measure)[0]
+        found = [score for score, _ in self._find(pod, nodes)]
+        return np.array(found, dtype=np.int64)
 
     def choose_cards(self, pod: GpuPod, *, node: GpuNodes) -> tuple[int, ...]:
         """Choose the card for a share by its score."""
         if not pod.is_share:
             return super().choose_cards(pod, node=node)
-        card = self._best.get(_try(pod, node, 0))
-        if card is None:
-            card = int(descent_scores(pod, nodes=node, measure=self._measure)[1][0])
+        [(_, card)] = self._find(pod, node)
         return (card,)
 
-    def _keep(self, pod: GpuPod, nodes: GpuNodes, cards: IntColumn) -> None:
-        """Keep what was found of a few nodes: a pod is placed on one that was rated just before."""
-        if len(self._best) >= _MAX_BEST:
-            self._best.clear()
-        for row, card in enumerate(cards.tolist()):
-            self._best[_try(pod, nodes, row)] = card
+    def _find(self, pod: GpuPod, nodes: GpuNodes) -> list[tuple[int, int]]:
+        """Rate a few nodes; mostly they are in a state in which others were before."""
+        tries = [_try(pod, nodes, row) for row in range(len(nodes))]
+        new = [row for row, each in enumerate(tries) if each not in self._found]
+        if new:
+            if len(self._found) >= _MAX_FOUND:
+                self._found.clear()
+                new = list(range(len(nodes)))
+            some = nodes if len(new) == len(nodes) else nodes.take(np.array(new))
+            scores, cards = descent_scores(pod, nodes=some, measure=self._measure)
+            found = zip(scores.tolist(), cards.tolist(), strict=True)
+            self._found.update(zip((tries[row] for row in new), found, strict=True))
+        return [self._found[each] for each in tries]
 
 
 def _try(pod: GpuPod, nodes: GpuNodes, row: int) -> _Try:

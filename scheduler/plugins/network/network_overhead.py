@@ -203,9 +203,7 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
         # Ten times as fast as to_places[:, of_node].
         total = to_places.take(self._places.of_node, axis=1)
         # What is on the node itself is no way off, and was counted above as if it were.
-        on_node = np.add.reduce(actual)
-        rows = np.flatnonzero(on_node)
-        total[:, rows] -= on_node[rows] * self._places.own[:, rows]
+        total -= np.add.reduce(actual) * self._places.own
         total[0] += np.add.reduce(counted)
         return Distances(total[0], total[1], total[2])
 

@@ -1,5 +1,6 @@
 """NetworkTraffic: nodes that have received little lately."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -26,6 +27,7 @@ from scheduler.model import PodFacts
 from scheduler.plugins.learned.policy import LearnedPolicy, LearnedPolicyArgs
 from scheduler.plugins.learned.surroundings import Surroundings
 
+_UNKNOWN: Final = -1
 _METRIC: Final = "node_network_receive_bytes_total"
 
 
@@ -59,7 +61,7 @@ class NetworkTraffic(PreScorePlugin, ScorePlugin):
     average. Where it knows none, or does not answer, the plugin skips.
 
     Raises:
-        ConfigError: No address is given, or there is no network where one is named.
+        ConfigError: No address is given, or the file named as a network's holds none.
     """
 
     name = "NetworkTraffic"
@@ -74,27 +76,41 @@ class NetworkTraffic(PreScorePlugin, ScorePlugin):
         self.measures = (self._measure,)
         self._policy = None if not args.path else _policy(args.path)
         self.reads_usage = self._policy is not None
+        self.lacks = "" if self._policy is None else self._policy.lacks
+
+    def sign_pod(self, pod: PodFacts) -> Hashable:
+        """Sign all pods alike, for it is nodes that are rated; a network rates pods, too."""
+        return () if self._policy is None else None
 
     def pre_score(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
     ) -> Status:
-        """Rate the nodes; skip where nothing is known."""
+        """Ask the network, if there is one; skip where nothing is known."""
+        received_bytes, known = snapshot.measured(self._measure)
+        if self._policy is None:
+            return SUCCESS if known.any() else SKIP
         scores = self._ask_policy(state, pod=pod, snapshot=snapshot, feasible=feasible)
+        if scores is None and (known & feasible).any():
+            scores = traffic_scores(received_bytes, known=known & feasible)
         if scores is None:
-            received_bytes, known = snapshot.measured(self._measure)
-            known = known & feasible
-            if not known.any():
-                return SKIP
-            scores = traffic_scores(received_bytes, known=known)
+            return SKIP
         state.write(_Rated(scores))
         return SUCCESS
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
-        """Return what was found out."""
+        """Return the bytes; where there is a network, the scores that were found."""
+        if self._policy is None:
+            received_bytes, known = snapshot.measured(self._measure)
+            return np.where(known, np.maximum(received_bytes, 0), _UNKNOWN)
         rated = state.read(_Rated)
-        if rated is None:
-            return np.zeros(snapshot.n_nodes, dtype=np.int64)
-        return rated.scores
+        return np.zeros(snapshot.n_nodes, dtype=np.int64) if rated is None else rated.scores
+
+    def normalize(self, scores: ScoreColumn) -> ScoreColumn:
+        """Rate the feasible nodes by their bytes; where there is a network, they are rated."""
+        known = np.not_equal(scores, _UNKNOWN)
+        if self._policy is not None or not known.any():
+            return np.maximum(scores, MIN_NODE_SCORE)
+        return traffic_scores(scores, known=known)
 
     def _ask_policy(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn

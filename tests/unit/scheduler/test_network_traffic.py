@@ -66,7 +66,7 @@ def test_who_received_less_is_better(received, scores):
 
 def test_only_feasible_nodes_count():
     assert scores_of(make_plugin(), [10, 20, 90], feasible=[True, True, False]) == [50, 0]
-    assert scores_of(make_plugin(), [None, 20], feasible=[True, False]) is None
+    assert scores_of(make_plugin(), [None, None, 20], feasible=[True, True, False]) == [0, 0]
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(0, MAX_AMOUNT)), min_size=1, max_size=8))
@@ -122,7 +122,7 @@ def configured(folder, **args):
         ({"prometheusAddress": ADDRESS, "nodeLabel": "a-b"}, "nodeLabel"),
         ({"prometheusAddress": ADDRESS, "function": "rate"}, "function"),
         ({"prometheusAddress": ADDRESS, "interface": "eth0"}, "interface"),
-        ({"prometheusAddress": ADDRESS, "path": "no.onnx"}, "NetworkTraffic.*path.*no.onnx"),
+        ({"prometheusAddress": ADDRESS, "path": "/"}, "NetworkTraffic.*path: cannot read /"),
     ],
 )
 def test_wrong_arguments_stop_the_scheduler(tmp_path, args, message):
@@ -156,6 +156,13 @@ def test_a_policy_rates_and_prometheus_where_it_has_no_answer(tmp_path):
     assert not make_plugin().reads_usage
     assert by_policy == [100, 100]
     assert by_traffic == [100, 0]
+
+
+def test_while_a_policy_has_no_network_prometheus_rates(tmp_path):
+    plugin = make_plugin(path=str(tmp_path / "policy.onnx"))
+
+    assert scores_of(plugin, [0, 100], state=policy_state()) == [100, 0]
+    assert plugin.lacks == f"path: there is no {tmp_path}/policy.onnx"
 
 
 # ---------------------------------------------------------------------------------- in the engine
