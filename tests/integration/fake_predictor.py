@@ -12,6 +12,7 @@ class FakePredictor:
 
     Attributes:
         p_success: By node, the same for every shape.
+        load_scores: How little load there is, by node; if none, nothing is said of it.
         may_answer: Cleared, it keeps every answer back until it is set.
         status: What it answers with; anything but 200 is a failure.
         garbage: If set, the body of every answer.
@@ -21,6 +22,7 @@ class FakePredictor:
 
     def __init__(self, p_success: dict[str, float]) -> None:
         self.p_success = p_success
+        self.load_scores: dict[str, int] = {}
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.status = 200
@@ -61,6 +63,9 @@ class FakePredictor:
                 "prediction_id": f"q{len(self.questions)}-{i}",
                 "scores": [round(100 * p) for p in self.p_success.values()],
                 "p_success": list(self.p_success.values()),
+                "load_scores": [self.load_scores[name] for name in self.p_success]
+                if self.load_scores
+                else None,
             }
             for i in range(len(shapes))
         ]

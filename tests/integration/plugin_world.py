@@ -70,7 +70,7 @@ def cluster(home, *options):
 
 
 @contextlib.contextmanager
-def scheduling(url, profile):
+def scheduling(url, profile, settings=None):
     """A scheduler with a profile of ``config/profiles``, or of a file anywhere."""
     registry = built_in_registry()
     configuration = load_configuration(PROFILES / f"{profile}.yaml", registry=registry)
@@ -79,7 +79,7 @@ def scheduling(url, profile):
         shell = ClusterShell(
             client,
             engine=engine,
-            settings=SchedulerSettings(),
+            settings=settings or SchedulerSettings(),
             metrics=Metrics(CollectorRegistry()),
             rng=random.Random(1),
         )

@@ -121,6 +121,21 @@ def test_the_cheapest_node_is_taken(kubectl, applied):
     assert wait_for(lambda: nodes(kubectl)) == {"cheap": "n2"}
 
 
+@pytest.mark.parametrize("applied", ["OnePodPerNode"], indirect=True)
+def test_no_node_gets_a_second_pod(kubectl, applied):
+    kubectl("apply", "-f", example("OnePodPerNode"))
+    wait_for(lambda: len(nodes(kubectl)) == 2)
+    [waiting] = wait_for(lambda: [pod for pod in kubectl.items("pods") if refusal_of(pod)])
+
+    assert set(nodes(kubectl).values()) == {"n1", "n2"}
+    assert "2 node(s) already run a pod of this profile" in refusal_of(waiting)
+
+
+def refusal_of(pod):
+    conditions = pod["status"].get("conditions", [])
+    return "".join(c["message"] for c in conditions if c.get("reason") == "Unschedulable")
+
+
 @pytest.mark.parametrize("applied", ["SySched"], indirect=True)
 def test_pods_that_make_the_same_calls_are_together(kubectl, applied):
     kubectl("apply", "-f", example("SySched"))

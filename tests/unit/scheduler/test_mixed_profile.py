@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parents[3] / "config" / "profiles" / "mixed.yaml"
 def test_the_profiles_run_what_they_say():
     registry = built_in_registry()
     profiles = make_profiles(load_configuration(SHIPPED, registry=registry), registry=registry)
-    usual, by_metadata, across = profiles.values()
+    usual, by_metadata, across, alone = profiles.values()
 
     def preempting(profile):
         return [plugin.name for plugin in profile.post_filter]
@@ -27,6 +27,9 @@ def test_the_profiles_run_what_they_say():
     assert preempting(across)[-2:] == ["DefaultPreemption", "CrossNodePreemption"]
     assert (usual.weights["SySched"], usual.weights["PodState"]) == (5, 1)
     assert by_metadata.weights["NodeMetadata"] == 5
+    assert [name for name, each in profiles.items() if "OnePodPerNode" in each.plugins()] == [
+        alone.scheduler_name
+    ]
     engine = Engine(profiles, settings=EngineSettings())
     assert engine.reads == {PodGroup, PriorityClass, SeccompProfile}
 
