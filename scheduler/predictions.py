@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kube.quantity import CPU, MEMORY
+from scheduler.framework.changes import NEVER
 from scheduler.framework.snapshot import Snapshot
 from scheduler.model import PodFacts, Shape, Usage
 from scheduler.plugins.prediction import PredictedScores
@@ -103,7 +104,9 @@ class _View:
     positions: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     """By row, the node's place in the answer; past the end where it has none."""
     unseen: dict[str, FloatColumn] = field(default_factory=dict)
+    unseen_ratio: FloatColumn = field(default_factory=lambda: np.zeros(0))
     n_counted: int = 0
+    node_version: int = NEVER
 
 
 @dataclass(slots=True)
@@ -203,12 +206,17 @@ class PredictionBook:
         answer, view = entry.prediction.answer, entry.view
         if view.generation != snapshot.generation:
             self._lay(view, places=entry.prediction.places, snapshot=snapshot)
-        self._catch_up(view, answer=answer, snapshot=snapshot)
+        rows = self._catch_up(view, answer=answer, snapshot=snapshot)
+        if view.node_version != snapshot.node_changes.version:
+            rows = list(range(snapshot.n_nodes))
+        if rows:
+            view.unseen_ratio[rows] = _unseen_ratio(view.unseen, snapshot=snapshot, rows=rows)
+        view.node_version = snapshot.node_changes.version
         index = entry.prediction.index
         said = answer.scores[index] if answer.p_success is None else 100.0 * answer.p_success[index]
         return PredictedScores(
             np.append(said, np.nan)[view.positions],
-            _unseen_ratio(view.unseen, snapshot=snapshot),
+            view.unseen_ratio.copy(),
             load=None
             if answer.load_scores is None
             else np.append(answer.load_scores[index], np.nan)[view.positions],
@@ -220,10 +228,13 @@ class PredictionBook:
             (places.get(name, nowhere) for name in snapshot.names), dtype=np.intp
         )
         view.unseen = {name: np.zeros(snapshot.n_nodes) for name in (CPU, MEMORY)}
-        view.generation = snapshot.generation
+        view.unseen_ratio = np.zeros(snapshot.n_nodes)
+        view.generation, view.node_version = snapshot.generation, NEVER
         view.n_counted = self._n_placed - len(self._placed)
 
-    def _catch_up(self, view: _View, *, answer: PredictionAnswer, snapshot: Snapshot) -> None:
+    def _catch_up(self, view: _View, *, answer: PredictionAnswer, snapshot: Snapshot) -> list[int]:
+        """Count what was placed since; return on which rows."""
+        rows: list[int] = []
         n_new = min(self._n_placed - view.n_counted, len(self._placed))
         for back in range(1, n_new + 1):
             placed = self._placed[-back]
@@ -232,12 +243,16 @@ class PredictionBook:
             if row is not None and (is_later or placed.at_s >= answer.snapshot_at_s):
                 view.unseen[CPU][row] += placed.cpu_milli
                 view.unseen[MEMORY][row] += placed.memory_bytes
+                rows.append(row)
         view.n_counted = self._n_placed
+        return rows
 
 
-def _unseen_ratio(unseen: dict[str, FloatColumn], *, snapshot: Snapshot) -> FloatColumn:
+def _unseen_ratio(
+    unseen: dict[str, FloatColumn], *, snapshot: Snapshot, rows: list[int]
+) -> FloatColumn:
     shares = [
-        amounts / np.maximum(snapshot.allocatable[resource], 1)
+        amounts[rows] / np.maximum(snapshot.allocatable[resource][rows], 1)
         for resource, amounts in unseen.items()
     ]
     return np.minimum(np.maximum(np.maximum(*shares), 0.0), 1.0)

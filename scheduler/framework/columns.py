@@ -210,12 +210,14 @@ class _SomeAmounts(Amounts[K]):
         self.n_rows = rows.size
         self._whole = whole
         self._picked = rows
+        # Mostly one row is picked, of many columns: a slice of one is had at once.
+        self._index = slice(int(rows[0]), int(rows[0]) + 1) if rows.size == 1 else rows
 
     def present(self) -> list[K]:
         return self._whole.present()
 
     def __getitem__(self, key: K) -> IntColumn:
-        return self._whole[key][self._picked]
+        return self._whole[key][self._index]
 
     def value(self, row: int, *, key: K) -> int:
         return self._whole.value(int(self._picked[row]), key=key)

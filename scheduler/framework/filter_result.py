@@ -77,7 +77,7 @@ class FilterResult:
 
     def statuses(self, names: list[str], *, limit: int) -> dict[str, tuple[str, Status]]:
         """Spell out the first *limit* refused nodes: plugin and status by node name."""
-        rows = np.flatnonzero(self.codes)[:limit]
+        rows = np.flatnonzero(self.codes != PASSED)[:limit]
         held = zip(*(each.nodes[rows].tolist() for each in self.rejections), strict=True)
         # Most nodes are refused for the same few reasons.
         spelled_out: dict[tuple[int, tuple[bool, ...]], tuple[str, Status]] = {}

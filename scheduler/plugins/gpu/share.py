@@ -46,7 +46,7 @@ from scheduler.plugins.gpu.columns import CARD_MILLI, GpuPod, has_cards
 from scheduler.plugins.gpu.fragmentation import PodShape, TypicalWorkload
 from scheduler.plugins.gpu.mix import LearnedMix
 from scheduler.plugins.gpu.policies import POLICIES, GpuPolicy, PolicyContext
-from scheduler.plugins.gpu.ratings import FEW, FITS, FULL, OTHER, fits, rate
+from scheduler.plugins.gpu.ratings import FEW, FULL, OTHER, fits, rate
 
 T = TypeVar("T", bound=np.generic)
 
@@ -156,11 +156,9 @@ class GpuShare(
         """Refuse nodes without the model, with too few cards, or with too little free on them."""
         ask = ask_of(pod)
         found = self._find(self._fits, ask, snapshot=snapshot, find=partial(fits, ask))
-        numbers = np.bincount(found, minlength=_CODES.size)
-        if numbers[FITS] == found.size:
-            return None
-        reasons = [(_REASONS[n], np.equal(found, n)) for n in (FEW, OTHER, FULL) if numbers[n]]
-        return Verdicts(_CODES.take(found), reasons)
+        lacking = [(reason, np.equal(found, number)) for number, reason in _REASONS.items()]
+        reasons = [(reason, nodes) for reason, nodes in lacking if nodes.any()]
+        return Verdicts(_CODES.take(found), reasons) if reasons else None
 
     def pre_score(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
