@@ -1,5 +1,6 @@
 """Attempts to place a pod, and what is done when there is no room."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -148,14 +149,22 @@ class Attempts:
             self.desk.queue.retry(queued, now_s=now_s)
         return [ReportFailure(queued.pod, "SchedulerError", str(error)) for queued in members]
 
-    def put_back(self, queued: QueuedPod, rejectors: frozenset[str], *, now_s: float) -> None:
-        """Keep a pod until something changes that may sway those who refused it."""
+    def put_back(
+        self,
+        queued: QueuedPod,
+        rejectors: frozenset[str],
+        *,
+        retry_at_s: float = math.inf,
+        now_s: float,
+    ) -> None:
+        """Keep a pod until something changes that may sway those who refused it, or that time."""
         gang = self.desk.gangs.find(queued.pod)
         self.desk.queue.put_back(
             queued,
             wakes_on=self.desk.events_for(queued.pod, rejectors),
             rejectors=rejectors,
             rests_until_s=0.0 if gang is None else gang.rests_until_s,
+            retry_at_s=retry_at_s,
             now_s=now_s,
         )
 
@@ -169,9 +178,10 @@ class Attempts:
         """
         pod, decision = self.desk.gangs.as_member(queued.pod), outcome.decision
         rejectors, nominated, evictions = outcome.found.rejectors, None, list[Action]()
+        retry_at_s = math.inf
         result = self.post_filter(pod, outcome)
         if result is not None:
-            nominated = result.node
+            nominated, retry_at_s = result.node, result.retry_at_s
             if result.status.is_success:
                 rejectors |= {result.plugin}
                 evictions = self.preempt(Room.found(pod, result), now_s)
@@ -183,7 +193,7 @@ class Attempts:
             )
         if nominated == "":
             self.desk.nominations.remove(pod.uid)
-        self.put_back(queued, rejectors, now_s=now_s)
+        self.put_back(queued, rejectors, retry_at_s=retry_at_s, now_s=now_s)
         return [Record(decision), *evictions, report(pod, decision.message, nominated)]
 
     def post_filter(self, pod: PodFacts, outcome: Outcome) -> PostFilterResult | None:

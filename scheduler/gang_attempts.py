@@ -1,5 +1,6 @@
 """Attempts to place gangs: whole, or not at all."""
 
+import math
 from dataclasses import replace
 
 from scheduler.attempts import Attempts, Room, report
@@ -146,7 +147,7 @@ class GangAttempts:
         needed = self._single.desk.gangs.n_missing(gang)
         why = f"gang {gang.key}: {n_placed} of {needed} members fit; {first.message}"
         rejectors = frozenset().union(*(outcome.found.rejectors for _, outcome in failed))
-        rooms = self._find_rooms(gang, members, needed=needed, now_s=now_s)
+        rooms, retry_at_s = self._find_rooms(gang, members, needed=needed, now_s=now_s)
         self._single.desk.gangs.fail(gang, now_s=now_s)
         actions: list[Action] = []
         is_over = bool(rooms) or not self._awaits_victims(gang, members)
@@ -160,7 +161,7 @@ class GangAttempts:
         records: list[Action] = []
         for queued in members:
             own = rooms_by_uid.get(queued.pod.uid)
-            self._single.put_back(queued, rejectors, now_s=now_s)
+            self._single.put_back(queued, rejectors, retry_at_s=retry_at_s, now_s=now_s)
             records.append(Record(_about(first, queued=queued, message=why, room=own)))
             none = "" if is_over else None
             actions.append(report(queued.pod, why, none if own is None else own.node))
@@ -178,10 +179,13 @@ class GangAttempts:
 
     def _find_rooms(
         self, gang: Gang, members: list[QueuedPod], *, needed: int, now_s: float
-    ) -> list[Room]:
+    ) -> tuple[list[Room], float]:
         """Find room for enough members at once, with the priority that all of them have.
 
         What is tried is undone: the victims are still there, and nobody is placed.
+
+        Returns:
+            The rooms, or when to look again though nothing has changed.
         """
         desk, snapshot = self._single.desk, self._single.desk.cache.snapshot
         rooms: list[Room] = []
@@ -189,9 +193,9 @@ class GangAttempts:
         try:
             for queued in members:
                 pod = replace(queued.pod, priority=gang.priority)
-                room = self._find_room(replace(queued, pod=pod), now_s=now_s)
+                room, retry_at_s = self._find_room(replace(queued, pod=pod), now_s=now_s)
                 if room is None:
-                    return []
+                    return [], retry_at_s
                 for victim in room.victims:
                     snapshot.remove_pod(victim, node=victim.node_name)
                 desk.cache.assume(pod, node=room.node)
@@ -200,23 +204,25 @@ class GangAttempts:
                 if len(rooms) == needed:
                     break
         except PluginError:
-            return []
+            return [], math.inf
         finally:
             for room in reversed(rooms):
                 desk.cache.forget(room.pod.uid)
                 for victim in room.victims:
                     snapshot.add_pod(victim, node=victim.node_name)
             self._promise(promised)
-        return rooms if any(room.victims for room in rooms) else []
+        return (rooms if any(room.victims for room in rooms) else []), math.inf
 
-    def _find_room(self, queued: QueuedPod, *, now_s: float) -> Room | None:
+    def _find_room(self, queued: QueuedPod, *, now_s: float) -> tuple[Room | None, float]:
         outcome = self._single.run_cycle(queued, now_s=now_s)
         if outcome.decision.node is not None:
-            return Room(queued.pod, outcome.decision.node)
+            return Room(queued.pod, outcome.decision.node), math.inf
         result = self._single.post_filter(queued.pod, outcome)
-        if result is None or not result.status.is_success or not result.node:
-            return None
-        return Room.found(queued.pod, result)
+        if result is None:
+            return None, math.inf
+        if not result.status.is_success or not result.node:
+            return None, result.retry_at_s
+        return Room.found(queued.pod, result), math.inf
 
 
 def _about(decision: Decision, *, queued: QueuedPod, message: str, room: Room | None) -> Decision:

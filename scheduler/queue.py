@@ -5,6 +5,7 @@ kube-scheduler, except that backoff is always waited for: an idle scheduler does
 """
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,8 @@ class QueuedPod:
     """The plugins that refused it; their hints say which changes may help."""
     refused_at_s: float = 0.0
     backoff_until_s: float = 0.0
+    retry_at_s: float = math.inf
+    """Then time alone may have helped it."""
     serial: int = 0
     """Tells a heap entry from those it has replaced."""
 
@@ -129,6 +132,7 @@ class SchedulingQueue:
         self._pods: dict[str, QueuedPod] = {}
         self._active = _LazyHeap(self._pods)
         self._backoff = _LazyHeap(self._pods)
+        self._timed = _LazyHeap(self._pods)
         self._refused: dict[ClusterEvent, dict[str, None]] = {}
         self._shapes: Counter[Shape] = Counter()
         self._sizes: Counter[Pool] = Counter()
@@ -200,6 +204,7 @@ class SchedulingQueue:
         wakes_on: ClusterEvent,
         rejectors: frozenset[str] = frozenset(),
         rests_until_s: float = 0.0,
+        retry_at_s: float = math.inf,
         now_s: float,
     ) -> None:
         """Keep a pod that no node would take until something of *wakes_on* happens.
@@ -209,6 +214,7 @@ class SchedulingQueue:
             wakes_on: What may help.
             rejectors: Who refused it.
             rests_until_s: It is not tried before, whatever happens.
+            retry_at_s: It is tried then, if nothing happens before.
             now_s: When it was refused.
         """
         queued.n_unschedulable += 1
@@ -216,6 +222,7 @@ class SchedulingQueue:
         queued.wakes_on = wakes_on | ClusterEvent.POD_UPDATE
         queued.rejectors = rejectors
         queued.refused_at_s = now_s
+        queued.retry_at_s = retry_at_s
         backoff_until_s = now_s + self._backoff_s(queued.n_unschedulable)
         queued.backoff_until_s = max(backoff_until_s, rests_until_s)
         self._insert(queued, Pool.UNSCHEDULABLE)
@@ -299,6 +306,9 @@ class SchedulingQueue:
         while (queued := self._backoff.first()) and queued.backoff_until_s <= now_s:
             self._leave_pool(queued)
             self._admit(queued, event=_BACKED_OFF, now_s=now_s)
+        while (queued := self._timed.first()) and queued.retry_at_s <= now_s:
+            self._leave_pool(queued)
+            self._wake(queued, event=_TIMED_OUT, now_s=now_s)
         for queued in [q for q in self._longest_refused() if self._flush_at_s(q) <= now_s]:
             for key in list(self._refused[queued.wakes_on]):
                 if self._flush_at_s(self._pods[key]) > now_s:
@@ -362,6 +372,8 @@ class SchedulingQueue:
             self._backoff.push(queued, order=(queued.backoff_until_s,))
         elif pool is Pool.UNSCHEDULABLE:
             self._refused.setdefault(queued.wakes_on, {})[queued.pod.key] = None
+            if queued.retry_at_s < math.inf:
+                self._timed.push(queued, order=(queued.retry_at_s,))
 
     def _leave_pool(self, queued: QueuedPod) -> None:
         """Take a pod out of its pool's structures; entries in a heap are left to go stale."""

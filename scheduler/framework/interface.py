@@ -10,6 +10,7 @@ Bind and PostBind carry a choice out. What upstream's plugins do to the API serv
 ``Write``, which the engine's shell carries out.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -291,6 +292,8 @@ class PostFilterResult:
     victims: tuple[PodFacts, ...] = ()
     """Pods to evict there, the most important first; also from other nodes, where that is what
     the pod waits for."""
+    retry_at_s: float = math.inf
+    """Of a refusal: when to ask again though nothing has changed, by the cluster's clock."""
     plugin: str = ""
     """Who made room; the framework fills it in."""
 

@@ -1,5 +1,6 @@
 """Runs a profile's plugins for one pod: which nodes are feasible, and how good they are."""
 
+import math
 from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -385,6 +386,7 @@ def _post_filter(
 ) -> PostFilterResult | None:
     reasons: list[str] = []
     node: str | None = None
+    retry_at_s = math.inf
     result: PostFilterResult | None = None
     for plugin in profile.post_filter if search.snapshot.n_nodes else ():
         result = plugin.post_filter(state, pod=pod, search=search)
@@ -392,6 +394,8 @@ def _post_filter(
             return replace(result, plugin=plugin.name)
         reasons += result.status.reasons
         node = result.node if node is None else node
+        retry_at_s = min(retry_at_s, result.retry_at_s)
     if result is None:
         return None
-    return replace(result, node=node, status=Status(result.status.code, tuple(reasons)))
+    status = Status(result.status.code, tuple(reasons))
+    return replace(result, node=node, status=status, retry_at_s=retry_at_s)

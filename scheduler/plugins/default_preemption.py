@@ -5,10 +5,11 @@ differences: where the search begins is drawn from the pod's uid, not by chance,
 evicted whole or not at all.
 """
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from itertools import chain
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -53,6 +54,16 @@ class DefaultPreemptionArgs(PluginArgs, frozen=True):
 _Kept = KeptRows[Judged]
 
 
+class _Found(NamedTuple):
+    """What came of a search for nodes on which evictions would help."""
+
+    candidates: list[Candidate]
+    why_not: str
+    """Why the other nodes are none."""
+    retry_at_s: float
+    """When one of them may be, though nothing has changed."""
+
+
 class DefaultPreemption(PostFilterPlugin):
     """Finds the node where the least would be lost by evicting pods of less priority."""
 
@@ -74,10 +85,11 @@ class DefaultPreemption(PostFilterPlugin):
         reason = _not_eligible(rules, search)
         if reason:
             return PostFilterResult(status=unschedulable(f"preemption: {reason}"))
-        candidates, why_not = self._candidates(rules, search)
-        if not candidates:
-            return PostFilterResult(status=unschedulable(f"preemption: {why_not}"), node="")
-        chosen = equally_good(candidates)[0]
+        found = self._find(rules, search)
+        if not found.candidates:
+            status = unschedulable(f"preemption: {found.why_not}")
+            return PostFilterResult(status=status, node="", retry_at_s=found.retry_at_s)
+        chosen = equally_good(found.candidates)[0]
         return PostFilterResult(status=SUCCESS, node=chosen.node, victims=chosen.victims)
 
     def rules(self, pod: PodFacts, search: FailedSearch) -> EvictionRules:
@@ -90,28 +102,28 @@ class DefaultPreemption(PostFilterPlugin):
         Returns:
             The candidates, in the order of the search, and why the nodes looked at are none.
         """
-        return self._candidates(self.rules(pod, search), search)
+        found = self._find(self.rules(pod, search), search)
+        return found.candidates, found.why_not
 
-    def _candidates(
-        self, rules: EvictionRules, search: FailedSearch
-    ) -> tuple[list[Candidate], str]:
+    def _find(self, rules: EvictionRules, search: FailedSearch) -> "_Found":
         rows = np.flatnonzero(search.found.codes == Code.UNSCHEDULABLE)
         n_wanted = min(rows.size, max(rows.size * self._percentage // 100, self._absolute))
         kept = self._kept_for(rules, search)
         reasons = Counter({NOT_HELPFUL: search.snapshot.n_nodes - int(rows.size)})
-        candidates: list[Candidate] = []
+        candidates, retry_at_s = list[Candidate](), math.inf
         # Not always from the same end: or the same nodes' pods would be evicted every time.
         ordered = np.roll(rows, -(stable_hash(rules.pod.uid) % max(1, rows.size))).tolist()
         for start in range(0, len(ordered), max(1, n_wanted)):
             judged = _judge(ordered[start : start + n_wanted], rules, search, kept.found)
             reasons.update(chain.from_iterable([each.reasons for each in judged]))
             candidates += [each.candidate for each in judged if each.candidate is not None]
+            retry_at_s = min([retry_at_s, *(each.until_s for each in judged)])
             # More than enough is no reason to break a budget where another node needs none broken.
             if len(candidates) >= n_wanted and any(c.n_violations == 0 for c in candidates):
                 break
         n_nodes = search.snapshot.n_nodes
         words = ", ".join(sorted(f"{n} {reason}" for reason, n in reasons.items() if n))
-        return candidates, f"0/{n_nodes} nodes are available: {words}."
+        return _Found(candidates, f"0/{n_nodes} nodes are available: {words}.", retry_at_s)
 
     def _kept_for(self, rules: EvictionRules, search: FailedSearch) -> _Kept:
         """Return the trials of such a pod that still hold."""

@@ -1,5 +1,6 @@
 """Who may be evicted for a pod."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 
@@ -36,6 +37,10 @@ class EvictionRules(ABC):
     def potential(self, pods: Iterable[PodFacts]) -> list[PodFacts]:
         """Choose whom of a node's pods may be evicted together."""
         return [pod for pod in pods if self.may_evict(pod)]
+
+    def spared_until_s(self, pods: Iterable[PodFacts]) -> float:
+        """Tell when one of a node's pods may be evicted that may not be yet; infinity if none."""
+        return math.inf
 
     def went_for(self, victim: PodFacts) -> bool:
         """Tell whether one that is asked to go may have been asked for this pod's sake."""

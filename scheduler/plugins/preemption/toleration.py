@@ -1,7 +1,7 @@
 """How long, and from whom, pods of a priority class are safe."""
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +47,15 @@ class Toleration:
             return True
         return victim.scheduled_at_s + self.seconds > now_s
 
+    def ends_s(self, victim: PodFacts, *, now_s: float) -> float:
+        """Tell when it will protect a pod no longer that it protects now; infinity for never.
+
+        In whole seconds, as time is told; of one that is not known to have its node, too early.
+        """
+        if self.seconds < 0:
+            return math.inf
+        return math.ceil((victim.scheduled_at_s or now_s) + self.seconds)
+
 
 class ByToleratedPriority(EvictionRules):
     """Pods of less priority, aside of those that their classes still protect.
@@ -80,6 +89,13 @@ class ByToleratedPriority(EvictionRules):
         return toleration is None or not toleration.protects(
             victim, priority=self.pod.priority, now_s=self._now_s
         )
+
+    def spared_until_s(self, pods: Iterable[PodFacts]) -> float:
+        """Find the first whose time will be over."""
+        spared = (pod for pod in pods if self.went_for(pod) and not self.may_evict(pod))
+        tolerations = ((pod, self._toleration(pod.priority_class)) for pod in spared)
+        ends = (each.ends_s(pod, now_s=self._now_s) for pod, each in tolerations if each)
+        return min(ends, default=math.inf)
 
     def went_for(self, victim: PodFacts) -> bool:
         """Compare priorities: what protects a pod changes, and it is on its way."""

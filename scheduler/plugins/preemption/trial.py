@@ -1,7 +1,8 @@
 """Trying nodes without some of their pods, and the choice among those that would do."""
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from scheduler.framework.filter_result import FilterResult
@@ -51,6 +52,8 @@ class Judged:
     candidate: Candidate | None
     reasons: tuple[str, ...] = ()
     """Why it is none."""
+    until_s: float = math.inf
+    """When it may be one though nothing has changed."""
 
 
 def equally_good(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -87,15 +90,21 @@ class Trial:
 
     def run(self, rows: Sequence[int]) -> dict[int, Judged]:
         """Judge nodes by their rows."""
-        judged = dict.fromkeys(rows, Judged(None, (NO_VICTIMS,)))
+        pods_on, until_s = self._search.snapshot.pods_on, self._rules.spared_until_s
+        judged = {row: Judged(None, (NO_VICTIMS,), until_s(pods_on(row))) for row in rows}
         nodes = [node for row in rows if (node := self._prepare(row)) is not None]
         if not nodes:
             return judged
         found = self._search.refilter(self._what_if, [node.row for node in nodes])
         fitting = [node for node in nodes if found.codes[node.row] == PASSED]
         self._reprieve(fitting)
-        judged |= {node.row: Judged(None, _reasons(found, row=node.row)) for node in nodes}
-        return judged | {node.row: self._judge(node) for node in fitting}
+        for row in (node.row for node in nodes if found.codes[node.row] != PASSED):
+            judged[row] = replace(judged[row], reasons=_reasons(found, row=row))
+        for node in fitting:
+            candidate = self._candidate(node)
+            if candidate is not None:
+                judged[node.row] = Judged(candidate)
+        return judged
 
     def _prepare(self, row: int) -> _Node | None:
         """Take all pods off a node that may be evicted."""
@@ -144,10 +153,6 @@ class Trial:
         without = node.victims + node.spared[number:]
         beside = node.victims + node.spared[number + 1 :]
         return self._rules.n_lacking(beside) > self._rules.n_lacking(without)
-
-    def _judge(self, node: _Node) -> Judged:
-        candidate = self._candidate(node)
-        return Judged(candidate, () if candidate is not None else (NO_VICTIMS,))
 
     def _candidate(self, node: _Node) -> Candidate | None:
         victims = sorted(node.victims, key=importance)

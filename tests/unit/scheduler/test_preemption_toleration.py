@@ -235,6 +235,32 @@ def test_the_engine_counts_from_when_the_pod_was_scheduled():
     assert evicted(91.0) == ["low"]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_who_waits_is_tried_again_when_the_time_is_over(size):
+    profile = replace(make_profile(), post_filter=(make_plugin(),))
+    engine = Engine({"ai-scheduler": profile}, settings=EngineSettings())
+    low = [victim_of(f"low-{i}", node=f"n{i}", scheduled_at_s=30.0 + 20 * i) for i in range(2)]
+    classes = [make_class(minimum=99, seconds=60), make_class("other", minimum=99, seconds=-1)]
+    feed(engine, [NodeSeen(make_facts(f"n{i}")) for i in range(3)])
+    feed(engine, [ObjectSeen(each) for each in classes])
+    feed(
+        engine, [*map(PodSeen, low), PodSeen(victim_of("never", node="n2", priority_class="other"))]
+    )
+    gang = {"pod_group": "gang", "pod_group_size": size, "cpu_milli": 3000, "priority": 20}
+    pods = [make_pending(f"new-{i}", **gang) for i in range(size)]
+
+    asked = {31.0: feed(engine, [PodSeen(pod) for pod in pods], now_s=31.0)}
+    asked |= {at_s: decide(engine, now_s=at_s) for at_s in (89.0, 90.0, 109.0, 110.0, 120.0)}
+
+    evicted = {
+        at_s: [a.victim.name for a in found if isinstance(a, Evict)]
+        for at_s, found in asked.items()
+    }
+    due_s = 90.0 if size == 1 else 110.0
+    assert {at_s for at_s, names in evicted.items() if names} == {due_s}
+    assert sorted(evicted[due_s]) == [pod.name for pod in low[:size]]
+
+
 def test_the_condition_says_since_when_a_pod_has_its_node():
     since = Condition(type="PodScheduled", status="True", last_transition_time=at(40))
     waiting = Condition(type="PodScheduled", status="False", last_transition_time=at(40))

@@ -1,5 +1,7 @@
 """The scheduling queue: order, back-off, wake-ups."""
 
+import math
+
 import pytest
 
 from scheduler.framework.interface import Change, ClusterEvent, PluginArgs, Waiting
@@ -40,6 +42,25 @@ def refuse(queue, name="a", *, wakes_on=ClusterEvent.NODE_ADD, now_s=0.0):
     queued = queue.pop()
     queue.put_back(queued, wakes_on=wakes_on, now_s=now_s)
     return queued
+
+
+def test_a_refused_pod_is_tried_again_at_the_time_that_is_named():
+    queue = make_queue()
+    for name, at_s in (("late", 60.0), ("soon", 30.0), ("never", math.inf), ("at once", 0.0)):
+        queued = refuse(queue, name)
+        queue.remove(queued.pod.key)
+        queue.put_back(queued, wakes_on=ClusterEvent.NODE_ADD, retry_at_s=at_s, now_s=10.0)
+
+    found = {}
+    for now_s in (11.0, 12.0, 29.0, 30.0, 60.0, 61.0):
+        queue.flush(now_s=now_s)
+        found[now_s] = names(queue)
+
+    assert {now_s: tried for now_s, tried in found.items() if tried} == {
+        12.0: ["at once"],
+        30.0: ["soon"],
+        60.0: ["late"],
+    }
 
 
 def test_higher_priority_first_then_first_come_first_served():
