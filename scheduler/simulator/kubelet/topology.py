@@ -46,25 +46,22 @@ def allot(
         zones: What the node has.
         held: What other pods have.
     """
-    demands = [_demand(each, pod=pod, zones=zones) for each in pod.containers]
-    is_brief = [each.is_brief for each in pod.containers]
+    steps = [(_demand(each, pod=pod, zones=zones), each.is_brief) for each in pod.containers]
     ledger = _Ledger(zones, free=zones.free(held))
     as_pod: int | None = None
     if numa.scope == "pod":
-        as_pod = _settle(_together(demands, is_brief=is_brief), numa=numa, ledger=ledger)
-        if as_pod is None:
-            return _NOT_ALIGNED
-    for demand, ends_soon in zip(demands, is_brief, strict=True):
+        as_pod = _settle(_together(steps), numa=numa, ledger=ledger)
+    for demand, is_brief in steps:
         affinity = as_pod
         if numa.scope == "container":
             affinity = _settle(demand, numa=numa, ledger=ledger)
         if affinity is None:
             return _NOT_ALIGNED
-        lacking = ledger.take(demand, affinity=affinity, ends_soon=ends_soon)
+        lacking = ledger.take(demand, affinity=affinity, is_brief=is_brief)
         if lacking:
             message = f"Allocate failed due to {lacking}, which is unexpected"
             return Refusal("UnexpectedAdmissionError", message)
-    is_listed = any(demand for demand, over in zip(demands, is_brief, strict=True) if not over)
+    is_listed = any(demand and not is_brief for demand, is_brief in steps)
     return Allotment(ledger.own(), is_listed)
 
 
@@ -82,13 +79,13 @@ def _demand(container: ContainerFacts, *, pod: PodFacts, zones: Zones) -> Demand
     return found
 
 
-def _together(demands: Sequence[Demand], *, is_brief: Sequence[bool]) -> Demand:
+def _together(steps: Sequence[tuple[Demand, bool]]) -> Demand:
     """Say what all containers need at once; init containers are over before others start."""
     running: Counter[str] = Counter()
     peak: Counter[str] = Counter()
-    for demand, ends_soon in zip(demands, is_brief, strict=True):
+    for demand, is_brief in steps:
         beside = running + Counter(demand)
-        if ends_soon:
+        if is_brief:
             peak |= beside
         else:
             running = beside
@@ -125,7 +122,7 @@ class _Ledger:
         """Say which sets of zones have what is asked for, resource by resource."""
         return [self._hints(resource, amount) for resource, amount in demand.items()]
 
-    def take(self, demand: Demand, *, affinity: int, ends_soon: bool) -> str:
+    def take(self, demand: Demand, *, affinity: int, is_brief: bool) -> str:
         """Give a container what it asks for, from some zones first.
 
         Returns:
@@ -137,7 +134,7 @@ class _Ledger:
             if n_left < amount:
                 return _lacking(resource, amount=amount, n_left=n_left)
             given[resource] = self._give(resource, amount, affinity=affinity)
-        if ends_soon:
+        if is_brief:
             for resource, amounts in given.items():
                 for zone, amount in enumerate(amounts):
                     self._reusable[resource][zone] += amount
