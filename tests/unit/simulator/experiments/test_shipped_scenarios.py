@@ -35,8 +35,9 @@ def test_each_profile_is_compared_with_the_defaults_in_a_scenario_of_its_name(pr
     assert PROFILES[profile].resolve() in [Path(policy).resolve() for policy in policies]
 
 
-def test_each_exception_is_a_profile():
+def test_each_exception_is_a_profile_without_a_scenario():
     assert PROFILES.keys() >= ELSEWHERE.keys()
+    assert not SCENARIOS.keys() & ELSEWHERE.keys()
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
