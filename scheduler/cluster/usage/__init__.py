@@ -1,1 +1,1 @@
-"""Who says what nodes use: the collector, metrics.k8s.io or Prometheus, by one interface."""
+"""Who says what nodes use: collector, metrics.k8s.io, Prometheus, load-watcher; one interface."""
