@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from kube.edge.settings import SettingsError
 from scheduler.errors import ConfigError
@@ -163,6 +164,35 @@ def test_what_upstreams_files_say_beside_profiles_is_read(profiles):
     )
 
     assert name == "default-scheduler"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "points"),
+    [
+        ("Coscheduling", ["queueSort", "preFilter", "postFilter", "permit", "reserve"]),
+        ("Coscheduling", ["multiPoint"]),
+        ("CapacityScheduling", ["preFilter", "postFilter", "reserve"]),
+        ("CapacityScheduling", ["multiPoint", "postFilter"]),
+        ("PreemptionToleration", ["postFilter"]),
+        ("CrossNodePreemption", ["postFilter"]),
+        ("QOSSort", ["queueSort"]),
+        ("PodState", ["score"]),
+        ("SySched", ["score"]),
+    ],
+)
+def test_plugins_may_be_enabled_where_upstreams_files_enable_them(profiles, plugin, points):
+    entries = {point: {"enabled": [{"name": plugin}]} for point in points}
+    for point in {"queueSort", "postFilter"} & {*points}:
+        entries[point]["disabled"] = [{"name": "*"}]
+    if points == ["multiPoint"]:
+        entries["multiPoint"]["disabled"] = [{"name": "PrioritySort"}]
+    found = profiles(yaml.safe_dump({"profiles": [{"plugins": entries}]}))["default-scheduler"]
+
+    assert plugin in found.plugins()
+    if "queueSort" in points or points == ["multiPoint"]:
+        assert found.queue_sort.name == plugin
+    if "postFilter" in points:
+        assert [each.name for each in found.post_filter] == [plugin]
 
 
 def test_a_plugin_is_one_instance_at_all_its_points(profiles):
