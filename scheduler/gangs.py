@@ -29,8 +29,9 @@ class Gang:
     """Members without a node, by uid."""
     placed: dict[str, PodFacts] = field(default_factory=dict)
     """Members that the API server says are on a node, and that are there to stay, by uid."""
-    succeeded: set[str] = field(default_factory=set)
-    """Members that have done their part, by uid, for as long as the API server knows of them."""
+    succeeded: dict[str, str] = field(default_factory=dict)
+    """Members that have done their part, for as long as the API server knows of them: the uids of
+    their controllers by their own."""
     coming: set[str] = field(default_factory=set)
     """Members that were given nodes together and are not all known to be bound yet."""
     n_coming: int = 0
@@ -54,6 +55,15 @@ class Gang:
     def members(self) -> Iterable[PodFacts]:
         """All that are known."""
         return [*self.placed.values(), *self.pending.values()]
+
+    @property
+    def n_done(self) -> int:
+        """How many have done their part for the members that are there.
+
+        A controller's next run, such as a cron job's, has nothing from the last one's.
+        """
+        controllers = {_controller_uid(member) for member in self.members} if self.succeeded else ()
+        return sum(controller in controllers for controller in self.succeeded.values())
 
     @property
     def priority(self) -> int:
@@ -134,7 +144,7 @@ class GangBook:
         gang.pending.pop(pod.uid, None)
         gang.placed.pop(pod.uid, None)
         gang.coming.discard(pod.uid)
-        gang.succeeded.add(pod.uid)
+        gang.succeeded[pod.uid] = _controller_uid(pod)
         self._settle_rest(gang)
         return gang
 
@@ -145,7 +155,7 @@ class GangBook:
             return None
         gang.pending.pop(uid, None)
         gang.placed.pop(uid, None)
-        gang.succeeded.discard(uid)
+        gang.succeeded.pop(uid, None)
         if uid in gang.coming:
             gang.coming.discard(uid)
             gang.n_coming -= 1
@@ -170,7 +180,7 @@ class GangBook:
         """Tell how many more members must be placed together; 0 if each may go alone."""
         if gang.has_run:
             return 0
-        n_there = len(gang.placed) + len(gang.coming) + len(gang.succeeded)
+        n_there = len(gang.placed) + len(gang.coming) + gang.n_done
         return max(0, self.min_members(gang) - n_there)
 
     def has_quorum(self, gang: Gang) -> bool:
@@ -185,7 +195,7 @@ class GangBook:
             return f"gang {gang.key}: its PodGroup is not there"
         if self.has_quorum(gang):
             return ""
-        n_known = len(gang.pending) + len(gang.placed) + len(gang.succeeded)
+        n_known = len(gang.pending) + len(gang.placed) + gang.n_done
         return f"gang {gang.key}: {n_known} of {self.min_members(gang)} members are there"
 
     def _awaits_group(self, gang: Gang) -> bool:
@@ -279,7 +289,7 @@ class GangBook:
             self._done(gang)
 
     def _is_whole(self, gang: Gang) -> bool:
-        return len(gang.placed) + len(gang.succeeded) >= self.min_members(gang)
+        return len(gang.placed) + gang.n_done >= self.min_members(gang)
 
     def _done(self, gang: Gang) -> None:
         gang.has_run = True
@@ -303,6 +313,10 @@ class GangBook:
         names = {member.scheduler_name for member in gang.members}
         # Of several, or of none that is known, it is as if no profile said anything.
         return self._arguments.get(names.pop(), _DEFAULTS) if len(names) == 1 else _DEFAULTS
+
+
+def _controller_uid(pod: PodFacts) -> str:
+    return "" if pod.owner is None else pod.owner.uid
 
 
 def _lacks_a_first_member(gang: Gang) -> bool:

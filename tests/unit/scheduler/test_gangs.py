@@ -3,7 +3,7 @@
 import pytest
 
 from kube.custom import PodGroup, PodGroupSpec
-from kube.objects import ObjectMeta
+from kube.objects import ObjectMeta, OwnerReference
 from scheduler.events import (
     BindFailed,
     BindSucceeded,
@@ -51,6 +51,10 @@ def bound(engine, actions, *, now_s=1.0):
 def on_node(pod, node, **more):
     fields = {name: getattr(pod, name) for name in pod.__slots__}
     return type(pod)(**{**fields, "node_name": node, **more})
+
+
+def owner_of(uid):
+    return OwnerReference(kind="Job", name=uid, uid=uid, controller=True)
 
 
 def evicted(actions):
@@ -248,6 +252,19 @@ def test_who_succeeded_need_not_be_there_again(is_restarted, n_succeeded, n_repl
     again = feed(engine, seen(*make_members(n_replaced, size=3, start=4)), now_s=30.0)
 
     assert len(placements(again)) == n_started
+
+
+@pytest.mark.parametrize(("controller", "n_started"), [("job-1", 1), ("job-2", 0)])
+def test_what_succeeded_in_another_run_does_not_count(controller, n_started):
+    engine = make_engine("n1", "n2")
+    first = make_members(2, size=2, owner=owner_of("job-1"))
+    for pod, has_succeeded in zip(first, (True, False), strict=True):
+        ended = on_node(pod, "n1", is_finished=True, has_succeeded=has_succeeded)
+        feed(engine, seen(ended), now_s=2.0)
+
+    late = make_members(1, size=2, start=3, owner=owner_of(controller))
+
+    assert len(placements(feed(engine, seen(*late), now_s=30.0))) == n_started
 
 
 def test_what_is_left_of_a_gang_whose_others_succeeded_stays_after_a_restart():
