@@ -101,12 +101,14 @@ class CardBook:
 
     def before(self, pod: PodFacts, *, node: str, snapshot: Snapshot) -> GpuNodes:
         """Return what is free on a node, as one row, without a pod that may be counted there."""
-        self._update()
+        if snapshot.generation != self._generation:
+            self._update()
         row = snapshot.rows[node]
         on_node = list(snapshot.pods_on(row))
-        others = [each for each in on_node if each.uid != pod.uid]
+        holders = self._read(row, [each for each in on_node if each.uid != pod.uid])
+        # Of this copy all is written anew that says what is free of cpu and cards.
         found = self._nodes.take(np.array([row]))
-        self._settle(found, 0, node=node, holders=self._read(row, others).values())
+        self._settle(found, 0, node=node, holders=holders.values())
         left = _left(snapshot.allocatable, snapshot.requested, row=row, key=CPU)
         counted = (each.requests.get(CPU, 0) for each in on_node if each.uid == pod.uid)
         found.free_cpu_milli[0] = left + sum(counted)
