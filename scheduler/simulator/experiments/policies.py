@@ -89,7 +89,7 @@ def policy_of(name: str) -> Policy:
     path = Path(name)
     if path.suffix == NETWORK_SUFFIX:
         policy = Policy(path.stem, _configuration(_learned(path)), "none")
-        policy.profiles()  # raises ConfigError if the file holds no usable network
+        _complete_profiles(policy)
         return policy
     if not path.is_file():
         known = ", ".join(NAMES)
@@ -98,11 +98,25 @@ def policy_of(name: str) -> Policy:
         )
     configuration = load_configuration(path, registry=built_in_registry())
     policy = Policy(path.stem, configuration, "learning")
-    profiles = policy.profiles()
+    profiles = _complete_profiles(policy)
     if SCHEDULER_NAME not in profiles:
         raise ConfigError(f"{name}: no profile is called {SCHEDULER_NAME!r}")
     asks = not PREDICTED.isdisjoint(profiles[SCHEDULER_NAME].weights)
     return policy if asks else Policy(path.stem, configuration, "none")
+
+
+def _complete_profiles(policy: Policy) -> Mapping[str, Profile]:
+    """Make a policy's profiles; a plugin without what it needs would be measured for nothing.
+
+    Raises:
+        ConfigError: There is one, or the profiles cannot be made.
+    """
+    profiles = policy.profiles()
+    for profile in profiles.values():
+        for plugin in profile.plugins().values():
+            if plugin.lacks:
+                raise ConfigError(f"{policy.name}: {plugin.name}: {plugin.lacks}")
+    return profiles
 
 
 def _learned(path: Path) -> dict[str, object]:

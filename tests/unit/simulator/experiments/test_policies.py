@@ -1,5 +1,7 @@
 """The policies that are compared, and profile files as policies."""
 
+from pathlib import Path
+
 import pytest
 
 from kube.edge.settings import SettingsError
@@ -19,6 +21,7 @@ UPSTREAM = {
     "ImageLocality": 1,
 }
 """kube-scheduler's default score plugins and weights."""
+PROFILES = Path(__file__).parents[4] / "config" / "profiles"
 HEAD = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofiles:\n"
 PREDICTING = "    plugins: {multiPoint: {enabled: [{name: NodePrediction, weight: 5}]}}\n"
 
@@ -121,6 +124,15 @@ def test_a_file_that_holds_no_network_is_refused(tmp_path):
 
     with pytest.raises(ConfigError, match=r"LearnedPolicy: path: .*mine\.onnx is no network"):
         policy_of(str(tmp_path / "mine.onnx"))
+
+
+@pytest.mark.parametrize("name", ["mine.onnx", "mine.yaml"])
+def test_a_network_that_is_not_there_is_not_measured(tmp_path, name):
+    shipped = (PROFILES / "learned.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(shipped.replace("policy.onnx", f"{tmp_path}/mine.onnx"))
+
+    with pytest.raises(ConfigError, match=r"mine: LearnedPolicy: path: there is no .*mine\.onnx"):
+        policy_of(str(tmp_path / name))
 
 
 def test_a_profile_for_other_pods_is_refused(tmp_path):
