@@ -68,6 +68,11 @@ def may_be_outside_zones(resource: str) -> bool:
     return resource == EPHEMERAL_STORAGE or _is_device(resource)
 
 
+def is_reused(resource: str, amount: int) -> bool:
+    """Tell whether kubelets give what an init container had of it to those that come after it."""
+    return _is_device(resource) or (resource == CPU and amount % _MILLI == 0)
+
+
 def _is_device(resource: str) -> bool:
     return "/" in resource and "kubernetes.io/" not in resource
 

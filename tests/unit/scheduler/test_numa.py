@@ -123,6 +123,37 @@ def test_init_containers_leave_what_they_had_and_sidecars_keep_it(
     assert why(pod, zones=zones_of(4, 4)) == reason
 
 
+@pytest.mark.parametrize(
+    ("init", "asked", "reason"),
+    [
+        pytest.param([cores(1)], cores(3), "", id="its zone is large enough"),
+        pytest.param([cores(1)], cores(4), CONTAINER, id="another one is"),
+        pytest.param([cores(1), cores(2)], cores(4), CONTAINER, id="after several"),
+        pytest.param([cores(0.5)], cores(4), "", id="half a core is nobody's own"),
+        pytest.param([{MEMORY: GI}], cores(4), "", id="nor does memory bind"),
+        pytest.param([{GPU: 1}], cores(4), "", id="who asks for no device is free"),
+        pytest.param([{GPU: 1}], cores(4, **{GPU: 1}), CONTAINER, id="who asks for one is not"),
+    ],
+)
+def test_who_could_use_what_an_init_container_had_must_be_in_its_zone(init, asked, reason):
+    zones = [{CPU: 3, MEMORY: "8Gi", GPU: 2}, {CPU: 4, MEMORY: "8Gi", GPU: 2}]
+    pod = make_aligned("p", asked, init=init)
+
+    assert why(pod, zones=zones, allocatable={GPU: 4}) == reason
+
+
+def test_what_was_used_again_binds_nobody_any_more():
+    pod = make_aligned("p", cores(2), cores(4), init=[cores(2)])
+
+    assert why(pod, zones=zones_of(3, 4)) == ""
+
+
+def test_devices_that_no_zone_reports_bind_nobody():
+    pod = make_aligned("p", cores(4, **{GPU: 1}), init=[{GPU: 1}])
+
+    assert why(pod, zones=zones_of(3, 4), allocatable={GPU: 4}) == ""
+
+
 def test_all_resources_of_a_container_must_be_in_the_same_zone():
     zones = [{CPU: 4, MEMORY: "1Gi", GPU: 1}, {CPU: 1, MEMORY: "8Gi", GPU: 1}]
     apart = make_aligned("p", cores(2, **{MEMORY: 4 * GI}))
