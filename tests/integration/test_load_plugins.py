@@ -11,12 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
+from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from kube.client import Client
-from kube.edge.settings import Interval
+from kube.edge.serve import Server
+from kube.edge.settings import Interval, ServerSettings
 from scheduler.cluster.metrics import Metrics
 from scheduler.cluster.shell import ClusterShell
+from scheduler.cluster.usage.choice import chosen
 from scheduler.engine import Engine, EngineSettings
 from scheduler.framework.configuration import read_configuration
 from scheduler.framework.profile import make_profiles
@@ -125,8 +128,6 @@ def scheduling(server, plugin, args):
         "plugins": {"preScore": {"disabled": [{"name": "*"}]}, "score": only},
         "pluginConfig": [{"name": plugin, "args": args}],
     }
-    if plugin == "LowRiskOverCommitment":
-        profile["plugins"]["preScore"] = only
     registry = built_in_registry()
     configuration = read_configuration(
         {
@@ -136,8 +137,11 @@ def scheduling(server, plugin, args):
         },
         registry=registry,
     )
-    engine = Engine(make_profiles(configuration, registry=registry), settings=EngineSettings())
-    usage = UsageSettings(provider="metrics.k8s.io", interval=Interval(0.1))
+    profiles = make_profiles(configuration, registry=registry)
+    engine = Engine(profiles, settings=EngineSettings())
+    usage = chosen(
+        UsageSettings(provider="metrics.k8s.io", interval=Interval(0.1)), profiles=profiles
+    )
     with (
         Client.for_url(server.url) as client,
         ClusterShell(
@@ -172,6 +176,38 @@ def is_settled(snapshot):
 def test_the_example_of_a_plugin_goes_where_its_rule_says(server, kubectl, plugin, args, node):
     with scheduling(server, plugin, args):
         assert node_of_example(kubectl, plugin) == node
+
+
+@contextmanager
+def load_watcher(client, **percent):
+    """A load-watcher that says how much of each node's cpu is used now."""
+    app = Flask("load-watcher")
+
+    @app.get("/watcher")
+    def watcher():
+        now_s = client.now_s()
+        metrics = {
+            name: {
+                "metrics": [
+                    {"type": "CPU", "operator": "Latest", "value": cpu},
+                    {"type": "Memory", "operator": "Latest", "value": 10},
+                ]
+            }
+            for name, cpu in percent.items()
+        }
+        return {"window": {"start": now_s, "end": now_s}, "data": {"NodeMetricsMap": metrics}}
+
+    with Server(app, settings=ServerSettings()) as running:
+        yield running.url
+
+
+@pytest.mark.usefixtures("hot")
+def test_a_plugin_that_names_a_load_watcher_goes_by_what_that_says(server, kubectl):
+    plugin = "TargetLoadPacking"
+    with Client.for_url(server.url) as client, load_watcher(client, n1=3, n2=30) as url:
+        client.get("/version")
+        with scheduling(server, plugin, {"watcherAddress": url}):
+            assert node_of_example(kubectl, plugin) == "n2"
 
 
 @pytest.mark.parametrize(("mode", "nodes"), [("Least", {"small"}), ("Most", {"n1", "n2"})])
