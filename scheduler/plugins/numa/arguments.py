@@ -32,18 +32,7 @@ class NumaCache(Settings, frozen=True, rename="camel"):
     informer_mode: Literal["Dedicated", "Shared"] = "Dedicated"
     """Of no effect: there is one watch of pods, which shows all that run."""
     resync_scope: Literal["All", "OnlyResources"] = "All"
-    """What of a report is taken over."""
-
-    def __post_init__(self) -> None:
-        """Refuse what would have no effect.
-
-        Raises:
-            ValueError: Policies are to be left as they were first reported.
-        """
-        if self.resync_scope != "All":
-            raise ValueError(
-                "resyncScope: only All is supported; a report is taken over with its policies"
-            )
+    """Of no effect: a report is taken over with its policies, as ``All`` asks for."""
 
 
 class NodeResourceTopologyMatchArgs(PluginArgs, frozen=True):

@@ -437,7 +437,7 @@ def test_hashes_as_xxh64_does():
     ("args", "field"),
     [
         ({"preemptionMode": "Enabled"}, "preemptionMode"),
-        ({"cache": {"resyncScope": "OnlyResources"}}, "resyncScope"),
+        ({"cache": {"resyncScope": "Some"}}, "resyncScope"),
         ({"cache": {"foreignPodsDetect": "Some"}}, "foreignPodsDetect"),
         ({"cache": {"informer": "Shared"}}, "informer"),
         ({"cacheResyncPeriodSeconds": -1}, "cacheResyncPeriodSeconds"),
@@ -459,7 +459,7 @@ def test_takes_upstreams_arguments():
                 "foreignPodsDetect": "OnlyExclusiveResources",
                 "resyncMethod": "OnlyExclusiveResources",
                 "informerMode": "Shared",
-                "resyncScope": "All",
+                "resyncScope": "OnlyResources",
             },
             "preemptionMode": "Disabled",
         },
