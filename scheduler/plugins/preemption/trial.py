@@ -161,7 +161,11 @@ class Trial:
         if others is None or not (victims or others):
             return None
         victims += others
-        return Candidate.of(node.name, victims=tuple(victims), n_violations=node.n_violations)
+        n_violations = node.n_violations
+        if len(victims) > len(node.victims):
+            protected, _ = by_protection(sorted(victims, key=importance), budgets=self._budgets)
+            n_violations = max(n_violations, len(protected))
+        return Candidate.of(node.name, victims=tuple(victims), n_violations=n_violations)
 
     def _elsewhere(self, victims: list[PodFacts]) -> list[PodFacts]:
         """List the rest of the victims' gangs: none of it would be of use alone."""

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from scheduler.framework.snapshot import Snapshot
 from scheduler.model import PodFacts
+from scheduler.plugins.preemption.budgets import budgets_of, by_protection
 from scheduler.plugins.preemption.rules import EvictionRules, importance
 from scheduler.plugins.quotas.claims import Claim
 from scheduler.plugins.quotas.shares import Amounts, Shares, asked_by
@@ -114,7 +115,7 @@ class WithinQuotas(EvictionRules):
         )
 
     def elsewhere(self, victims: Sequence[PodFacts]) -> list[PodFacts] | None:
-        """Give quota back that is held on other nodes: the least important pods' first."""
+        """Give quota back that is held on other nodes, by those first whom no budget protects."""
         n_lacking = self.n_lacking(victims)
         if not n_lacking:
             return []
@@ -141,23 +142,29 @@ class WithinQuotas(EvictionRules):
     def _without_needless(
         self, victims: Sequence[PodFacts], chosen: list[PodFacts]
     ) -> list[PodFacts]:
-        """Keep those without whom it would do as well, the most important first."""
-        for pod in sorted(chosen, key=importance):
+        """Keep those without whom it would do as well, protected and important ones first."""
+        for pod in self._by_worth(chosen):
             others = [each for each in chosen if each.uid != pod.uid]
             if not pod.pod_group and not self.n_lacking([*victims, *others]):
                 chosen = others
         return chosen
 
     def _candidates(self) -> list[PodFacts]:
-        """List who may be evicted anywhere, the least important first."""
+        """List who may be evicted anywhere, who is worth least first."""
         if self._pool is None:
             names = (
                 [self.pod.namespace] if self._is_borrowing else [s.namespace for s in self._shares]
             )
             pods = (pod for name in names for pod in self._snapshot.by_namespace.pods(name))
             found = [pod for pod in pods if not _is_going(pod) and self.may_evict(pod)]
-            self._pool = sorted(found, key=lambda pod: (importance(pod), pod.key), reverse=True)
+            self._pool = self._by_worth(found)[::-1]
         return self._pool
+
+    def _by_worth(self, pods: Iterable[PodFacts]) -> list[PodFacts]:
+        """Sort pods that budgets protect before others, and then the most important first."""
+        ordered = sorted(pods, key=lambda pod: (importance(pod), pod.key))
+        protected, others = by_protection(ordered, budgets=budgets_of(self._snapshot))
+        return protected + others
 
     def _unit(self, pod: PodFacts) -> list[PodFacts]:
         """Return who goes with a pod: its gang, or nobody at all if that must be spared."""

@@ -3,13 +3,19 @@
 import pytest
 
 from kube.custom import ElasticQuotaStatus
+from kube.objects import (
+    LabelSelector,
+    PodDisruptionBudget,
+    PodDisruptionBudgetSpec,
+    PodDisruptionBudgetStatus,
+)
 from scheduler.events import Evict, ObjectGone, ObjectSeen, PodGone, PodSeen
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import Change, ClusterEvent, PluginArgs
 from scheduler.framework.status import Code
 from scheduler.plugins.capacity_scheduling import CapacityScheduling
 from scheduler.plugins.quotas.shares import Shares
-from tests.builders import at
+from tests.builders import at, make_meta
 from tests.unit.scheduler.quota_worlds import make_quota, make_quota_engine, pod_of
 from tests.unit.scheduler.worlds import (
     decisions,
@@ -280,6 +286,27 @@ def test_quota_is_taken_back_from_several_nodes_where_one_does_not_hold_enough()
     assert len(evicted(asked)) == 3
     assert (evicted(waiting), evicted(one_gone), placements(one_gone)) == (set(), set(), {})
     assert [*placements(all_gone)] == ["new"]
+
+
+@pytest.mark.parametrize(("n_allowed", "spared"), [(0, "b-0"), (1, "b-3")])
+def test_who_is_protected_by_a_budget_gives_back_last_on_whatever_node(n_allowed, spared):
+    nodes = [make_facts(f"n{i}", cpu_milli=4000) for i in range(4)]
+    engine = make_quota_engine(
+        *nodes, make_quota("a", min={"cpu": 3}), make_quota("b", min={"cpu": 1})
+    )
+    budget = PodDisruptionBudget(
+        metadata=make_meta("budget", namespace="b"),
+        spec=PodDisruptionBudgetSpec(selector=LabelSelector(match_labels={"app": "kept"})),
+        status=PodDisruptionBudgetStatus(disruptions_allowed=n_allowed),
+    )
+    for i in range(4):
+        labels = {"app": "kept"} if i == 0 else {}
+        pod = pod_of("b", f"b-{i}", node=f"n{i}", priority=i, labels=labels)
+        feed(engine, [ObjectSeen(budget), PodSeen(pod)])
+
+    asked = feed(engine, [PodSeen(pod_of("a", "new", cpu_milli=3000))])
+
+    assert evicted(asked) == {f"b-{i}" for i in range(4)} - {spared}
 
 
 def test_a_gang_that_borrowed_gives_back_as_a_whole():
