@@ -46,7 +46,7 @@ class NodePrediction(PreScorePlugin, ScorePlugin):
     ) -> Status:
         """Skip where there is no prediction."""
         predicted = state.read(PredictedScores)
-        if predicted is None or bool(np.isnan(predicted.scores[feasible]).all()):
+        if predicted is None or not _says_anything(predicted.scores, feasible=feasible):
             return SKIP
         return SUCCESS
 
@@ -75,7 +75,7 @@ class NodeLoad(PreScorePlugin, ScorePlugin):
         predicted = state.read(PredictedScores)
         if predicted is None or predicted.load is None:
             return SKIP
-        return SKIP if bool(np.isnan(predicted.load[feasible]).all()) else SUCCESS
+        return SUCCESS if _says_anything(predicted.load, feasible=feasible) else SKIP
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate by the corrected score."""
@@ -87,6 +87,10 @@ class NodeLoad(PreScorePlugin, ScorePlugin):
 
 PREDICTED: Final = frozenset({NodePrediction.name, NodeLoad.name})
 """The plugins for which the predictor is asked."""
+
+
+def _says_anything(scores: NDArray[np.float64], *, feasible: BoolColumn) -> bool:
+    return bool((feasible & ~np.isnan(scores)).any())
 
 
 def _corrected(scores: NDArray[np.float64], *, unseen_ratio: NDArray[np.float64]) -> ScoreColumn:

@@ -24,16 +24,19 @@ def fits(pod: GpuPod, *, nodes: GpuNodes) -> NDArray[np.uint8]:
     return found
 
 
-def rate(pod: GpuPod, *, nodes: GpuNodes, policy: GpuPolicy) -> ScoreColumn:
+def rate(
+    pod: GpuPod, *, nodes: GpuNodes, policy: GpuPolicy, found: NDArray[np.uint8]
+) -> ScoreColumn:
     """Rate nodes, shape ``(n_nodes,)``, 0 to 100; those that lack cards get 0.
 
     Args:
         pod: To be placed.
         nodes: Where.
         policy: Says of a node what depends on the pod and that node alone.
+        found: What ``fits`` says of them.
     """
     scores = np.zeros(len(nodes), dtype=np.int64)
-    able = np.flatnonzero(fits(pod, nodes=nodes) == FITS)
+    able = np.flatnonzero(found == FITS)
     if not able.size:
         return scores
     if able.size <= _FEW_NODES:

@@ -1,16 +1,16 @@
 """GpuShare: whole cards and shares of cards, and which ones a pod gets."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, ClassVar, Final, Literal, TypeVar
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from kube.edge.settings import Settings
+from scheduler.framework.columns import Rows
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import (
     Change,
@@ -42,13 +42,11 @@ from scheduler.framework.status import (
 from scheduler.model import GPU_INDEX, PodFacts
 from scheduler.plugins.gpu.asks import MAX_CARDS, AskError, ask_of, index_text, shape_of
 from scheduler.plugins.gpu.books import CardBook
-from scheduler.plugins.gpu.columns import CARD_MILLI, GpuPod, has_cards
+from scheduler.plugins.gpu.columns import CARD_MILLI, GpuNodes, GpuPod, has_cards
 from scheduler.plugins.gpu.fragmentation import PodShape, TypicalWorkload
 from scheduler.plugins.gpu.mix import LearnedMix
 from scheduler.plugins.gpu.policies import POLICIES, GpuPolicy, PolicyContext
 from scheduler.plugins.gpu.ratings import FEW, FULL, OTHER, fits, rate
-
-T = TypeVar("T", bound=np.generic)
 
 _BLIND_TO_CPU_PODS: Final = ("gpu-packing", "gpu-clustering")
 """Policies that rate all nodes alike for pods that ask for no card."""
@@ -154,8 +152,7 @@ class GpuShare(
 
     def filter(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> Verdicts | None:
         """Refuse nodes without the model, with too few cards, or with too little free on them."""
-        ask = ask_of(pod)
-        found = self._find(self._fits, ask, snapshot=snapshot, find=partial(fits, ask))
+        found = self._fitting(ask_of(pod), nodes=self._book.nodes(snapshot), snapshot=snapshot)
         lacking = [(reason, np.equal(found, number)) for number, reason in _REASONS.items()]
         reasons = [(reason, nodes) for reason, nodes in lacking if nodes.any()]
         return Verdicts(_CODES.take(found), reasons) if reasons else None
@@ -181,8 +178,16 @@ class GpuShare(
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate by the policy."""
         ask, rater = ask_of(pod), self._rate()
-        find = partial(rate, ask, policy=rater.policy)
-        return self._find(rater.scores, ask, snapshot=snapshot, find=find).copy()
+        nodes = self._book.nodes(snapshot)
+        found = self._fitting(ask, nodes=nodes, snapshot=snapshot)
+        if not self._book.is_actual(snapshot):
+            return rate(ask, nodes=nodes, policy=rater.policy, found=found)
+
+        def find(rows: Rows) -> ScoreColumn:
+            some = nodes.take(rows)
+            return rate(ask, nodes=some, policy=rater.policy, found=found[rows])
+
+        return rater.scores.of(ask, n_rows=len(nodes), find=find).copy()
 
     def reserve(self, state: CycleState, *, pod: PodFacts, node: str, snapshot: Snapshot) -> Status:
         """Choose cards."""
@@ -237,20 +242,15 @@ class GpuShare(
                 _learn(self._mix, snapshot.actual)
         self._book.note_own(pod.scheduler_name)
 
-    def _find(
-        self,
-        kept: KeptColumns[GpuPod, T],
-        ask: GpuPod,
-        *,
-        snapshot: Snapshot,
-        find: Callable[..., NDArray[T]],
-    ) -> NDArray[T]:
-        """Find something out about all nodes; of a what-if, which is soon gone, nothing is kept."""
-        nodes = self._book.nodes(snapshot)
+    def _fitting(self, ask: GpuPod, *, nodes: GpuNodes, snapshot: Snapshot) -> NDArray[np.uint8]:
+        """Tell which nodes have the cards; of a what-if, which is soon gone, nothing is kept."""
         if not self._book.is_actual(snapshot):
-            return find(nodes=nodes)
-        n_rows = len(nodes)
-        return kept.of(ask, n_rows=n_rows, find=lambda rows: find(nodes=nodes.take(rows)))
+            return fits(ask, nodes=nodes)
+
+        def find(rows: Rows) -> NDArray[np.uint8]:
+            return fits(ask, nodes=nodes.take(rows))
+
+        return self._fits.of(ask, n_rows=len(nodes), find=find)
 
     def _rate(self) -> "_Rater":
         """Return what rates for the mix and the cluster as they are."""

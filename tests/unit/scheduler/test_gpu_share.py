@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -494,9 +495,14 @@ def test_what_is_kept_is_what_is_found_anew():
         else:
             pod = running(f"p{number}", 100, index=str(rng.integers(2)), cpu_milli=500)
             snapshot.add_pod(pod, node=nodes[row].name)
-        for ask in asks:
+        copy = snapshot.copy()
+        copy.add_pod(running("tried", 400, index="0"), node=nodes[row].name)
+        # What is found of the copy must not be taken for what is.
+        for seen, ask in product((snapshot, copy, snapshot), asks):
             anew = GpuShare(GpuShareArgs(workload=EXAMPLE))
-            assert scores(kept, ask, snapshot) == scores(anew, ask, snapshot)
+            assert scores(kept, ask, seen) == scores(anew, ask, seen)
+            if ask is not asks[0]:
+                assert verdicts(kept, ask, seen) == verdicts(anew, ask, seen)
 
 
 def test_a_what_if_sees_its_own_pods():
