@@ -234,6 +234,18 @@ def test_the_collector_tells_mean_and_deviation(client, collector):
     assert collector.windows == ["600"]
 
 
+def test_of_a_collector_that_tells_no_window_the_last_sample_is_one(client, collector):
+    now_s = client.now_s()
+    sample = {"usage_cpu_milli": 100, "usage_memory_bytes": 1, "sampled_at_s": now_s}
+    node = {"name": "n1", **sample, "window": None}
+    collector.answer = (200, json.dumps({"nodes": [node]}))
+
+    with asking(client, url=collector.url) as source:
+        measured = source.measure()
+
+    assert measured.windows == {"n1": UsageWindow(Usage(100, 1), None, now_s, now_s)}
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -476,13 +488,21 @@ def test_a_prometheus_without_figures_is_no_answer():
 
 
 @contextmanager
-def prometheus_saying(*, cpu, memory):
-    """A Prometheus with these figures, by node, whatever is made of them over time."""
+def prometheus_saying(*, cpu, memory, keeps=True):
+    """A Prometheus with these figures, by node, whatever is made of them over time.
+
+    Args:
+        cpu: As it writes them.
+        memory: Likewise.
+        keeps: Whether it has any of before.
+    """
     app = Flask("prometheus")
 
     @app.get("/api/v1/query")
     def query():
         figures = cpu if "cpu" in request.args["query"] else memory
+        if not keeps and "_over_time" in request.args["query"]:
+            figures = {}
         result = [{"metric": {"node": n}, "value": [0, text]} for n, text in figures.items()]
         return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
@@ -502,6 +522,17 @@ def test_a_figure_that_is_none_leaves_its_node_out_and_no_other(client, text):
 
     assert measured.usage == {"n1": Usage(500, 2)}
     assert list(measured.windows) == ["n1"]
+
+
+def test_where_prometheus_knows_nothing_of_before_the_last_figure_is_a_window(client):
+    with (
+        prometheus_saying(cpu={"n1": "1"}, memory={"n1": "2"}, keeps=False) as settings,
+        asking(client, provider="prometheus", prometheus=settings) as source,
+    ):
+        window = source.measure().windows["n1"]
+
+    assert (window.mean, window.std) == (Usage(1000, 2), None)
+    assert window.start_s == window.end_s
 
 
 def test_a_token_is_sent_to_prometheus(client):

@@ -114,13 +114,13 @@ def read_metrics(body: bytes, *, now_s: float) -> NodesMeasured:
     windows: dict[str, UsageWindow] = {}
     for node in metrics.nodes:
         latest = _usage(node.usage_cpu_milli, node.usage_memory_bytes)
-        is_old = node.sampled_at_s is None or node.sampled_at_s < now_s - MAX_AGE_S
-        if latest is None or is_old:
+        at_s = node.sampled_at_s
+        if latest is None or at_s is None or at_s < now_s - MAX_AGE_S:
             continue
         usage[node.name] = latest
         window = None if node.window is None else _window(node.window)
-        if window is not None:
-            windows[node.name] = window
+        # By the window it is told which pods are too new to be seen.
+        windows[node.name] = window or UsageWindow(latest, None, at_s, at_s)
     return NodesMeasured(usage, windows)
 
 

@@ -55,10 +55,12 @@ class PrometheusSource:
                 "Prometheus has no figures of any node: does it scrape the kubelets, with the label"
                 f" {self._settings.node_label!r}, at least twice within the rate_window?"
             )
+        # By the window it is told which pods are too new to be seen.
         windows = {
-            name: UsageWindow(mean, deviations.get(name), now_s - self._window_s, now_s)
-            for name, mean in means.items()
-            if name in usage
+            name: UsageWindow(means[name], deviations.get(name), now_s - self._window_s, now_s)
+            if name in means
+            else UsageWindow(latest, None, now_s, now_s)
+            for name, latest in usage.items()
         }
         return NodesMeasured(usage, windows)
 
