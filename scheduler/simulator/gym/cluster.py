@@ -17,7 +17,7 @@ from typing import Final, assert_never
 from kube.instants import parse_rfc3339
 from scheduler.errors import ConfigError
 from scheduler.events import Event, NodeSeen, NodesMeasured, PodGone, PodSeen
-from scheduler.model import Usage
+from scheduler.model import Usage, UsageWindow
 from scheduler.plugins.learned.observation import NodeState
 from scheduler.simulator import changes as ch
 from scheduler.simulator.chance import key_of
@@ -107,6 +107,7 @@ class LeanCluster:
         self._ended: Timeline[None] = Timeline()
         self._look_s = float(scenario.observation.collection_interval)
         self._next_look_s = self.start_s + self._look_s
+        self._looked_at_s = self.start_s
         self.watchers: list[Watcher] = []
         """Are told what a scheduler's watches would say."""
         self.witnesses: list[Callable[[ch.Change], None]] = []
@@ -475,7 +476,7 @@ class LeanCluster:
     # --- what is measured
 
     def _measure(self) -> None:
-        self._next_look_s = self.now_s + self._look_s
+        self._looked_at_s, self._next_look_s = self.now_s, self.now_s + self._look_s
         self._metrics.look(self.now_s)
         self._node_state = None
         self._is_news = True
@@ -486,12 +487,14 @@ class LeanCluster:
 
     def _measured(self) -> NodesMeasured:
         cpu, memory = self._metrics.cpu_milli, self._metrics.memory_bytes
+        usage = {
+            name: Usage(int(cpu[row]), int(memory[row]))
+            for row, name in enumerate(self.nodes.names)
+            if not math.isnan(cpu[row])
+        }
+        at_s = self._looked_at_s
         return NodesMeasured(
-            {
-                name: Usage(int(cpu[row]), int(memory[row]))
-                for row, name in enumerate(self.nodes.names)
-                if not math.isnan(cpu[row])
-            }
+            usage, {name: UsageWindow(each, None, at_s, at_s) for name, each in usage.items()}
         )
 
 

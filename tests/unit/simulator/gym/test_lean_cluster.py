@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kube.edge.settings import Duration, Interval
-from scheduler.events import NodeSeen, PodGone, PodSeen
+from scheduler.events import NodeSeen, NodesMeasured, PodGone, PodSeen
 from scheduler.simulator.experiments.scenario import Drift, Taint
 from scheduler.simulator.gym.cluster import LeanCluster
 from scheduler.simulator.gym.pods import NOWHERE
@@ -234,6 +234,20 @@ def test_watchers_are_told_what_a_scheduler_would_see():
     taints = [len(e.node.taints) for e in seen if isinstance(e, NodeSeen) and e.node.name == "n1"]
     assert 2 in taints
     assert taints[-1] == 0
+
+
+def test_usage_is_told_with_the_time_it_is_of_so_that_newer_pods_are_counted():
+    cluster = started(services=(make_service(kinds=1, replicas=1.0, nature=STEADY),))
+    seen = []
+    cluster.watchers.append(seen.append)
+    live(cluster, for_s=300.0)
+    *_, measured = (event for event in seen if isinstance(event, NodesMeasured))
+
+    assert measured.usage
+    assert measured.windows.keys() == measured.usage.keys()
+    for name, window in measured.windows.items():
+        assert (window.mean, window.start_s) == (measured.usage[name], window.end_s)
+        assert cluster.now_s - 60.0 <= window.end_s <= cluster.now_s
 
 
 def test_workloads_are_dealt_to_queues_each_to_one():
