@@ -169,7 +169,8 @@ def scores_of(logits: NDArray[np.float32], *, feasible: BoolColumn) -> ScoreColu
         logits: Shape ``(n_nodes,)``; finite where feasible.
         feasible: The same shape; some node is.
     """
-    rated = np.where(feasible, logits, -np.inf)
+    # In single precision, who is all but the best would tie with the best.
+    rated = np.where(feasible, logits.astype(np.float64), -np.inf)
     scores: ScoreColumn = (MAX_NODE_SCORE * np.exp(rated - rated.max())).astype(np.int64)
     return scores
 

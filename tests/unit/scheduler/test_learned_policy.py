@@ -89,6 +89,13 @@ def test_the_choice_alone_gets_the_highest_score():
     assert scores.tolist() == [99, 100, 1, 0]
 
 
+def test_the_best_is_told_from_the_next_best_there_is():
+    best = np.float32(0.001)
+    logits = np.array([np.nextafter(best, np.float32(0.0)), best])
+
+    assert scores_of(logits, feasible=np.array([True, True])).tolist() == [99, 100]
+
+
 @pytest.mark.parametrize(
     ("weights", "chosen"),
     [
