@@ -284,6 +284,10 @@ class SchedulingQueue:
             elif queued.pool is Pool.ACTIVE:
                 self._leave_pool(queued)
                 self._enter(queued, Pool.ACTIVE)
+            elif queued.pool is Pool.UNSCHEDULABLE and not queued.rejectors:
+                # No plugin refused it, so there were too few of those others.
+                self._leave_pool(queued)
+                self._wake(queued, event=_UPDATED, now_s=now_s)
 
     def sort(self) -> None:
         """Sort the active pods anew: what they are sorted by has changed."""

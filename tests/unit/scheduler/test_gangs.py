@@ -129,6 +129,21 @@ def test_a_pod_group_says_how_many_are_needed():
     assert engine.n_pending(Pool.UNSCHEDULABLE) == 1
 
 
+def test_who_waits_for_members_that_may_not_be_scheduled_is_tried_when_fewer_are_needed():
+    engine = make_engine("n1")
+    meta = ObjectMeta(name="train", namespace="default")
+    groups = [PodGroup(metadata=meta, spec=PodGroupSpec(min_member=n)) for n in (2, 1)]
+    free, gated = make_members(1), make_members(1, start=2, scheduling_gates=("later",))
+
+    waiting = feed(engine, [ObjectSeen(groups[0]), *seen(*free, *gated)])
+    fewer = feed(engine, [ObjectSeen(groups[1])], now_s=30.0)
+
+    assert [a.message for a in waiting if isinstance(a, ReportFailure)] == [
+        "gang default/train: 1 of 2 members may be scheduled"
+    ]
+    assert set(placements(fewer)) == {"train-1"}
+
+
 def test_members_by_label_wait_for_their_pod_group():
     engine = make_engine("n1", "n2")
     group = PodGroup(
