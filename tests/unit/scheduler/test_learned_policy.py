@@ -89,6 +89,12 @@ def test_the_choice_alone_gets_the_highest_score():
     assert scores.tolist() == [99, 100, 1, 0]
 
 
+def test_the_example_of_the_page_is_true():
+    logits = np.array([1.0, 0.3, -1.2], dtype=np.float32)
+
+    assert scores_of(logits, feasible=np.ones(3, dtype=np.bool_)).tolist() == [100, 49, 11]
+
+
 def test_the_best_is_told_from_the_next_best_there_is():
     best = np.float32(0.001)
     logits = np.array([np.nextafter(best, np.float32(0.0)), best])
