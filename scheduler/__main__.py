@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from prometheus_client import CollectorRegistry
 
 from kube.client import Client
@@ -42,7 +41,7 @@ from scheduler.framework.registry import Registry
 from scheduler.plugins.defaults import built_in_configuration, built_in_registry
 from scheduler.predictions import PredictionSettings
 from scheduler.queue import QueueSettings
-from scheduler.settings import ExtenderSettings, SchedulerSettings, UsageSettings
+from scheduler.settings import ExtenderSettings, SchedulerSettings
 
 log = logging.getLogger("scheduler")
 
@@ -64,23 +63,24 @@ def main(arguments: Sequence[str], *, env: Mapping[str, str]) -> int:
 
 def _load_profiles(
     settings: SchedulerSettings, *, beside: Path | None, registry: Registry
-) -> tuple[KubeSchedulerConfiguration, UsageSettings]:
-    """Read the profiles; give whom they want to be asked for usage, too.
+) -> KubeSchedulerConfiguration:
+    """Read the profiles.
 
     Raises:
         ConfigError: They cannot be read, or contradict themselves.
     """
     if not settings.profile_path:
-        return built_in_configuration(), settings.usage
+        return built_in_configuration()
     path = (beside.parent if beside is not None else Path()) / settings.profile_path
     try:
         configuration = load_configuration(path, registry=registry)
         # Each state is built with profiles of its own; these tell what is wrong before any is.
         profiles = make_profiles(configuration, registry=registry)
-        _tell_lacks(profiles)
-        return configuration, chosen(settings.usage, profiles=profiles)
+        chosen(settings.usage, profiles=profiles)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+    _tell_lacks(profiles)
+    return configuration
 
 
 def _tell_lacks(profiles: Mapping[str, Profile]) -> None:
@@ -96,8 +96,7 @@ def _serve(start: Start[SchedulerSettings]) -> int:
     expect_large_heap()
     registry = built_in_registry()
     registry.add_installed()
-    configuration, usage = _load_profiles(settings, beside=start.path, registry=registry)
-    settings = msgspec.structs.replace(settings, usage=usage)
+    configuration = _load_profiles(settings, beside=start.path, registry=registry)
     if configuration.client_connection.kubeconfig:
         log.warning("clientConnection.kubeconfig is not read: kubernetes.kubeconfig_path is")
     names = [profile.scheduler_name for profile in configuration.profiles]

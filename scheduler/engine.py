@@ -148,6 +148,11 @@ class Engine:
         return frozenset(self._profiles)
 
     @property
+    def profiles(self) -> Mapping[str, Profile]:
+        """By scheduler name."""
+        return self._profiles
+
+    @property
     def snapshot(self) -> Snapshot:
         """The nodes as the next cycle will see them."""
         return self._cache.snapshot

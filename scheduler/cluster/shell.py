@@ -30,7 +30,7 @@ from scheduler.cluster.reporter import Reporter
 from scheduler.cluster.statuses import StatusKeeper
 from scheduler.cluster.surprises import Surprises
 from scheduler.cluster.timekeeper import Timekeeper
-from scheduler.cluster.usage.choice import make_source
+from scheduler.cluster.usage.choice import chosen, make_source
 from scheduler.cluster.usage.measures import MeasureSource
 from scheduler.cluster.watches import is_optional, watched
 from scheduler.cluster.workers import Workers
@@ -131,7 +131,9 @@ class ClusterShell:
         )
         self._gauges: list[Gauge[Any]] = []
         if engine.reads_usage:
-            source = make_source(settings.usage, client=client)
+            # A token in a plugin's arguments is for whom they name, not for other measures.
+            usage = chosen(settings.usage, profiles=engine.profiles)
+            source = make_source(usage, client=client)
             self._gauges.append(gauge(source))
         for measure in engine.measures:
             asked = MeasureSource(measure, settings=settings.usage.prometheus, now_s=client.now_s)

@@ -19,7 +19,6 @@ from kube.edge.serve import Server
 from kube.edge.settings import Interval, ServerSettings
 from scheduler.cluster.metrics import Metrics
 from scheduler.cluster.shell import ClusterShell
-from scheduler.cluster.usage.choice import chosen
 from scheduler.engine import Engine, EngineSettings
 from scheduler.framework.configuration import read_configuration
 from scheduler.framework.profile import make_profiles
@@ -137,11 +136,8 @@ def scheduling(server, plugin, args):
         },
         registry=registry,
     )
-    profiles = make_profiles(configuration, registry=registry)
-    engine = Engine(profiles, settings=EngineSettings())
-    usage = chosen(
-        UsageSettings(provider="metrics.k8s.io", interval=Interval(0.1)), profiles=profiles
-    )
+    engine = Engine(make_profiles(configuration, registry=registry), settings=EngineSettings())
+    usage = UsageSettings(provider="metrics.k8s.io", interval=Interval(0.1))
     with (
         Client.for_url(server.url) as client,
         ClusterShell(

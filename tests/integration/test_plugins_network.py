@@ -1,5 +1,6 @@
 """The profiles of ``network-aware``, by the examples of their plugins."""
 
+import random
 import re
 import socket
 import time
@@ -7,14 +8,23 @@ from contextlib import closing, contextmanager
 
 import pytest
 from flask import Flask, request
+from prometheus_client import CollectorRegistry
 
+from kube.client import Client
 from kube.edge.serve import Server
 from kube.edge.settings import ServerSettings
+from scheduler.cluster.metrics import Metrics
+from scheduler.cluster.shell import ClusterShell
 from scheduler.cluster.usage.measures import MeasureSource
 from scheduler.cluster.usage.source import UsageError
+from scheduler.engine import Engine, EngineSettings
 from scheduler.events import MeasureTaken
+from scheduler.framework.configuration import read_configuration
+from scheduler.framework.profile import make_profiles
+from scheduler.plugins.defaults import built_in_registry
 from scheduler.plugins.network.network_traffic import NetworkTraffic, NetworkTrafficArgs
-from scheduler.settings import PrometheusUsageSettings
+from scheduler.settings import PrometheusUsageSettings, SchedulerSettings
+from tests.fakes import FakeApiServer
 from tests.integration.plugin_world import EXAMPLES, HAS_KUBECTL, PROFILES, cluster, scheduling
 from tests.prometheus import NoPrometheusError, prometheus_server
 from tests.simulator_program import wait_for
@@ -129,6 +139,53 @@ def test_without_prometheus_the_other_plugins_decide(kubectl):
         kubectl("apply", "-f", example("NetworkTraffic"))
 
         wait_for(lambda: len(kubectl.bound()) == 2)
+
+
+def test_a_token_for_one_prometheus_is_not_sent_to_another():
+    sent = {}
+
+    def prometheus(name):
+        app = Flask(name)
+
+        @app.get("/api/v1/query")
+        def query():
+            sent.setdefault(name, request.headers.get("Authorization"))
+            return {"status": "success", "data": {"resultType": "vector", "result": []}}
+
+        return Server(app, settings=ServerSettings())
+
+    with FakeApiServer() as api, prometheus("usage") as usage, prometheus("traffic") as traffic:
+        registry = built_in_registry()
+        provider = {"type": "Prometheus", "address": usage.url, "token": "secret"}
+        arguments = {
+            "TargetLoadPacking": {"metricProvider": provider},
+            "NetworkTraffic": {"prometheusAddress": traffic.url},
+        }
+        profile = {
+            "plugins": {"score": {"enabled": [{"name": name} for name in arguments]}},
+            "pluginConfig": [{"name": name, "args": args} for name, args in arguments.items()],
+        }
+        document = {
+            "apiVersion": "kubescheduler.config.k8s.io/v1",
+            "kind": "KubeSchedulerConfiguration",
+            "profiles": [profile],
+        }
+        configuration = read_configuration(document, registry=registry)
+        with (
+            Client.for_url(api.url) as client,
+            ClusterShell(
+                client,
+                engine=Engine(
+                    make_profiles(configuration, registry=registry), settings=EngineSettings()
+                ),
+                settings=SchedulerSettings(),
+                metrics=Metrics(CollectorRegistry()),
+                rng=random.Random(1),
+            ),
+        ):
+            wait_for(lambda: len(sent) == 2)
+
+    assert sent == {"usage": "Bearer secret", "traffic": None}
 
 
 # ---------------------------------------------------------------------------- Prometheus itself
