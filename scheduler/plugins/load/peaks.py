@@ -14,7 +14,7 @@ from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import MAX_NODE_SCORE, MIN_NODE_SCORE, ScoreColumn
 from scheduler.model import PodFacts
 from scheduler.plugins.load.arguments import LoadArgs
-from scheduler.plugins.load.columns import CpuForecast, FloatColumn, is_known, ratio_of_capacity
+from scheduler.plugins.load.columns import CpuForecast, FloatColumn, Loads, held_to
 
 _WORST: Final = np.iinfo(np.int64).max
 """Of nodes that cannot be rated; upstream's 0 makes them the best ones."""
@@ -61,6 +61,7 @@ class Peaks(ScorePlugin):
     def __init__(self, args: PeaksArgs) -> None:
         super().__init__(args)
         self._models = args.node_power_model
+        self.lacks = "" if self._models else "nodePowerModel: no node has one"
         self._forecast = CpuForecast()
 
     def sign_pod(self, pod: PodFacts) -> Hashable:
@@ -69,15 +70,17 @@ class Peaks(ScorePlugin):
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Return by how much power rises, in units that are the same for all nodes."""
-        used = self._forecast.used(snapshot)
-        before = 100.0 * ratio_of_capacity(used, snapshot=snapshot, resource=CPU)
-        more = self._forecast.of_pod(pod) + used
-        after = 100.0 * ratio_of_capacity(more, snapshot=snapshot, resource=CPU)
+        loads = Loads.of(state, snapshot=snapshot)
+        used, capacity = loads.foreseen(self._forecast), loads.capacity[0]
+        before, after = (
+            100.0 * used / capacity,
+            100.0 * (used + self._forecast.of_pod(pod)) / capacity,
+        )
         k1, k2 = self._parameters(snapshot)
         with np.errstate(over="ignore", invalid="ignore"):
             rise = k1 * (np.exp(k2 * after) - np.exp(k2 * before))
-        can_rate = is_known(snapshot, CPU) & np.isfinite(rise) & (after <= 100.0)
-        units = np.clip(np.where(can_rate, rise, 0.0) * _UNITS_PER_WATT, -_MAX_UNITS, _MAX_UNITS)
+        can_rate = loads.is_cpu_known & np.isfinite(rise) & (after <= 100.0)
+        units = held_to(np.where(can_rate, rise, 0.0) * _UNITS_PER_WATT, -_MAX_UNITS, _MAX_UNITS)
         return np.where(can_rate, units.astype(np.int64), _WORST)
 
     def normalize(self, scores: ScoreColumn) -> ScoreColumn:

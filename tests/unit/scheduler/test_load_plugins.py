@@ -341,6 +341,11 @@ def test_peaks_prefers_the_less_used_of_two_machines_whose_power_climbs_ever_ste
     assert scores[1] == (100 if calm == busy else 0)
 
 
+def test_peaks_says_that_it_has_no_model():
+    assert Peaks(PeaksArgs()).lacks == "nodePowerModel: no node has one"
+    assert not peaks_of(n0=(1, 0.02)).lacks
+
+
 def test_peaks_rates_machines_alike_that_are_alike():
     plugin = peaks_of(n0=(1, 0.02), n1=(1, 0.02))
 
