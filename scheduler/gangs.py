@@ -40,8 +40,8 @@ class Gang:
     """By when they must be; ``None``: nothing is under way."""
     is_old: bool = False
     """It was found in part on nodes, longer than its timeout after that began."""
-    standing: tuple[int, int, bool] = (0, 1, False)
-    """Priority, size and quorum, as ``GangBook.refresh`` found them last."""
+    standing: tuple[int, int, bool] = (0, 0, False)
+    """Priority, size and quorum, as ``GangBook.refresh`` found them last; of size 0 before."""
     made_at_s: float = float("inf")
     """When the first of its members was made."""
     failed_at_s: float | None = None

@@ -159,6 +159,17 @@ def test_members_by_label_wait_for_their_pod_group():
     assert len(placements(whole)) == 3
 
 
+def test_a_member_whose_pod_group_is_not_there_is_told():
+    engine = make_engine("n1")
+    [pod] = make_members(1, labels={POD_GROUP_LABEL: "train"})
+
+    feed(engine, seen(pod))
+
+    assert [(a.reason, a.message) for a in decide(engine, now_s=6.0)] == [
+        ("Unschedulable", "gang default/train: its PodGroup is not there")
+    ]
+
+
 def test_an_annotated_size_will_do_for_members_by_label():
     engine = make_engine("n1")
 
