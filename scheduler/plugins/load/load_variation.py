@@ -6,22 +6,13 @@ from typing import Annotated, ClassVar
 import msgspec
 import numpy as np
 
-from kube.quantity import CPU, MEMORY
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import PluginArgs, ScorePlugin
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import ScoreColumn
 from scheduler.model import PodFacts
 from scheduler.plugins.load.arguments import LoadArgs
-from scheduler.plugins.load.columns import (
-    as_scores,
-    held_to,
-    is_known,
-    stacked,
-    used_as_requested,
-)
-
-_RESOURCES = (CPU, MEMORY)
+from scheduler.plugins.load.columns import RESOURCES, Loads, as_scores, asked, held_to
 
 
 class LoadVariationRiskBalancingArgs(LoadArgs, frozen=True):
@@ -53,16 +44,12 @@ class LoadVariationRiskBalancing(ScorePlugin):
 
     def sign_pod(self, pod: PodFacts) -> Hashable:
         """Sign what is asked for."""
-        return tuple(pod.requests.get(resource, 0) for resource in _RESOURCES)
+        return tuple(pod.requests.get(resource, 0) for resource in RESOURCES)
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate the riskier of cpu and memory."""
-        capacity = np.maximum(stacked([snapshot.capacity[r] for r in _RESOURCES]), 1.0)
-        used = stacked([used_as_requested(snapshot, resource=r) for r in _RESOURCES])
-        request = np.array([[pod.requests.get(r, 0)] for r in _RESOURCES])
-        std = stacked([snapshot.usage_std[r] for r in _RESOURCES])
-        mean = held_to((used + request) / capacity, 0.0, 1.0)
-        deviation = held_to(std / capacity, 0.0, 1.0)
-        variation = held_to(self._margin * np.power(deviation, self._exponent), 0.0, 1.0)
+        loads = Loads.of(state, snapshot=snapshot)
+        mean = held_to((loads.used + asked(pod.requests)) / loads.capacity, 0.0, 1.0)
+        variation = held_to(self._margin * np.power(loads.std_ratio, self._exponent), 0.0, 1.0)
         risks = (mean + variation) / 2.0
-        return as_scores(100.0 * (1.0 - risks.max(axis=0)), known=is_known(snapshot, *_RESOURCES))
+        return as_scores(100.0 * (1.0 - risks.max(axis=0)), known=loads.is_known)

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 
 from kube.edge.settings import Settings
-from kube.quantity import CPU, MEMORY
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import PluginArgs, PreScorePlugin, ScorePlugin
 from scheduler.framework.snapshot import Snapshot
@@ -17,14 +16,14 @@ from scheduler.model import PodFacts
 from scheduler.plugins.load.arguments import LoadArgs
 from scheduler.plugins.load.beta import beta_cdf, beta_cdf_at
 from scheduler.plugins.load.columns import (
+    RESOURCES,
     FloatColumn,
+    Loads,
     as_scores,
-    is_known,
+    asked,
     stacked,
-    used_as_requested,
 )
 
-_RESOURCES: Final = (CPU, MEMORY)
 _MAX_VARIANCE_RATIO: Final = 0.99
 """Of the largest variance that a distribution on 0..1 with that mean can have."""
 _MAX_STRENGTH: Final = 10_000.0
@@ -77,38 +76,35 @@ class LowRiskOverCommitment(PreScorePlugin, ScorePlugin):
         return tuple(
             amounts.get(resource, 0)
             for amounts in (pod.requests, pod.limits)
-            for resource in _RESOURCES
+            for resource in RESOURCES
         )
 
     def pre_score(
         self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot, feasible: BoolColumn
     ) -> Status:
         """Skip best-effort pods, which are worth the same everywhere."""
-        says = any(pod.requests.get(r) or pod.limits.get(r) for r in _RESOURCES)
+        says = any(pod.requests.get(r) or pod.limits.get(r) for r in RESOURCES)
         return SUCCESS if says else SKIP
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate the riskier of cpu and memory."""
-        requested = stacked([snapshot.requested[r] for r in _RESOURCES])
-        limited = np.maximum(stacked([snapshot.limits[r] for r in _RESOURCES]), requested)
-        capacity = np.maximum(stacked([snapshot.capacity[r] for r in _RESOURCES]), 1.0)
-        used = stacked([used_as_requested(snapshot, resource=r) for r in _RESOURCES])
-        std = stacked([snapshot.usage_std[r] for r in _RESOURCES])
-        request = np.array([[pod.requests.get(r, 0)] for r in _RESOURCES])
-        limit = np.array([[pod.limits.get(r, 0)] for r in _RESOURCES])
+        loads = Loads.of(state, snapshot=snapshot)
+        capacity, request = loads.capacity, asked(pod.requests)
+        requested, limits = stacked(snapshot.requested, snapshot.limits)
+        limited = np.maximum(limits, requested)
         risk_limit = limit_risk(
             np.minimum(requested + request, capacity),
-            limited=limited + np.maximum(limit, request),
+            limited=limited + np.maximum(asked(pod.limits), request),
             capacity=capacity,
         )
         within = self._within(
             np.minimum(requested / capacity, 1.0),
             limited / capacity,
-            np.minimum(used / capacity, 1.0),
-            self._stretch * np.minimum(std / capacity, 1.0),
+            np.minimum(loads.used / capacity, 1.0),
+            self._stretch * loads.std_ratio,
         )
         risks = self._weights * risk_limit + (1.0 - self._weights) * (1.0 - within)
-        return as_scores(100.0 * (1.0 - risks.max(axis=0)), known=is_known(snapshot, *_RESOURCES))
+        return as_scores(100.0 * (1.0 - risks.max(axis=0)), known=loads.is_known)
 
     def _within(
         self, requested: FloatColumn, limited: FloatColumn, mean: FloatColumn, std: FloatColumn

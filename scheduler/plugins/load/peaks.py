@@ -7,7 +7,6 @@ from typing import ClassVar, Final
 import numpy as np
 
 from kube.edge.settings import Settings
-from kube.quantity import CPU
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import PluginArgs, ScorePlugin
 from scheduler.framework.snapshot import Snapshot

@@ -8,20 +8,14 @@ import msgspec
 import numpy as np
 
 from kube.edge.settings import Settings
-from kube.quantity import CPU, parse_milli
+from kube.quantity import parse_milli
 from scheduler.framework.cycle import CycleState
 from scheduler.framework.interface import PluginArgs, ScorePlugin
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import ScoreColumn
 from scheduler.model import PodFacts
 from scheduler.plugins.load.arguments import LoadArgs
-from scheduler.plugins.load.columns import (
-    CpuForecast,
-    FloatColumn,
-    as_scores,
-    is_known,
-    ratio_of_capacity,
-)
+from scheduler.plugins.load.columns import CpuForecast, FloatColumn, Loads, as_scores
 
 
 class DefaultRequests(Settings, frozen=True):
@@ -92,9 +86,10 @@ class TargetLoadPacking(ScorePlugin):
 
     def score(self, state: CycleState, *, pod: PodFacts, snapshot: Snapshot) -> ScoreColumn:
         """Rate what would be used with the pod."""
-        used = self._forecast.used(snapshot) + self._forecast.of_pod(pod)
-        percent = 100.0 * ratio_of_capacity(used, snapshot=snapshot, resource=CPU)
-        return as_scores(packing_score(percent, target=self._target), known=is_known(snapshot, CPU))
+        loads = Loads.of(state, snapshot=snapshot)
+        used = loads.foreseen(self._forecast) + self._forecast.of_pod(pod)
+        scores = packing_score(100.0 * used / loads.capacity[0], target=self._target)
+        return as_scores(scores, known=loads.is_cpu_known)
 
 
 def packing_score(percent: FloatColumn, *, target: int) -> FloatColumn:

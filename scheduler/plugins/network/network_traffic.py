@@ -66,6 +66,7 @@ class NetworkTraffic(PreScorePlugin, ScorePlugin):
 
     name = "NetworkTraffic"
     args_type: ClassVar[type[PluginArgs]] = NetworkTrafficArgs
+    reads_pods: ClassVar[bool] = False
 
     def __init__(self, args: NetworkTrafficArgs) -> None:
         super().__init__(args)
