@@ -11,7 +11,7 @@ is chosen for it until it is gone; so there are no books that could differ from 
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,14 @@ class BookRules:
     """Which pods fingerprints are of."""
 
 
+class _Claim(NamedTuple):
+    """What a pod takes that a report does not know of."""
+
+    pod: PodFacts
+    taken: Iterable[tuple[str, int]] = ()
+    is_foreign: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class _Account:
     """What is known of a node's zones."""
@@ -54,6 +62,8 @@ class _Account:
     """The pods that it takes into account: uids, with ``namespace/name``."""
     pending: Report | None = None
     """What was said last, if it does not hold yet."""
+    claims: dict[str, "_Claim"] = field(default_factory=dict)
+    """By uid, of the node's pods: read once, for nodes change with every pod, and pods do not."""
     taken: Mapping[str, int] = field(default_factory=dict)
     is_known: bool = True
     is_written: bool = False
@@ -96,6 +106,8 @@ class Books:
         if scheduler_name not in self._own and len(self._own) < _MAX_OWN:
             self._own.add(scheduler_name)
             self._pods_version = NEVER
+            for account in self._accounts.values():
+                account.claims.clear()
 
     def zones(self, snapshot: Snapshot) -> Zones:
         """Return what is available in the zones, on the cluster or on a what-if of it."""
@@ -119,7 +131,8 @@ class Books:
         for row in rows:
             account = self._accounts.get(what_if.names[row])
             if account is not None:
-                taken, is_known = self._reckon(account, what_if.pods_on(row))
+                claims = self._claims(account, what_if.pods_on(row))
+                taken, is_known = _sum(claims.values(), report=account.report)
                 fork.fill(row, account.report, taken=taken, is_valid=is_known)
         return fork
 
@@ -167,7 +180,8 @@ class Books:
         self.changes.note(row)
         pods = list(self._snapshot.pods_on(row))
         account = self._hear(name, topology, pods)
-        taken, is_known = self._reckon(account, pods)
+        account.claims = self._claims(account, pods)
+        taken, is_known = _sum(account.claims.values(), report=account.report)
         if account.is_written and (taken, is_known) == (account.taken, account.is_known):
             return
         if not account.is_written:
@@ -188,6 +202,7 @@ class Books:
             if covered is not None:
                 account.report, account.covered, account.pending = account.pending, covered, None
                 account.is_written = False
+                account.claims.clear()
         return account
 
     def _open(self, topology: NodeResourceTopology, pods: list[PodFacts]) -> _Account:
@@ -221,27 +236,40 @@ class Books:
         zone_resources = report.available
         return [p for p in pods if is_of_all or has_exclusive(p, zone_resources=zone_resources)]
 
-    def _reckon(
-        self, account: _Account, pods: Iterable[PodFacts]
-    ) -> tuple[Mapping[str, int], bool]:
-        """Tell what pods have taken that the report does not know of; is that all that it is?"""
+    def _claims(self, account: _Account, pods: Iterable[PodFacts]) -> dict[str, _Claim]:
+        """Tell what each pod has taken that the report does not know of."""
         if not self._rules.is_cached:
-            return {}, account.report.is_valid
-        unknown = [pod for pod in pods if not account.covers(pod)]
-        # Of the others no report would ever tell; they take nothing that zones have.
-        unknown = self._counted(account.report, unknown)
-        # A Counter's update takes five times as long.
-        taken: dict[str, int] = {}
-        for pod in unknown:
-            for name, amount in pod.requests.items():
-                taken[name] = taken.get(name, 0) + amount
-        is_known = not any(self._is_foreign(pod, account.report) for pod in unknown)
-        return taken, is_known and account.report.is_valid
+            return {}
+        known, claims = account.claims, {}
+        for pod in pods:
+            claim = known.get(pod.uid)
+            if claim is None or claim.pod is not pod:
+                claim = self._claim(account, pod)
+            claims[pod.uid] = claim
+        return claims
+
+    def _claim(self, account: _Account, pod: PodFacts) -> _Claim:
+        # Of pods that are not counted no report would ever tell; they take nothing that zones have.
+        if account.covers(pod) or not self._counted(account.report, [pod]):
+            return _Claim(pod)
+        is_foreign = self._is_foreign(pod, account.report)
+        return _Claim(pod, tuple(pod.requests.items()), is_foreign)
 
     def _is_foreign(self, pod: PodFacts, report: Report) -> bool:
         if self._rules.foreign == "None" or pod.scheduler_name in self._own:
             return False
         return self._rules.foreign == "All" or has_exclusive(pod, zone_resources=report.available)
+
+
+def _sum(claims: Iterable[_Claim], *, report: Report) -> tuple[dict[str, int], bool]:
+    """Tell what is taken altogether, by resource, and whether that is all that is."""
+    taken: dict[str, int] = {}
+    is_known = report.is_valid
+    for _, amounts, is_foreign in claims:
+        is_known = is_known and not is_foreign
+        for name, amount in amounts:
+            taken[name] = taken.get(name, 0) + amount
+    return taken, is_known
 
 
 def _tried(what_if: Snapshot, *, cluster: Snapshot) -> Collection[int]:

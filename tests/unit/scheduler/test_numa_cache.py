@@ -215,6 +215,19 @@ def test_a_node_is_unknown_when_others_put_pods_there(detect, pod, reason):
     assert found == ["", reason, ""]
 
 
+def test_pods_of_another_of_our_profiles_are_foreign_until_it_places_one():
+    plugin = plugin_for(period_s=5)
+    snapshot = cluster(NODE, topologies=[report(8, knows=[])])
+    other = replace(pod_of("x", 1, node="n1"), scheduler_name="our-other-profile")
+    snapshot.add_pod(other, node="n1")
+    before = refusals(plugin, pod_of("a", 1), snapshot)
+
+    refusals(plugin, replace(other, name="y", uid="y"), snapshot)
+
+    assert before == {"n1": UNKNOWN}
+    assert refusals(plugin, pod_of("a", 1), snapshot) == {}
+
+
 @pytest.mark.parametrize(
     ("method", "said", "counts_all"),
     [
