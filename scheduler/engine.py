@@ -336,6 +336,7 @@ class Engine:
             self._on_gang(self._gangs.see(pod, now_s=now_s), now_s)
 
     def _on_pending(self, pod: PodFacts, now_s: float) -> None:
+        is_known = self._gangs.find(pod) is not None
         gang = self._gangs.see(pod, now_s=now_s)
         promised = self._nominations.node_of(pod.uid)
         if not promised and pod.key not in self._queue:
@@ -347,6 +348,8 @@ class Engine:
         self._queue.put(pod, now_s=now_s)
         if gang is not None and is_news:
             self._reconsider(gang, now_s)
+        if gang is not None and not is_known and not self._gangs.has_quorum(gang):
+            self._short.setdefault(gang.key, now_s + _PATIENCE_S)
 
     def _on_object(self, change: Change, key: str, now_s: float) -> None:
         """Take in that something changed that is neither node nor pod."""

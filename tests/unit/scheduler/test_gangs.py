@@ -114,6 +114,20 @@ def test_a_gang_that_stays_short_of_members_says_so():
     assert decide(engine, now_s=600.0) == []
 
 
+def test_a_member_that_comes_later_is_told_too_how_many_there_are():
+    engine = make_engine("n1", "n2")
+    feed(engine, seen(*make_members(1, size=3)))
+    decide(engine, now_s=6.0)
+
+    feed(engine, seen(*make_members(1, size=3, start=2)), now_s=10.0)
+    told = decide(engine, now_s=16.0)
+
+    assert {(a.pod.name, a.message) for a in told} == {
+        (f"train-{i}", "gang default/train: 2 of 3 members are there") for i in (1, 2)
+    }
+    assert decide(engine, now_s=600.0) == []
+
+
 def test_a_pod_group_says_how_many_are_needed():
     engine = make_engine("n1")
     group = PodGroup(
