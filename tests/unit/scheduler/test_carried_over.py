@@ -1,7 +1,10 @@
 """Files for scheduler-plugins, in the form that upstream publishes, load unchanged."""
 
+import re
+
 import pytest
 
+from kube.edge.settings import SettingsError
 from scheduler.framework.configuration import load_configuration
 from scheduler.framework.profile import make_profiles
 from scheduler.plugins.defaults import built_in_registry
@@ -113,6 +116,32 @@ ZONES = """\
         type: LeastAllocated
         resources: [{name: cpu, weight: 1}, {name: memory, weight: 1}]
 """
+
+
+ALL = [plugin.name for plugin in built_in_registry()]
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("args", "field"),
+    [
+        ("{bogus: 1}", "bogus: unknown key"),
+        ("{kind: BogusArgs}", "args.kind: 'BogusArgs'"),
+        ("{apiVersion: example.com/v1}", "apiVersion: Invalid"),
+        ("[]", "args: Expected `object`"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_line_plugin_and_field(tmp_path, name, args, field):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(f"{HEAD}  pluginConfig:\n  - name: {name}\n    args: {args}\n")
+
+    with pytest.raises(SettingsError) as refused:
+        load_configuration(path, registry=built_in_registry())
+
+    message = str(refused.value)
+    assert re.match(rf"{path}:\d+: profiles\.0\.pluginConfig\.0", message)
+    assert field in message
+    assert f"(arguments of {name})" in message
 
 
 @pytest.mark.parametrize(
