@@ -418,7 +418,7 @@ def test_the_shipped_profile_goes_by_load_and_keeps_what_does_without(tmp_path):
     profiles = make_profiles(configuration, registry=built_in_registry())
 
     ours = {
-        "ai-scheduler": {"LoadVariationRiskBalancing": 3, "LowRiskOverCommitment": 3},
+        "ai-scheduler": {"LoadVariationRiskBalancing": 12, "LowRiskOverCommitment": 3},
         "ai-scheduler-packing": {"TargetLoadPacking": 3, "NodeResourcesAllocatable": 1},
         "ai-scheduler-power": {"Peaks": 3},
     }
