@@ -72,6 +72,7 @@ class LearnedPolicy(PreScorePlugin, ScorePlugin):
             self._network = _load(args.path)
         except AbsentNetworkError as error:
             self.lacks = f"path: {error}"
+            self.reads_usage = False
         self._nodes = _KeptNodes()
 
     def pre_score(

@@ -76,7 +76,7 @@ class NetworkTraffic(PreScorePlugin, ScorePlugin):
         self._measure = Measure(args.prometheus_address, query, args.node_label)
         self.measures = (self._measure,)
         self._policy = None if not args.path else _policy(args.path)
-        self.reads_usage = self._policy is not None
+        self.reads_usage = self._policy is not None and self._policy.reads_usage
         self.lacks = "" if self._policy is None else self._policy.lacks
 
     def sign_pod(self, pod: PodFacts) -> Hashable:

@@ -208,6 +208,7 @@ def test_while_there_is_no_such_file_the_other_plugins_decide(tmp_path):
     assert placements(actions) == {"web": "a"}
     [plugin] = profiles["ai-scheduler"].score
     assert plugin.lacks == f"path: there is no {tmp_path}/nowhere.onnx"
+    assert not plugin.reads_usage
     assert skips(plugin, make_snapshot(make_facts("a")))
 
 
