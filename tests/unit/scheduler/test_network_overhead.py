@@ -115,6 +115,7 @@ def test_dependencies_add_up_each_with_its_own_limit():
 @pytest.mark.parametrize(
     ("raw", "scores"),
     [
+        ([0, 1, 5], [100, 80, 0]),
         ([0, 1, 7, 30], [100, 97, 77, 0]),
         ([20, 20], [100, 100]),
         ([0, 0], [0, 0]),
