@@ -31,7 +31,7 @@ class RewardWeights(Settings, frozen=True):
     """Per hour that a pod waits for a node (pod-hours)."""
     failures: Weight = 1.0
     """Per container that ended badly (it crashed, was killed for its memory, or lost its node), and
-    per pod that was evicted."""
+    per pod that was evicted, or that its kubelet turned away."""
     throttling: Weight = 1.0
     """Per hour of a core that containers wished for and did not get (core-hours)."""
     fragmentation: Weight = 0.0
@@ -108,6 +108,10 @@ class Meter:
         is_bad_end = isinstance(change, ch.ContainerExited) and change.exit_code != 0
         if is_bad_end or isinstance(change, ch.PodEvicted):
             self._terms["failures"] += 1.0
+
+    def turn_away(self) -> None:
+        """Take in that a kubelet did not let a pod in, of which the world never hears."""
+        self._terms["failures"] += 1.0
 
     def pass_until(self, now_s: float, *, lacking_core_s: float) -> None:
         """Take in that time has passed.

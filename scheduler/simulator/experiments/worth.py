@@ -18,6 +18,7 @@ from scheduler.simulator.experiments.site import Site
 from scheduler.simulator.resources import NODES, PODS, Object
 
 _RESOURCES: Final = (CPU, MEMORY, PODS_RESOURCE)
+_EVICTED: Final = "Evicted"
 
 
 class Worth:
@@ -85,6 +86,9 @@ class Worth:
     def _put(self, pod: Pod) -> None:
         uid = pod.metadata.uid
         if pod.status.phase in ("Succeeded", "Failed"):
+            # A crash has no reason of the pod's, and evictions are witnessed in the world.
+            if uid in self._pods and pod.status.reason not in (None, _EVICTED):
+                self._meter.turn_away()
             self._drop(uid)
             return
         row = self._rows.get(pod.spec.node_name or "")

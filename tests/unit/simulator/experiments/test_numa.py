@@ -45,6 +45,7 @@ def test_pods_are_turned_away_by_the_kubelet_unless_a_policy_knows_of_zones():
     n_services, n_jobs = 2, without.n_placements - 2
     assert n_jobs > 10
     assert without.failed_by_cause == {"rejected": n_jobs}
+    assert (without.cost_terms["failures"], knowing.cost_terms["failures"]) == (n_jobs, 0.0)
     assert without.n_never_bound == 0
     assert knowing.failed_by_cause == {}
     assert (knowing.n_placements, knowing.n_never_bound) == (n_services, n_jobs)
