@@ -1,7 +1,7 @@
 """Attempts to place gangs: whole, or not at all."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from scheduler.attempts import Attempts, Room, report
 from scheduler.decision import Decision, PredictionNote
@@ -11,6 +11,18 @@ from scheduler.gangs import Gang
 from scheduler.model import PodFacts
 from scheduler.queue import QueuedPod
 from scheduler.selection import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Rooms:
+    """What came of looking for room for a gang."""
+
+    found: list[Room] = field(default_factory=list)
+    """Enough, with victims; empty if that cannot be."""
+    promises_stand: bool = False
+    """What members were promised before is still to come, or nothing was found out about it."""
+    retry_at_s: float = math.inf
+    """When to look again though nothing has changed."""
 
 
 class GangAttempts:
@@ -147,45 +159,32 @@ class GangAttempts:
         needed = self._single.desk.gangs.n_missing(gang)
         why = f"gang {gang.key}: {n_placed} of {needed} members fit; {first.message}"
         rejectors = frozenset().union(*(outcome.found.rejectors for _, outcome in failed))
-        rooms, retry_at_s = self._find_rooms(gang, members, needed=needed, now_s=now_s)
+        rooms = self._find_rooms(gang, members, needed=needed, now_s=now_s)
         self._single.desk.gangs.fail(gang, now_s=now_s)
         actions: list[Action] = []
-        is_over = bool(rooms) or not self._awaits_victims(gang, members)
+        is_over = not rooms.promises_stand
         if is_over:
             for queued in members:
                 self._single.desk.nominations.remove(queued.pod.uid)
-        for room in rooms:
+        for room in rooms.found:
             actions += self._single.preempt(room, now_s)
-        rooms_by_uid = {room.pod.uid: room for room in rooms}
-        rejectors |= {room.plugin for room in rooms if room.plugin}
+        rooms_by_uid = {room.pod.uid: room for room in rooms.found}
+        rejectors |= {room.plugin for room in rooms.found if room.plugin}
         records: list[Action] = []
         for queued in members:
             own = rooms_by_uid.get(queued.pod.uid)
-            self._single.put_back(queued, rejectors, retry_at_s=retry_at_s, now_s=now_s)
+            self._single.put_back(queued, rejectors, retry_at_s=rooms.retry_at_s, now_s=now_s)
             records.append(Record(_about(first, queued=queued, message=why, room=own)))
             none = "" if is_over else None
             actions.append(report(queued.pod, why, none if own is None else own.node))
         return records + actions
 
-    def _awaits_victims(self, gang: Gang, members: list[QueuedPod]) -> bool:
-        """Tell whether pods have yet to go that were asked to for this gang."""
-        snapshot = self._single.desk.cache.snapshot
-        rows = {snapshot.rows[node] for _, node in self._promised(members) if node in snapshot.rows}
-        return any(
-            pod.is_terminating and pod.is_preempted and pod.priority < gang.priority
-            for row in sorted(rows)
-            for pod in snapshot.pods_on(row)
-        )
-
     def _find_rooms(
         self, gang: Gang, members: list[QueuedPod], *, needed: int, now_s: float
-    ) -> tuple[list[Room], float]:
+    ) -> _Rooms:
         """Find room for enough members at once, with the priority that all of them have.
 
         What is tried is undone: the victims are still there, and nobody is placed.
-
-        Returns:
-            The rooms, or when to look again though nothing has changed.
         """
         desk, snapshot = self._single.desk, self._single.desk.cache.snapshot
         rooms: list[Room] = []
@@ -193,9 +192,9 @@ class GangAttempts:
         try:
             for queued in members:
                 pod = replace(queued.pod, priority=gang.priority)
-                room, retry_at_s = self._find_room(replace(queued, pod=pod), now_s=now_s)
-                if room is None:
-                    return [], retry_at_s
+                room = self._find_room(replace(queued, pod=pod), now_s=now_s)
+                if isinstance(room, _Rooms):
+                    return room
                 for victim in room.victims:
                     snapshot.remove_pod(victim, node=victim.node_name)
                 desk.cache.assume(pod, node=room.node)
@@ -204,25 +203,27 @@ class GangAttempts:
                 if len(rooms) == needed:
                     break
         except PluginError:
-            return [], math.inf
+            return _Rooms(promises_stand=True)
         finally:
             for room in reversed(rooms):
                 desk.cache.forget(room.pod.uid)
                 for victim in room.victims:
                     snapshot.add_pod(victim, node=victim.node_name)
             self._promise(promised)
-        return (rooms if any(room.victims for room in rooms) else []), math.inf
+        return _Rooms(rooms if any(room.victims for room in rooms) else [])
 
-    def _find_room(self, queued: QueuedPod, *, now_s: float) -> tuple[Room | None, float]:
+    def _find_room(self, queued: QueuedPod, *, now_s: float) -> Room | _Rooms:
+        """Find room for one member, or say why there is none for the gang."""
         outcome = self._single.run_cycle(queued, now_s=now_s)
         if outcome.decision.node is not None:
-            return Room(queued.pod, outcome.decision.node), math.inf
+            return Room(queued.pod, outcome.decision.node)
         result = self._single.post_filter(queued.pod, outcome)
         if result is None:
-            return None, math.inf
+            return _Rooms(promises_stand=True)
         if not result.status.is_success or not result.node:
-            return None, result.retry_at_s
-        return Room.found(queued.pod, result), math.inf
+            # A refusal that leaves the nomination as it is waits for what it was made for.
+            return _Rooms(promises_stand=result.node is None, retry_at_s=result.retry_at_s)
+        return Room.found(queued.pod, result)
 
 
 def _about(decision: Decision, *, queued: QueuedPod, message: str, room: Room | None) -> Decision:

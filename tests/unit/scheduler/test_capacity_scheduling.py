@@ -344,6 +344,22 @@ def test_a_gang_is_admitted_whole_or_not_at_all():
     assert set(placements(granted)) == {"g0", "g1", "g2"}
 
 
+def test_nobody_borrows_what_is_on_its_way_back_to_a_gang():
+    engine = make_quota_engine(
+        LARGE, make_quota("a", min={"cpu": 2}), make_quota("b", min={"cpu": 1})
+    )
+    feed(engine, [*on_node("b", 3), PodSeen(pod_of("b", "greedy"))])
+    gang = {"pod_group": "gang", "pod_group_size": 2}
+
+    asked = feed(engine, [PodSeen(pod_of("a", f"g{i}", **gang)) for i in range(2)])
+    [first, second] = [PodGone(f"b/{name}", f"uid-of-b/{name}") for name in evicted(asked)]
+    one_gone = feed(engine, [first], now_s=20.0)
+    both_gone = feed(engine, [second], now_s=40.0)
+
+    assert (placements(one_gone), evicted(one_gone)) == ({}, set())
+    assert set(placements(both_gone)) == {"g0", "g1"}
+
+
 def test_a_gang_takes_back_what_all_of_it_needs():
     engine = make_quota_engine(
         LARGE, make_quota("a", min={"cpu": 3}), make_quota("b", min={"cpu": 1})
