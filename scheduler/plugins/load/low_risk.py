@@ -26,6 +26,8 @@ from scheduler.plugins.load.columns import (
 
 _MAX_VARIANCE_RATIO: Final = 0.99
 """Of the largest variance that a distribution on 0..1 with that mean can have."""
+_MIN_VARIANCE: Final = 1e-12
+"""A load that varies by a millionth of the machine, or is as near to none or all, is steady."""
 _MAX_STRENGTH: Final = 10_000.0
 """A distribution with a deviation of less than half a percent is not told from one with that."""
 _FEW: Final = 64
@@ -182,7 +184,7 @@ def _load_cdf(x: FloatColumn, *, mean: FloatColumn, std: FloatColumn) -> FloatCo
     """Return P(load <= x) for several x; a load without variation is what its mean is."""
     room = mean * (1.0 - mean)
     variance = np.minimum(std * std, _MAX_VARIANCE_RATIO * room)
-    varies = variance > 0.0
+    varies = variance > _MIN_VARIANCE
     strength = np.minimum(room / np.where(varies, variance, 1.0) - 1.0, _MAX_STRENGTH)
     cdf = beta_cdf(
         np.where(varies, x, 0.5),
@@ -195,7 +197,7 @@ def _load_cdf(x: FloatColumn, *, mean: FloatColumn, std: FloatColumn) -> FloatCo
 def _load_cdf_at(x: float, *, mean: float, std: float) -> float:
     room = mean * (1.0 - mean)
     variance = min(std * std, _MAX_VARIANCE_RATIO * room)
-    if variance <= 0.0:
+    if variance <= _MIN_VARIANCE:
         return float(x >= mean)
     strength = min(room / variance - 1.0, _MAX_STRENGTH)
     return beta_cdf_at(x, alpha=mean * strength, beta=(1.0 - mean) * strength)

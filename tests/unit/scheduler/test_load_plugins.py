@@ -229,6 +229,7 @@ def test_a_loads_chance_to_stay_within_requests(requested, limited, mean, std, p
         st.floats(0, 1), st.floats(0, 3), st.floats(0, 1), st.sampled_from([0.0, 0.01, 0.2, 3.0])
     )
 )
+@example(state=(0.0, 0.0, 5e-324, 0.01))
 def test_low_risk_finds_the_same_of_one_node_as_of_many(state):
     columns = [np.full((2, 1), each) for each in state]
     requested, limited, mean, std = state
