@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.framework.columns import Rows
 from scheduler.model import QueueState
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -68,15 +69,15 @@ class _Standing(NamedTuple):
     """All nodes' allocatable; so is the next."""
     memory_bytes: float
     features: Features
-    """Shape ``(n_nodes, len(NODE_FEATURES))``, with the features that do not change either."""
+    """Shape ``(n_nodes, len(NODE_FEATURES))``: as observed, but for the pod's own features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeState:
     """The nodes; columns of shape ``(n_nodes,)``, amounts in millicores and bytes.
 
-    Who keeps a state may change what is requested, and how many pods there are, in place; what is
-    allocatable or used has to stay as it is.
+    Who keeps a state may change what is requested, and how many pods there are, in place, and says
+    so by ``restate``; what is allocatable or used has to stay as it is.
     """
 
     cpu_allocatable_milli: Floats
@@ -102,7 +103,7 @@ class NodeState:
         features[:, 8] = cpu / max(cpu.max(), 1.0)
         features[:, 9] = memory / max(memory.max(), 1.0)
         np.minimum(features, _MAX_RATIO, out=features)
-        return _Standing(
+        standing = _Standing(
             per_cpu=per_cpu,
             per_memory=per_memory,
             pods=np.maximum(self.pods_allocatable, 1.0),
@@ -110,6 +111,23 @@ class NodeState:
             memory_bytes=float(memory.sum()),
             features=features,
         )
+        _write_requested(self, standing, rows=slice(None))
+        return standing
+
+    def restate(self, rows: Rows | slice) -> None:
+        """Take in that something else is requested on some rows, or that pods came or went."""
+        _write_requested(self, self.standing, rows=rows)
+
+
+def _write_requested(nodes: NodeState, standing: _Standing, *, rows: Rows | slice) -> None:
+    n_pods = nodes.n_pods[rows]
+    for number, ratio in (
+        (0, nodes.cpu_requested_milli[rows] * standing.per_cpu[rows]),
+        (1, nodes.memory_requested_bytes[rows] * standing.per_memory[rows]),
+        (2, n_pods / standing.pods[rows]),
+        (10, n_pods > 0.0),
+    ):
+        standing.features[rows, number] = np.minimum(ratio, _MAX_RATIO)
 
 
 class PodState(NamedTuple):
@@ -152,18 +170,10 @@ def observe(
     """
     standing, n_nodes = nodes.standing, len(nodes.n_pods)
     features = standing.features.copy()
-    for number, ratio in (
-        (0, nodes.cpu_requested_milli * standing.per_cpu),
-        (1, nodes.memory_requested_bytes * standing.per_memory),
-        (2, nodes.n_pods / standing.pods),
-        (6, standing.per_cpu * pod.cpu_request_milli),
-        (7, standing.per_memory * pod.memory_request_bytes),
-    ):
-        features[:, number] = np.minimum(ratio, _MAX_RATIO)
-    is_used = nodes.n_pods > 0.0
-    features[:, 10] = is_used
+    features[:, 6] = np.minimum(standing.per_cpu * pod.cpu_request_milli, _MAX_RATIO)
+    features[:, 7] = np.minimum(standing.per_memory * pod.memory_request_bytes, _MAX_RATIO)
     features[:, 11] = feasible
-    n_used = int(np.count_nonzero(is_used))
+    n_used = int(np.count_nonzero(nodes.n_pods))
     return Observation(
         nodes=features,
         pod=_pod_features(

@@ -118,6 +118,7 @@ class _KeptNodes:
             self._nodes.cpu_requested_milli[rows] = snapshot.requested[CPU][rows]
             self._nodes.memory_requested_bytes[rows] = snapshot.requested[MEMORY][rows]
             self._nodes.n_pods[rows] = snapshot.requested[PODS][rows]
+            self._nodes.restate(rows)
         self._node_version = snapshot.node_changes.version
         self._version = snapshot.changes.version
         return self._nodes

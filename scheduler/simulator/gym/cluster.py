@@ -204,6 +204,7 @@ class LeanCluster:
                 cpu_usage_milli=self._metrics.cpu_milli,
                 memory_usage_bytes=self._metrics.memory_bytes,
             )
+        self._node_state.restate(slice(None))
         return self._node_state
 
     def occupancy(self) -> Occupancy:
