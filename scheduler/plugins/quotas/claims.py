@@ -26,7 +26,6 @@ class Claim:
         """Add up who is ahead of a pod."""
         asked = asked_by(pod)
         own, total = Counter(asked), Counter(asked)
-        within: dict[str, bool] = {}
         for node in snapshot.nominations.nodes():
             for other in snapshot.nominations.on_node(node):
                 if other.uid == pod.uid or other.namespace not in shares:
@@ -36,11 +35,10 @@ class Claim:
                         own.update(asked_by(other))
                         total.update(asked_by(other))
                     continue
-                if other.namespace not in within:
-                    used = snapshot.by_namespace.requested(other.namespace)
-                    within[other.namespace] = not _is_borrowing(shares, other.namespace, used)
-                if within[other.namespace]:
-                    total.update(asked_by(other))
+                used = snapshot.by_namespace.requested(other.namespace)
+                for resource, amount in asked_by(other).items():
+                    if shares.over_min(other.namespace, resource=resource, used=used) <= 0:
+                        total[resource] += amount
         return cls(share, asked, own, total)
 
     def over_max(self, used: Amounts) -> dict[str, int]:
@@ -71,7 +69,3 @@ class Claim:
             for resource in self.asked
             if shares.total_min(resource) is not None
         )
-
-
-def _is_borrowing(shares: Shares, namespace: str, used: Amounts) -> bool:
-    return any(shares.over_min(namespace, resource=r, used=used) > 0 for r in used)

@@ -135,6 +135,15 @@ def test_who_was_promised_room_is_ahead(promised, is_granted):
     assert status.is_success is is_granted
 
 
+def test_what_was_promised_counts_where_it_is_not_borrowed():
+    quotas = [make_quota(name, min={"cpu": 1, "gpu": 1}) for name in "ab"]
+    busy, promised = pod_of("b", "b1", cpu_milli=2000), pod_of("b", "p", requests={"gpu": 1})
+    gpus = pod_of("a", "new", cpu_milli=0, requests={"gpu": 2})
+
+    assert verdict(gpus, quotas=quotas, pods=[busy]).is_success
+    assert not verdict(gpus, quotas=quotas, pods=[busy], promised=[promised]).is_success
+
+
 def test_of_two_quotas_in_a_namespace_the_older_counts():
     shares = Shares(
         [
