@@ -284,8 +284,8 @@ class SchedulingQueue:
             elif queued.pool is Pool.ACTIVE:
                 self._leave_pool(queued)
                 self._enter(queued, Pool.ACTIVE)
-            elif queued.pool is Pool.UNSCHEDULABLE and not queued.rejectors:
-                # No plugin refused it, so there were too few of those others.
+            elif queued.pool is Pool.UNSCHEDULABLE:
+                # Perhaps it was refused for want of others, who are no longer needed.
                 self._leave_pool(queued)
                 self._wake(queued, event=_UPDATED, now_s=now_s)
 

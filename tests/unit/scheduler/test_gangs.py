@@ -158,6 +158,20 @@ def test_who_waits_for_members_that_may_not_be_scheduled_is_tried_when_fewer_are
     assert set(placements(fewer)) == {"train-1"}
 
 
+def test_a_gang_that_did_not_fit_is_tried_when_fewer_are_needed():
+    engine = make_engine("n1")
+    meta = ObjectMeta(name="train", namespace="default")
+    groups = [PodGroup(metadata=meta, spec=PodGroupSpec(min_member=n)) for n in (2, 1)]
+    members = make_members(2, cpu_milli=3000)
+
+    refused = feed(engine, [ObjectSeen(groups[0]), *seen(*members)])
+    alone = feed(engine, [PodGone(members[1].key, members[1].uid)], now_s=20.0)
+    fewer = feed(engine, [ObjectSeen(groups[1])], now_s=40.0)
+
+    assert (placements(refused), placements(alone)) == ({}, {})
+    assert set(placements(fewer)) == {"train-1"}
+
+
 def test_members_by_label_wait_for_their_pod_group():
     engine = make_engine("n1", "n2")
     group = PodGroup(
