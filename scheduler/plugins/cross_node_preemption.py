@@ -20,6 +20,7 @@ from scheduler.framework.interface import (
 from scheduler.framework.snapshot import Snapshot
 from scheduler.framework.status import PASSED, SUCCESS, Code, unschedulable
 from scheduler.model import PodFacts
+from scheduler.plugins.default_preemption import NOT_HELPFUL
 from scheduler.plugins.preemption.budgets import budgets_of, by_protection
 from scheduler.plugins.preemption.rules import ByPriority, importance
 from scheduler.plugins.preemption.trial import Candidate
@@ -46,6 +47,8 @@ class CrossNodePreemption(PostFilterPlugin):
         reason = _not_eligible(pod, search)
         if reason:
             return PostFilterResult(status=unschedulable(f"preemption: {reason}"))
+        if not (search.found.codes == Code.UNSCHEDULABLE).any():
+            return PostFilterResult(status=unschedulable(f"preemption: {NOT_HELPFUL}."), node="")
         trial = _Trial(search, units=_units(pod, search.snapshot))
         try:
             victims = trial.victims()
@@ -157,8 +160,6 @@ class _Trial:
 def _not_eligible(pod: PodFacts, search: FailedSearch) -> str:
     if not pod.may_preempt:
         return "not eligible due to preemptionPolicy=Never."
-    if not (search.found.codes == Code.UNSCHEDULABLE).any():
-        return "Preemption is not helpful for scheduling."
     if search.nominations.node_of(pod.uid) and any(
         victim.is_terminating and victim.is_preempted for victim in _outranked(pod, search.snapshot)
     ):

@@ -116,6 +116,13 @@ def test_evicts_nobody_where_that_is_not_allowed_or_no_help(pod):
     assert preempt(pod, rival("r", "n1"))[1] == []
 
 
+def test_a_promise_that_nobody_could_keep_ends():
+    nominations, pod = Nominations(), alone(node_selector={"no": "node"})
+    nominations.put(pod, node="n2")
+
+    assert preempt(pod, rival("r", "n1"), nominations=nominations) == ("", [])
+
+
 def test_waits_for_those_who_are_on_their_way():
     nominations, pod = Nominations(), alone()
     nominations.put(pod, node="n2")
