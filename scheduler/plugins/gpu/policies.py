@@ -1,6 +1,7 @@
 """Policies: a score and a choice of cards under a name."""
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, TypeAlias
@@ -24,8 +25,9 @@ _FEW: Final = 32
 """Of so many nodes it is cheaper to look up what was found before."""
 _MAX_FOUND: Final = 20_000
 
-_Try: TypeAlias = tuple[GpuPod, int, int, bytes]
-"""A pod, and what measures know of a node: free CPU, model, and what is free of each card."""
+_Try: TypeAlias = tuple[GpuPod, int, int, int, bytes]
+"""A pod, and what measures know of a node: free CPU before and after, model, what is free of each
+card."""
 
 AnyScores: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
 
@@ -125,8 +127,10 @@ class BestFit(_BestCards):
 class _Descent(_BestCards):
     """The steepest fall of a measure, on the card where it falls most."""
 
-    def __init__(self, measure: Measure) -> None:
+    def __init__(self, measure: Measure, *, cpu_steps_milli: Sequence[int] = ()) -> None:
         self._measure = measure
+        self._steps = sorted(set(cpu_steps_milli))
+        """If there are any, free CPU matters to the measure only by which of them it reaches."""
         self._found: dict[_Try, tuple[int, int]] = {}
         """Scores and best cards, of nodes that were rated a few at a time."""
 
@@ -146,7 +150,7 @@ class _Descent(_BestCards):
 
     def _find(self, pod: GpuPod, nodes: GpuNodes) -> list[tuple[int, int]]:
         """Rate a few nodes; mostly they are in a state in which others were before."""
-        tries = [_try(pod, nodes, row) for row in range(len(nodes))]
+        tries = [self._try(pod, nodes, row) for row in range(len(nodes))]
         new = [row for row, each in enumerate(tries) if each not in self._found]
         if new:
             if len(self._found) >= _MAX_FOUND:
@@ -158,17 +162,23 @@ class _Descent(_BestCards):
             self._found.update(zip((tries[row] for row in new), found, strict=True))
         return [self._found[each] for each in tries]
 
-
-def _try(pod: GpuPod, nodes: GpuNodes, row: int) -> _Try:
-    cpu_milli, model = int(nodes.free_cpu_milli[row]), int(nodes.model[row])
-    return pod, cpu_milli, model, nodes.free_card_milli[row].tobytes()
+    def _try(self, pod: GpuPod, nodes: GpuNodes, row: int) -> _Try:
+        cpu_milli, model = int(nodes.free_cpu_milli[row]), int(nodes.model[row])
+        before, after = cpu_milli, cpu_milli - pod.cpu_milli
+        if self._steps:
+            before, after = bisect_right(self._steps, before), bisect_right(self._steps, after)
+        return pod, before, after, model, nodes.free_card_milli[row].tobytes()
 
 
 class Fgd(_Descent):
     """The steepest fall of fragmentation as Weng et al. measure it."""
 
     def __init__(self, context: PolicyContext) -> None:
-        super().__init__(partial(fragmentation_milli, workload=context.workload))
+        workload = context.workload
+        super().__init__(
+            partial(fragmentation_milli, workload=workload),
+            cpu_steps_milli=workload.cpu_milli.tolist(),
+        )
 
 
 class FgdDemand(_Descent):
