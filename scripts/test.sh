@@ -3,4 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ./scripts/setup.sh
-exec .venv/bin/python -m pytest -m "not e2e and not bench and not system and not traces" -n "${TEST_WORKERS:-2}" --dist loadfile "$@"
+# One more than cores, of which two are reckoned with: many tests wait for what other programs do.
+exec .venv/bin/python -m pytest -m "not e2e and not bench and not system and not traces" -n "${TEST_WORKERS:-3}" --dist loadfile "$@"
