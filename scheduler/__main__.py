@@ -72,6 +72,8 @@ def _load_profiles(
     if not settings.profile_path:
         return built_in_configuration()
     path = (beside.parent if beside is not None else Path()) / settings.profile_path
+    if not path.is_file():
+        raise ConfigError(f"profile_path: there is no file {path}")
     try:
         configuration = load_configuration(path, registry=registry)
         # Each state is built with profiles of its own; these tell what is wrong before any is.

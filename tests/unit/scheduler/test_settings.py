@@ -32,7 +32,7 @@ def run(tmp_path, text, env=None):
     [
         pytest.param("server:\n  prot: 1", "scheduler.yaml:2: server.prot: unknown key", id="typo"),
         pytest.param("predictor: {timeout: soon}", "predictor.timeout", id="no duration"),
-        pytest.param("profile_path: nowhere.yaml", "nowhere.yaml", id="no such profile file"),
+        pytest.param("profile_path: nowhere.yaml", "profile_path: there is no", id="no profile"),
         pytest.param("{}", "/nowhere", id="no such kubeconfig"),
         pytest.param("extender: {profile: nobody}", "extender.profile: 'nobody'", id="profile"),
         pytest.param("usage: {window: 16m}", "usage: window: at most 15m", id="window"),
