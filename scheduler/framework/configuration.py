@@ -60,7 +60,8 @@ class Plugins(Settings, frozen=True, rename="camel"):
 class PluginConfig(Settings, frozen=True, rename="camel"):
     """A plugin's arguments; ``name`` says which."""
 
-    args: PluginArgs = PluginArgs()
+    args: PluginArgs | None = None
+    """``None``: all by default."""
 
     def __post_init__(self) -> None:
         """Refuse what says of itself that it is for another plugin.
@@ -69,7 +70,9 @@ class PluginConfig(Settings, frozen=True, rename="camel"):
             ValueError: Names the kind that it should be of.
         """
         expected = f"{self.name}Args"
-        if ":" not in self.name and self.args.kind not in ("", expected):
+        if self.args is None or ":" in self.name:
+            return
+        if self.args.kind not in ("", expected):
             raise ValueError(f"args.kind: {self.args.kind!r} is not {expected!r}")
 
     @property
@@ -202,7 +205,7 @@ def _configuration_type(registry: Registry) -> type[KubeSchedulerConfiguration]:
     One decoding of the whole file can then name the line of whatever is wrong.
     """
     configs = [
-        _narrowed(PluginConfig, {"args": (plugin.args_type, plugin.args_type())}, tag=name)
+        _narrowed(PluginConfig, {"args": (plugin.args_type | None, None)}, tag=name)
         for name, plugin in registry.items()
     ]
     profile = _narrowed(

@@ -126,7 +126,7 @@ def _make_profile(configuration: ProfileConfiguration, registry: Registry) -> Pr
     def instance(name: str) -> Plugin:
         if name not in made:
             plugin_type = registry[name]
-            made[name] = plugin_type(arguments.get(name, plugin_type.args_type()))
+            made[name] = plugin_type(arguments.get(name) or plugin_type.args_type())
         return made[name]
 
     def at(point: type[Any], changes: PluginSet) -> tuple[Any, dict[str, int]]:

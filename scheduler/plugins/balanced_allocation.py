@@ -1,9 +1,8 @@
 """NodeResourcesBalancedAllocation: nodes whose resources are used alike."""
 
 from collections.abc import Hashable, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,13 +32,13 @@ class BalancedResource(Settings, frozen=True):
     """All count alike; upstream's files may say so."""
 
 
+_RESOURCES: Final = (BalancedResource(name=CPU), BalancedResource(name=MEMORY))
+
+
 class NodeResourcesBalancedAllocationArgs(PluginArgs, frozen=True):
     """Arguments of NodeResourcesBalancedAllocation."""
 
-    resources: Annotated[tuple[BalancedResource, ...], msgspec.Meta(min_length=1)] = (
-        BalancedResource(name=CPU),
-        BalancedResource(name=MEMORY),
-    )
+    resources: tuple[BalancedResource, ...] = _RESOURCES
     formula: Literal["v1.36", "v1.35"] = "v1.36"
     """Our own: which kube-scheduler to rate like. From 1.36 on it rates by how much the pod changes
     a node's balance; until 1.35, by the balance that the node would have."""
@@ -58,7 +57,7 @@ class NodeResourcesBalancedAllocation(PreScorePlugin, ScorePlugin):
 
     def __init__(self, args: NodeResourcesBalancedAllocationArgs) -> None:
         super().__init__(args)
-        self._resources = tuple(each.name for each in args.resources)
+        self._resources = tuple(each.name for each in args.resources or _RESOURCES)
         self._rates_change = args.formula == "v1.36"
 
     def sign_pod(self, pod: PodFacts) -> Hashable:

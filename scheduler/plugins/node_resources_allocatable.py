@@ -26,14 +26,17 @@ class AllocatableResource(Settings, frozen=True):
     """Per millicore of cpu, per byte of memory, per unit of others."""
 
 
+_RESOURCES: Final = (
+    AllocatableResource(name=CPU, weight=2**20),
+    AllocatableResource(name=MEMORY, weight=1),
+)
+
+
 class NodeResourcesAllocatableArgs(PluginArgs, frozen=True):
     """Arguments of NodeResourcesAllocatable."""
 
     mode: Literal["Least", "Most"] = "Least"
-    resources: Annotated[tuple[AllocatableResource, ...], msgspec.Meta(min_length=1)] = (
-        AllocatableResource(name=CPU, weight=2**20),
-        AllocatableResource(name=MEMORY, weight=1),
-    )
+    resources: tuple[AllocatableResource, ...] = _RESOURCES
     """By default a millicore weighs as much as a MiB."""
 
 
@@ -50,7 +53,7 @@ class NodeResourcesAllocatable(ScorePlugin):
 
     def __init__(self, args: NodeResourcesAllocatableArgs) -> None:
         super().__init__(args)
-        self._weights = {each.name: each.weight for each in args.resources}
+        self._weights = {each.name: each.weight for each in args.resources or _RESOURCES}
         self._prefers_small = args.mode == "Least"
 
     def sign_pod(self, pod: PodFacts) -> Hashable:

@@ -66,7 +66,8 @@ class ScoringStrategy(Settings, frozen=True, rename="camel"):
     """How NodeResourcesFit rates nodes."""
 
     type: Literal["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"] = "LeastAllocated"
-    resources: Annotated[tuple[ResourceSpec, ...], msgspec.Meta(min_length=1)] = CPU_AND_MEMORY
+    resources: tuple[ResourceSpec, ...] = CPU_AND_MEMORY
+    """None named is as the default, as upstream; so it is of other plugins' lists."""
     requested_to_capacity_ratio: RequestedToCapacityRatio | None = None
     """Needed by the strategy of that name, and by no other."""
 
@@ -90,7 +91,8 @@ class StrategyScore:
 
     def __init__(self, strategy: ScoringStrategy) -> None:
         self._type = strategy.type
-        self._weights = {each.name: each.effective_weight for each in strategy.resources}
+        resources = strategy.resources or CPU_AND_MEMORY
+        self._weights = {each.name: each.effective_weight for each in resources}
         ratio = strategy.requested_to_capacity_ratio
         self._worth = worth_by_percent(ratio.shape if ratio is not None else ())
 

@@ -15,14 +15,17 @@ T = TypeVar("T", bound=CustomResource)
 APP_GROUP_LABEL: Final = "appgroup.diktyo.x-k8s.io"
 WORKLOAD_LABEL: Final = "appgroup.diktyo.x-k8s.io.workload"
 
+DEFAULT_NAMESPACES: Final = ("default",)
+
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class AppGroupArgs(PluginArgs, frozen=True):
     """Arguments of every plugin that reads AppGroups."""
 
-    namespaces: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)] = ("default",)
-    """Where AppGroups are looked for; the first that has one of the name counts."""
+    namespaces: tuple[Name, ...] = DEFAULT_NAMESPACES
+    """Where AppGroups are looked for; the first that has one of the name counts. None named is as
+    the default, as upstream."""
 
 
 def find_in(

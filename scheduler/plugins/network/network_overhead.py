@@ -34,6 +34,7 @@ from scheduler.framework.status import (
 from scheduler.model import PodFacts
 from scheduler.plugins.network.app_groups import (
     APP_GROUP_LABEL,
+    DEFAULT_NAMESPACES,
     WORKLOAD_LABEL,
     AppGroupArgs,
     Name,
@@ -110,7 +111,7 @@ class NetworkOverhead(PreFilterPlugin, FilterPlugin, PreScorePlugin, ScorePlugin
 
     def __init__(self, args: NetworkOverheadArgs) -> None:
         super().__init__(args)
-        self._namespaces = args.namespaces
+        self._namespaces = args.namespaces or DEFAULT_NAMESPACES
         self._topology_name = args.network_topology_name
         self._places = Places(weights_name=args.weights_name)
 

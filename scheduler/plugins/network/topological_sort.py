@@ -7,6 +7,7 @@ from scheduler.framework.interface import Change, PluginArgs, QueueSortPlugin, W
 from scheduler.framework.objects import ClusterObjects
 from scheduler.framework.snapshot import stable_hash
 from scheduler.plugins.network.app_groups import (
+    DEFAULT_NAMESPACES,
     WORKLOAD_LABEL,
     AppGroupArgs,
     app_group_of,
@@ -31,7 +32,7 @@ class TopologicalSort(QueueSortPlugin):
 
     def __init__(self, args: AppGroupArgs) -> None:
         super().__init__(args)
-        self._namespaces = args.namespaces
+        self._namespaces = args.namespaces or DEFAULT_NAMESPACES
         self._kept: dict[str, tuple[AppGroup, dict[str, int]]] = {}
 
     def sort_key(self, waiting: Waiting, *, objects: ClusterObjects) -> tuple[float, ...]:

@@ -162,7 +162,6 @@ def test_balance_over_three_resources_takes_the_deviation_of_all():
             "<= 10",
             id="a score above 10",
         ),
-        pytest.param('{"resources": []}', "length >= 1", id="no resource"),
         pytest.param('{"resources": [{"name": "cpu", "weight": 101}]}', "<= 100", id="weight"),
     ],
 )

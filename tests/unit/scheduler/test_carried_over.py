@@ -6,8 +6,10 @@ import pytest
 
 from kube.edge.settings import SettingsError
 from scheduler.framework.configuration import load_configuration
+from scheduler.framework.cycle import CycleState
 from scheduler.framework.profile import make_profiles
 from scheduler.plugins.defaults import built_in_registry
+from tests.unit.scheduler.worlds import make_facts, make_pending, make_snapshot
 
 HEAD = """\
 apiVersion: kubescheduler.config.k8s.io/v1
@@ -128,7 +130,7 @@ ALL = [plugin.name for plugin in built_in_registry()]
         ("{bogus: 1}", "bogus: unknown key"),
         ("{kind: BogusArgs}", "args.kind: 'BogusArgs'"),
         ("{apiVersion: example.com/v1}", "apiVersion: Invalid"),
-        ("[]", "args: Expected `object`"),
+        ("[]", "args: Expected `object"),
     ],
 )
 def test_wrong_arguments_are_refused_with_line_plugin_and_field(tmp_path, name, args, field):
@@ -142,6 +144,39 @@ def test_wrong_arguments_are_refused_with_line_plugin_and_field(tmp_path, name, 
     assert re.match(rf"{path}:\d+: profiles\.0\.pluginConfig\.0", message)
     assert field in message
     assert f"(arguments of {name})" in message
+
+
+NOTHING = """\
+  plugins:
+    score: {enabled: [{name: NodeResourcesAllocatable}, {name: NetworkOverhead}]}
+  pluginConfig:
+  - {name: NodeResourcesFit, args: {scoringStrategy: {resources: []}}}
+  - {name: NodeResourcesBalancedAllocation, args: {resources: []}}
+  - {name: NodeResourcesAllocatable, args: {resources: []}}
+  - {name: NetworkOverhead, args: {namespaces: []}}
+  - {name: InterPodAffinity, args: null}
+"""
+
+
+def test_arguments_that_name_nothing_are_the_default_ones(tmp_path):
+    path, registry = tmp_path / "upstream.yaml", built_in_registry()
+    path.write_text(HEAD + NOTHING)
+    told = make_profiles(load_configuration(path, registry=registry), registry=registry)
+    path.write_text(HEAD + NOTHING[: NOTHING.index("  pluginConfig")])
+    untold = make_profiles(load_configuration(path, registry=registry), registry=registry)
+    snapshot = make_snapshot(
+        make_facts("small"), make_facts("large", cpu_milli=64_000), pods=[(make_pending(), "small")]
+    )
+
+    def rated(profiles):
+        return [
+            plugin.score(CycleState(), pod=make_pending("web"), snapshot=snapshot).tolist()
+            for plugin in profiles["carried-over"].score
+            if plugin.name.startswith("NodeResources")
+        ]
+
+    assert len(rated(told)) == 3
+    assert rated(told) == rated(untold)
 
 
 @pytest.mark.parametrize(

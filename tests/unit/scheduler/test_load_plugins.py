@@ -387,7 +387,7 @@ def load(tmp_path, plugin, args):
         ("Peaks", "{nodePowerModel: {n1: {k1: .nan, k2: 1}}}", "k1 must be a number"),
         ("Peaks", "{nodePowerModel: {n1: {k1: 1, k2: .inf}}}", "k2 must be a number"),
         ("NodeResourcesAllocatable", "{mode: Some}", "mode"),
-        ("NodeResourcesAllocatable", "{resources: []}", "resources"),
+        ("NodeResourcesAllocatable", "{resources: cpu}", "resources"),
     ],
 )
 def test_wrong_arguments_are_refused_with_plugin_and_field(tmp_path, plugin, args, message):

@@ -352,7 +352,6 @@ def test_an_application_is_placed_together_and_never_too_far():
 @pytest.mark.parametrize(
     ("args", "field"),
     [
-        ({"namespaces": []}, "namespaces"),
         ({"namespaces": [""]}, "namespaces"),
         ({"nameSpaces": ["a"]}, "nameSpaces"),
         ({"weightsName": ""}, "weightsName"),

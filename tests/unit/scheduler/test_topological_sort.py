@@ -232,7 +232,6 @@ def test_what_is_said_of_an_application_moves_nobody(change, moves):
 @pytest.mark.parametrize(
     ("args", "field"),
     [
-        ({"namespaces": []}, "namespaces"),
         ({"namespaces": [""]}, "namespaces"),
         ({"nameSpaces": ["a"]}, "nameSpaces"),
     ],
