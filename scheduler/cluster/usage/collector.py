@@ -1,19 +1,14 @@
 """Usage from the collector: the last sample of each node, and mean and deviation over a window."""
 
-import time
 from collections.abc import Callable
 from typing import ClassVar, Final
 
 import msgspec
-import requests
 
-from kube.edge.answers import AnswerError, read_whole
+from scheduler.cluster.usage.peer import Peer
 from scheduler.cluster.usage.source import MAX_AGE_S, UsageError, whole
 from scheduler.events import NodesMeasured
 from scheduler.model import Usage, UsageWindow
-
-_MAX_BYTES: Final = 64 * 2**20
-_QUOTED_CHARS: Final = 200
 
 
 class _Window(msgspec.Struct, frozen=True):
@@ -57,12 +52,13 @@ class CollectorSource:
     def __init__(
         self, url: str, *, timeout_s: float, window_s: float, now_s: Callable[[], float]
     ) -> None:
-        self._url = url.rstrip("/") + "/api/v1/metrics"
-        self._timeout_s = timeout_s
-        self._window = f"{window_s:g}"
+        self._peer = Peer(
+            "the collector",
+            url=url.rstrip("/") + "/api/v1/metrics",
+            parameters={"window": f"{window_s:g}"},
+            timeout_s=timeout_s,
+        )
         self._now_s = now_s
-        self._session = requests.Session()
-        self._session.trust_env = False
 
     def measure(self) -> NodesMeasured:
         """Ask for all nodes' usage; one whose sample is old is left out.
@@ -70,30 +66,11 @@ class CollectorSource:
         Raises:
             UsageError: The collector does not answer, or is not ready, or talks nonsense.
         """
-        try:
-            status, body = self._read()
-        except (requests.RequestException, OSError, AnswerError) as error:
-            raise UsageError(f"the collector does not answer: {error}") from error
-        if status != requests.codes.ok:
-            said = body[:_QUOTED_CHARS].decode(errors="replace")
-            raise UsageError(f"the collector answers HTTP {status}: {said}")
-        return read_metrics(body, now_s=self._now_s())
+        return read_metrics(self._peer.ask(), now_s=self._now_s())
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
-
-    def _read(self) -> tuple[int, bytes]:
-        until_s = time.monotonic() + self._timeout_s
-        with self._session.get(
-            self._url,
-            params={"window": self._window},
-            timeout=self._timeout_s,
-            stream=True,
-            allow_redirects=False,
-        ) as answer:
-            body = read_whole(answer, max_bytes=_MAX_BYTES, until_s=until_s)
-            return answer.status_code, body
+        self._peer.close()
 
 
 def read_metrics(body: bytes, *, now_s: float) -> NodesMeasured:

@@ -1,19 +1,15 @@
 """Usage from a load-watcher: mean and deviation over a window, in percent of each machine."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar, Final
 
 import msgspec
-import requests
 
-from kube.edge.answers import AnswerError, read_whole
+from scheduler.cluster.usage.peer import Peer
 from scheduler.cluster.usage.source import MAX_AGE_S, UsageError
 from scheduler.events import UtilizationMeasured
 from scheduler.model import Utilization
 
-_MAX_BYTES: Final = 64 * 2**20
-_QUOTED_CHARS: Final = 200
 _MAX_PERCENT: Final = 1_000.0
 """More is no measurement; a little over 100 is, where clocks differ."""
 
@@ -65,11 +61,9 @@ class LoadWatcherSource:
     nothing: ClassVar[UtilizationMeasured] = UtilizationMeasured({}, {}, start_s=0.0, end_s=0.0)
 
     def __init__(self, url: str, *, timeout_s: float, now_s: Callable[[], float]) -> None:
-        self._url = url.rstrip("/") + "/watcher"
-        self._timeout_s = timeout_s
+        address = url.rstrip("/") + "/watcher"
+        self._peer = Peer("the load-watcher", url=address, timeout_s=timeout_s)
         self._now_s = now_s
-        self._session = requests.Session()
-        self._session.trust_env = False
 
     def measure(self) -> UtilizationMeasured:
         """Ask for all nodes' usage.
@@ -78,26 +72,11 @@ class LoadWatcherSource:
             UsageError: The load-watcher does not answer, knows nothing, or nothing new, or talks
                 nonsense.
         """
-        try:
-            status, body = self._read()
-        except (requests.RequestException, OSError, AnswerError) as error:
-            raise UsageError(f"the load-watcher does not answer: {error}") from error
-        if status != requests.codes.ok:
-            said = body[:_QUOTED_CHARS].decode(errors="replace")
-            raise UsageError(f"the load-watcher answers HTTP {status}: {said}")
-        return read_utilization(body, now_s=self._now_s())
+        return read_utilization(self._peer.ask(), now_s=self._now_s())
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
-
-    def _read(self) -> tuple[int, bytes]:
-        until_s = time.monotonic() + self._timeout_s
-        with self._session.get(
-            self._url, timeout=self._timeout_s, stream=True, allow_redirects=False
-        ) as answer:
-            body = read_whole(answer, max_bytes=_MAX_BYTES, until_s=until_s)
-            return answer.status_code, body
+        self._peer.close()
 
 
 def read_utilization(body: bytes, *, now_s: float) -> UtilizationMeasured:
