@@ -29,17 +29,24 @@ class KeptColumns(Generic[K, T]):
         self._changes = changes
         self._kept: OrderedDict[K, tuple[int, NDArray[T]]] = OrderedDict()
 
-    def of(self, key: K, *, n_rows: int, find: Callable[[Rows], NDArray[T]]) -> NDArray[T]:
+    def of(
+        self, key: K, *, n_rows: int, is_actual: bool, find: Callable[[Rows], NDArray[T]]
+    ) -> NDArray[T]:
         """Return what holds of each row.
 
         Args:
             key: Says, with a row, what holds.
             n_rows: How many there are.
-            find: Finds it out about some rows, of the shape of them; each by itself.
+            is_actual: Whether that is so in the cluster; of a what-if, which is soon gone, nothing
+                is kept.
+            find: Finds it out about some rows, or all in their order, of the shape of them; each by
+                itself.
 
         Returns:
             Shape ``(n_rows,)``; not to be written to, and to be read before this is called again.
         """
+        if not is_actual:
+            return find(np.arange(n_rows))
         version, column = self._kept.get(key) or (NEVER, None)
         changed = self._changes.since(version)
         if column is None or changed is None or len(changed) > _MAX_PATCHED_RATIO * n_rows:

@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -199,6 +199,18 @@ class Snapshot:
         other.by_namespace = self.actual.by_namespace.copy()
         other._gangs = {key: dict(gang) for key, gang in self.actual._gangs.items()}  # noqa: SLF001 - another of us
         return other
+
+    def rows_apart(self, cluster: "Snapshot") -> Collection[int]:
+        """Tell on which rows this, a what-if or a copy, may differ from the cluster.
+
+        Args:
+            cluster: What it departs from, at once or by way of a copy.
+        """
+        tried = self.changes.since(0)
+        copied = frozenset[int]() if self.actual is cluster else self.actual.changes.since(0)
+        if tried is None or copied is None:
+            return range(self.n_nodes)
+        return tried | copied
 
     def set_node(self, facts: NodeFacts) -> None:
         """Add a node, or replace what is known of it; its pods stay."""

@@ -90,12 +90,8 @@ class CardBook:
         self._update()
         if snapshot is self._snapshot:
             return self._nodes
-        changed = snapshot.changes.since(0)
-        if snapshot.actual is not self._snapshot and changed is not None:
-            since_copied = snapshot.actual.changes.since(0)
-            changed = None if since_copied is None else changed | since_copied
         nodes = self._nodes.take(np.arange(len(self._nodes)))
-        for row in range(len(nodes)) if changed is None else changed:
+        for row in snapshot.rows_apart(self._snapshot):
             self._write(nodes, row, snapshot)
         return nodes
 

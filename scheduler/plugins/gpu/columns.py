@@ -144,6 +144,10 @@ class GpuNodes:
             models=self.models,
         )
 
+    def only(self, rows: Rows) -> Self:
+        """Show some rows, to be read before they change; as many as there are, are all of them."""
+        return self if rows.size == len(self) else self.take(rows)
+
     def place(self, pod: GpuPod, *, row: int, cards: Sequence[int]) -> None:
         """Take what a pod asks for from a node, in place.
 

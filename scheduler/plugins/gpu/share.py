@@ -180,14 +180,13 @@ class GpuShare(
         ask, rater = ask_of(pod), self._rate()
         nodes = self._book.nodes(snapshot)
         found = self._fitting(ask, nodes=nodes, snapshot=snapshot)
-        if not self._book.is_actual(snapshot):
-            return rate(ask, nodes=nodes, policy=rater.policy, found=found)
 
         def find(rows: Rows) -> ScoreColumn:
-            some = nodes.take(rows)
-            return rate(ask, nodes=some, policy=rater.policy, found=found[rows])
+            return rate(ask, nodes=nodes.only(rows), policy=rater.policy, found=found[rows])
 
-        return rater.scores.of(ask, n_rows=len(nodes), find=find).copy()
+        is_actual = self._book.is_actual(snapshot)
+        kept = rater.scores.of(ask, n_rows=len(nodes), is_actual=is_actual, find=find)
+        return kept.copy()
 
     def reserve(self, state: CycleState, *, pod: PodFacts, node: str, snapshot: Snapshot) -> Status:
         """Choose cards."""
@@ -243,14 +242,13 @@ class GpuShare(
         self._book.note_own(pod.scheduler_name)
 
     def _fitting(self, ask: GpuPod, *, nodes: GpuNodes, snapshot: Snapshot) -> NDArray[np.uint8]:
-        """Tell which nodes have the cards; of a what-if, which is soon gone, nothing is kept."""
-        if not self._book.is_actual(snapshot):
-            return fits(ask, nodes=nodes)
+        """Tell which nodes have the cards."""
 
         def find(rows: Rows) -> NDArray[np.uint8]:
-            return fits(ask, nodes=nodes.take(rows))
+            return fits(ask, nodes=nodes.only(rows))
 
-        return self._fits.of(ask, n_rows=len(nodes), find=find)
+        is_actual = self._book.is_actual(snapshot)
+        return self._fits.of(ask, n_rows=len(nodes), is_actual=is_actual, find=find)
 
     def _rate(self) -> "_Rater":
         """Return what rates for the mix and the cluster as they are."""

@@ -9,7 +9,7 @@ Which pods are on a node is read from the snapshot, where a pod counts from the 
 is chosen for it until it is gone; so there are no books that could differ from it.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -124,7 +124,7 @@ class Books:
         return snapshot is self._snapshot
 
     def _zones_if(self, what_if: Snapshot) -> Zones:
-        rows = _tried(what_if, cluster=self._snapshot)
+        rows = what_if.rows_apart(self._snapshot)
         if not self._rules.is_cached or not rows:
             return self._zones
         fork = self._zones.fork()
@@ -270,15 +270,6 @@ def _sum(claims: Iterable[_Claim], *, report: Report) -> tuple[dict[str, int], b
         for name, amount in amounts:
             taken[name] = taken.get(name, 0) + amount
     return taken, is_known
-
-
-def _tried(what_if: Snapshot, *, cluster: Snapshot) -> Collection[int]:
-    """Tell on which rows a what-if differs; it may be one of a copy of the cluster."""
-    tried = what_if.changes.since(0)
-    copied = frozenset[int]()
-    if what_if.actual is not cluster and what_if.actual is not what_if:
-        copied = what_if.actual.changes.since(0) or frozenset(range(what_if.n_nodes))
-    return range(what_if.n_nodes) if tried is None else tried | copied
 
 
 def has_topologies(objects: ClusterObjects) -> bool:

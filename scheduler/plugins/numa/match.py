@@ -191,10 +191,8 @@ class NodeResourceTopologyMatch(
         snapshot: Snapshot,
         find: Callable[[Rows], NDArray[T]],
     ) -> NDArray[T]:
-        """Find something out about all nodes; of a what-if, which is soon gone, nothing is kept."""
-        if self._books.is_actual(snapshot):
-            return kept.of(demand, n_rows=snapshot.n_nodes, find=find)
-        return find(np.arange(snapshot.n_nodes))
+        is_actual = self._books.is_actual(snapshot)
+        return kept.of(demand, n_rows=snapshot.n_nodes, is_actual=is_actual, find=find)
 
     def _discarded(self, snapshot: Snapshot, zones: Zones) -> BoolColumn | None:
         """Tell on which nodes with zones a pod is being bound; ``None``: on none."""

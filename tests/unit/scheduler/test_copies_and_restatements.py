@@ -77,3 +77,16 @@ def test_what_annotations_say_is_taken_in_without_counting_the_pod_anew():
     assert cache.pod(POD.uid) is found
     assert dict(found.annotations) == {"alibabacloud.com/gpu-index": "0"}
     assert cache.snapshot.requested[PODS].tolist() == [1]
+
+
+def test_what_departs_from_the_cluster_may_differ_where_it_was_changed():
+    nodes = [make_facts(f"n{i}") for i in range(1, 5)]
+    cluster = make_snapshot(*nodes, pods=[(POD, "n1")])
+    copy = cluster.copy()
+    copy.add_pod(make_pending("copied"), node="n2")
+    what_if = copy.what_if()
+    what_if.add_pod(make_pending("tried"), node="n3")
+
+    assert set(cluster.what_if().rows_apart(cluster)) == set()
+    assert set(copy.rows_apart(cluster)) == {1}
+    assert set(what_if.rows_apart(cluster)) == {1, 2}
